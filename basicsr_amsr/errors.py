@@ -1,0 +1,28 @@
+"""Errors that a user can mend, and the hint that helps to mend them."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave (option, file, name, size).
+
+    The message is one line that names the file, key or size and what to do. The command line prints it without a
+    traceback and exits with code 2.
+    """
+
+
+def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """The `count` most similar names, most similar first, ignoring case."""
+    by_folded = {str(c).lower(): str(c) for c in candidates}
+    return [by_folded[m] for m in difflib.get_close_matches(str(name).lower(), by_folded, n=count, cutoff=0.5)]
+
+
+def suggestion(name: str, candidates: Iterable[str]) -> str:
+    """'Did you mean A, B?' for near names, else the sorted list of what there is."""
+    candidates = sorted({str(c) for c in candidates})
+    near = nearest(name, candidates)
+    if near:
+        return f'Did you mean {", ".join(near)}?'
+    return f'There is: {", ".join(candidates)}.' if candidates else 'There is none.'

@@ -1,0 +1,1 @@
+"""Counting (MACs, parameters, memory) and timing."""

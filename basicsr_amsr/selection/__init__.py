@@ -1,0 +1,1 @@
+"""Where is the image hard? Pure tensor maths that knows no network."""

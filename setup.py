@@ -1,0 +1,70 @@
+"""Packaging of basicsr_amsr. Tool settings live in pyproject.toml."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+SHARED = 'share/basicsr_amsr'
+
+
+def version():
+    for line in (HERE / 'basicsr_amsr' / 'version.py').read_text(encoding='utf-8').splitlines():
+        if line.startswith('__version__'):
+            return line.split("'")[1]
+    raise RuntimeError('basicsr_amsr/version.py holds no __version__')
+
+
+def shared_files():
+    """Option files and weights, installed under <prefix>/share so that they are found without a checkout."""
+    folders: dict[str, list[str]] = {}
+    for top in ('options', 'pretrained'):
+        for path in sorted((HERE / top).rglob('*')):
+            if path.is_file():
+                inside = path.relative_to(HERE)
+                folders.setdefault(f'{SHARED}/{inside.parent.as_posix()}', []).append(inside.as_posix())
+    return sorted(folders.items())
+
+
+TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5']
+
+setup(
+    name='basicsr_amsr',
+    version=version(),
+    description='Super-resolution that computes only where the image is hard: a BasicSR plugin (MGA, AMSR, SFM)',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=find_packages(include=['basicsr_amsr', 'basicsr_amsr.*']),
+    package_data={'basicsr_amsr': ['py.typed', 'assets/*/*', 'assets/*/*/*']},
+    data_files=shared_files(),
+    install_requires=[
+        'basicsr==1.4.2',
+        'torch>=2.11',
+        'torchvision>=0.26',
+        'mmengine>=0.10',
+        'numpy>=1.26',
+        'opencv-python>=4.9',
+        'scikit-learn>=1.4',
+        'thop>=0.1.1.post2209072238',
+        'lmdb>=1.4',
+        'PyYAML>=6',
+        'tqdm>=4.66',
+        'rich>=13',
+    ],
+    extras_require={
+        'tests': TESTS,
+        'dev': [*TESTS, 'ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
+        'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
+        'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5'],
+    },
+    entry_points={'console_scripts': ['basicsr = basicsr_amsr.cli:main']},
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
+)
