@@ -1,0 +1,22 @@
+"""Fixtures shared by the tests."""
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
+
+
+@pytest.fixture(scope='session')
+def repository() -> Path:
+    """The checkout that the tests belong to."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Folder with benchmark images, public weights and paper tables; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f'{SHARED} is absent (set BASICSR_AMSR_SHARED to the folder with data/, weights/ and paper/)')
+    return SHARED
