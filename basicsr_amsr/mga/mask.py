@@ -1,0 +1,79 @@
+"""Mask prediction (MGA, section 3.3 and figure 4) and its training target (section 3.5)."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.color_util import rgb2ycbcr_pt
+from torch import nn
+
+from basicsr_amsr.errors import UserError, suggestion
+
+NEIGHBOURHOOD = 5
+POOLING = ('after_softmax', 'before_softmax')
+
+
+class MaskPrediction(nn.Module):
+    """Predicts the error mask from the coarse feature.
+
+    3×3 convolution, ReLU, 3×3 convolution to two channels, softmax over the channels, average over p×p, of which the
+    second channel is kept ("under-SR"); then a dynamic convolution: a 1×1 convolution makes a 5×5 kernel for every
+    mask element from the mask itself, and the kernel is applied to the element's 5×5 neighbourhood.
+
+    Args:
+        num_feat: channels C of the coarse feature.
+        patch_size: p ≥ 1.
+        pooling: 'after_softmax', or 'before_softmax' as the text of section 3.3 has it.
+    """
+
+    def __init__(self, num_feat: int, patch_size: int = 4, pooling: str = 'after_softmax') -> None:
+        super().__init__()
+        if pooling not in POOLING:
+            raise UserError(f"network_g: mask_pooling '{pooling}' is unknown. {suggestion(pooling, POOLING)}")
+        self.patch_size = patch_size
+        self.pooling = pooling
+        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(num_feat, 2, 3, 1, 1)
+        self.kernel = nn.Conv2d(1, NEIGHBOURHOOD**2, 1)
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        """Coarse feature (N, C, H, W) to error mask (N, 1, ⌈H/p⌉, ⌈W/p⌉); larger means a larger expected error."""
+        height, width = feature.shape[-2:]
+        p = self.patch_size
+        feature = F.pad(feature, (0, -width % p, 0, -height % p))
+        logits = self.conv2(self.relu(self.conv1(feature)))
+        if self.pooling == 'after_softmax':
+            under_sr = F.avg_pool2d(logits.softmax(1)[:, 1:], p)
+        else:
+            under_sr = F.avg_pool2d(logits, p).softmax(1)[:, 1:]
+        return self.dynamic_convolution(under_sr)
+
+    def dynamic_convolution(self, mask: torch.Tensor) -> torch.Tensor:
+        """Apply to each element of (N, 1, h, w) its own 5×5 kernel (zeros outside)."""
+        kernels = self.kernel(mask)
+        neighbours = F.unfold(mask, NEIGHBOURHOOD, padding=NEIGHBOURHOOD // 2).view_as(kernels)
+        return (kernels * neighbours).sum(1, keepdim=True)
+
+
+def error_target(coarse: torch.Tensor, refined: torch.Tensor, scale: int, patch_size: int,
+                 normalize: bool = True) -> torch.Tensor:
+    """The mask that the prediction is trained towards (section 3.5): where refinement changes the picture.
+
+    |coarse − refined| on the luminance, min–max normalised per image unless `normalize` is False, averaged over the
+    (s·p)×(s·p) pixels of each patch (over those inside the image).
+
+    Args:
+        coarse, refined: RGB images (N, 3, s·H, s·W) in 0–1.
+        scale: s.
+        patch_size: p, in LR pixels.
+
+    Returns:
+        (N, 1, ⌈H/p⌉, ⌈W/p⌉), in 0–1.
+    """
+    error = (rgb2ycbcr_pt(coarse, y_only=True) - rgb2ycbcr_pt(refined, y_only=True)).abs()
+    if normalize:
+        low = error.amin((1, 2, 3), keepdim=True)
+        high = error.amax((1, 2, 3), keepdim=True)
+        error = (error - low) / (high - low).clamp_min(torch.finfo(error.dtype).tiny)
+    size = scale * patch_size
+    return F.avg_pool2d(error, size, ceil_mode=True, count_include_pad=False)
