@@ -1,0 +1,173 @@
+"""Training of a mask-guided network in its steps (MGA, section 3.5), within one BasicSR run."""
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.mga.mask import error_target
+from basicsr_amsr.mga.network import MGA
+from basicsr_amsr.mga.schedule import Step, parse_steps
+from basicsr_amsr.registry import MODEL_REGISTRY
+
+LOSSES = {'pixel_opt': 'the final image', 'coarse_opt': 'the coarse image', 'mask_opt': 'the error mask'}
+
+
+@MODEL_REGISTRY.register()
+class MGAModel(SRModel):
+    """SRModel that goes through `train: steps:`, a list of variants of one MGA network.
+
+    Step D and A train base and refine net on 10·L1(final, HR) + 1·L1(coarse, HR); step M trains the mask module alone
+    on 10·L1(mask, target); step B trains the base net alone. Which step an iteration belongs to follows from its
+    number, so a resumed run is always in the right one. At every step's end the weights are saved as
+    `net_g_step<number>_<variant>.pth`; the next step starts from them (from their moving average, where
+    `ema_decay` asks for one) with a fresh optimizer.
+    """
+
+    def init_training_settings(self) -> None:
+        train_opt = self.opt['train']
+        if not isinstance(self.get_bare_model(self.net_g), MGA):
+            raise UserError(f"model_type MGAModel trains network_g of type MGA, not {self.opt['network_g']['type']}.")
+        self.plan = parse_steps(train_opt.get('steps'))
+        if int(train_opt['total_iter']) != self.plan.total:
+            raise UserError(f"train: total_iter is {train_opt['total_iter']}, but the steps add up to "
+                            f'{self.plan.total}: make them agree.')
+        if 'lr' in train_opt['optim_g']:
+            raise UserError('train:optim_g: lr has no effect with MGAModel: give lr, warmup_lr, min_lr in train:steps.')
+        missing = [key for key in LOSSES if not train_opt.get(key)]
+        if missing:
+            raise UserError(f'train: {missing[0]} is missing: the loss on {LOSSES[missing[0]]}, '
+                            f'such as {{type: L1Loss, loss_weight: 10}}.')
+        self.cri_pix, self.cri_coarse, self.cri_mask = (
+            build_loss(train_opt[key]).to(self.device) for key in LOSSES)
+        self.setup_ema(train_opt.get('ema_decay', 0))
+        self.step_index = 0
+        self.enter_step(0)
+
+    def setup_ema(self, decay: float) -> None:
+        """Build the moving average of the weights, from the pretrained file where there is one."""
+        self.ema_decay = decay
+        if decay <= 0:
+            return
+        self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+        load_path = self.opt['path'].get('pretrain_network_g')
+        if load_path is None:
+            self.net_g_ema.load_state_dict(self.get_bare_model(self.net_g).state_dict())
+        else:
+            self.load_network(self.net_g_ema, load_path, self.opt['path'].get('strict_load_g', True), 'params_ema')
+
+    @property
+    def step(self) -> Step:
+        """The training step that runs."""
+        return self.plan.steps[self.step_index]
+
+    def trained_modules(self, net: MGA) -> list[nn.Module]:
+        """The parts of the network that the step trains."""
+        return [net.mask] if self.step.variant == 'M' else net.variant_modules(self.step.variant)
+
+    def enter_step(self, index: int) -> None:
+        """Set up what trains, its optimizer and its wrapper; DDP fixes its parameters when it wraps, hence anew."""
+        self.step_index = index
+        net = self.get_bare_model(self.net_g)
+        net.requires_grad_(False)
+        for module in self.trained_modules(net):
+            module.requires_grad_(True)
+        for model in (net, getattr(self, 'net_g_ema', None)):
+            if model is not None:
+                model.set_variant(self.step.variant)
+        if self.step.variant == 'M':
+            self.net_g = net
+            self.net_mask = self.model_to_device(net.mask)
+        else:
+            self.net_g = self.model_to_device(net)
+        self.set_train_mode()
+        self.setup_optimizers()
+        get_root_logger().info(f'MGA step {index + 1} of {len(self.plan.steps)}: variant {self.step.variant}, '
+                               f'{self.step.iters:,d} iterations, '
+                               f'{sum(p.numel() for p in net.parameters() if p.requires_grad):,d} parameters to train.')
+
+    def leave_step(self) -> None:
+        """Save the finished step, and go on from the moving average where there is one."""
+        label = f'step{self.step_index + 1}_{self.step.variant}'
+        if self.ema_decay > 0:
+            self.save_network([self.net_g, self.net_g_ema], 'net_g', label, param_key=['params', 'params_ema'])
+            self.get_bare_model(self.net_g).load_state_dict(self.net_g_ema.state_dict())
+        else:
+            self.save_network(self.net_g, 'net_g', label)
+
+    def set_train_mode(self) -> None:
+        """Training mode for what trains, evaluation mode for what is frozen (its batch statistics stay as they are)."""
+        net = self.get_bare_model(self.net_g)
+        net.eval()
+        for module in self.trained_modules(net):
+            module.train()
+
+    def setup_optimizers(self) -> None:
+        options = dict(self.opt['train']['optim_g'])
+        name = options.pop('type')
+        if not hasattr(torch.optim, name):
+            raise UserError(f"train:optim_g: there is no optimizer '{name}' in torch.optim.")
+        params = [p for p in self.get_bare_model(self.net_g).parameters() if p.requires_grad]
+        self.optimizer_g = getattr(torch.optim, name)(params, lr=self.step.lr, **options)
+        self.optimizers = [self.optimizer_g]
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Change the step where its first iteration comes, and set the learning rate of this iteration."""
+        index = self.plan.index(current_iter)
+        if index != self.step_index:
+            self.leave_step()
+            self.enter_step(index)
+        rate = self.plan.learning_rate(current_iter)
+        for group in self.optimizer_g.param_groups:
+            group['lr'] = rate
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Enter the step of the saved iteration first: the optimizer's state belongs to it."""
+        self.enter_step(self.plan.index(resume_state['iter']))
+        super().resume_training(resume_state)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        self.optimizer_g.zero_grad()
+        losses = self.mask_losses() if self.step.variant == 'M' else self.image_losses()
+        sum(losses.values()).backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict(losses)
+        if self.ema_decay > 0:
+            self.model_ema(self.ema_decay)
+
+    def image_losses(self) -> OrderedDict[str, torch.Tensor]:
+        """Losses of steps B, D and A. Without the coarse one D and A would never train the coarse head."""
+        output = self.net_g(self.lq, with_parts=True)
+        losses = OrderedDict(l_pix=self.cri_pix(output.image, self.gt))
+        if self.step.variant != 'B':
+            losses['l_coarse'] = self.cri_coarse(output.coarse, self.gt)
+        return losses
+
+    def mask_losses(self) -> OrderedDict[str, torch.Tensor]:
+        """Loss of step M: the predicted mask against the difference that refining everything makes."""
+        with torch.no_grad():
+            self.net_g.set_variant('A')
+            output = self.net_g(self.lq, with_parts=True)
+            self.net_g.set_variant('M')
+            target = error_target(output.coarse, output.image, self.net_g.scale, self.net_g.patch_size)
+        return OrderedDict(l_mask=self.cri_mask(self.net_mask(output.feature), target))
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Move the average of what trains; frozen parts keep theirs to the bit."""
+        average = dict(self.net_g_ema.named_parameters())
+        with torch.no_grad():
+            for name, value in self.get_bare_model(self.net_g).named_parameters():
+                if value.requires_grad:
+                    average[name].lerp_(value, 1 - decay)
+
+    def test(self) -> None:
+        super().test()
+        if self.is_train:
+            self.set_train_mode()

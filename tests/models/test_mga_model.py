@@ -1,0 +1,152 @@
+"""The steps of MGA training: what trains, what does not, what is saved, and what a resumed run goes on with."""
+import copy
+
+import pytest
+import torch
+
+from basicsr_amsr import UserError
+from basicsr_amsr.models.mga_model import MGAModel
+from tests.mga.toy import registered
+
+
+def options(tmp_path, ema_decay=0.0, steps=None, total_iter=9):
+    steps = steps or [{'variant': v, 'iters': 3, 'warmup': 1, 'lr': 1e-2} for v in 'DAM']
+    for key in ('models', 'training_states'):
+        (tmp_path / key).mkdir(exist_ok=True)
+    return {
+        'name': 'toy', 'is_train': True, 'dist': False, 'num_gpu': 0, 'rank': 0, 'world_size': 1, 'scale': 2,
+        'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')},
+        'network_g': {'type': 'MGA', 'backbone': registered(), 'k': 0.5},
+        'train': {
+            'total_iter': total_iter, 'steps': steps, 'ema_decay': ema_decay, 'optim_g': {'type': 'Adam'},
+            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 10}, 'coarse_opt': {'type': 'L1Loss', 'loss_weight': 1},
+            'mask_opt': {'type': 'L1Loss', 'loss_weight': 10},
+        },
+    }
+
+
+def batch(iteration):
+    generator = torch.Generator().manual_seed(iteration)
+    return {'lq': torch.rand(2, 3, 12, 12, generator=generator), 'gt': torch.rand(2, 3, 24, 24, generator=generator)}
+
+
+def iterate(model, iterations):
+    losses = []
+    for iteration in iterations:
+        model.update_learning_rate(iteration)
+        model.feed_data(batch(iteration))
+        model.optimize_parameters(iteration)
+        losses.append(dict(model.get_current_log()))
+    return losses
+
+
+def snapshot(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def changed(before, after):
+    return {name.split('.')[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.fixture
+def seeded():
+    torch.manual_seed(0)
+
+
+def test_each_step_trains_its_parts_and_nothing_else(tmp_path, seeded):
+    model = MGAModel(options(tmp_path))
+    state = snapshot(model.net_g)
+    for iterations, parts, losses in (((1, 2, 3), {'base', 'refine'}, {'l_pix', 'l_coarse'}),
+                                      ((4, 5, 6), {'base', 'refine'}, {'l_pix', 'l_coarse'}),
+                                      ((7, 8, 9), {'mask'}, {'l_mask'})):
+        logs = iterate(model, iterations)
+        after = snapshot(model.net_g)
+        assert changed(state, after) == parts
+        assert all(set(log) == losses for log in logs)
+        state = after
+    saved = sorted(p.name for p in (tmp_path / 'models').iterdir())
+    assert saved == ['net_g_step1_D.pth', 'net_g_step2_A.pth']
+
+
+def test_the_coarse_head_is_trained_by_the_coarse_loss_alone(tmp_path, seeded):
+    opt = options(tmp_path)
+    opt['train']['coarse_opt']['loss_weight'] = 0
+    model = MGAModel(opt)
+    head = model.net_g.base.last.weight.clone()
+    iterate(model, (1, 2, 3))
+    assert torch.equal(model.net_g.base.last.weight, head)
+    model = MGAModel(options(tmp_path))
+    head = model.net_g.base.last.weight.clone()
+    iterate(model, (1, 2, 3))
+    assert not torch.equal(model.net_g.base.last.weight, head)
+
+
+def test_average_of_frozen_parts_stays_to_the_bit_and_steps_go_on_from_it(tmp_path, seeded):
+    model = MGAModel(options(tmp_path, ema_decay=0.9))
+    iterate(model, (1, 2, 3))
+    average = snapshot(model.net_g_ema)
+    assert changed(average, snapshot(model.net_g)) == {'base', 'refine'}
+    model.update_learning_rate(4)
+    assert changed(average, snapshot(model.net_g)) == set()
+    iterate(model, (4, 5, 6, 7))
+    average = snapshot(model.net_g_ema)
+    iterate(model, (8, 9))
+    assert changed(average, snapshot(model.net_g_ema)) == {'mask'}
+
+
+def test_validation_shows_the_variant_of_the_step(tmp_path, seeded):
+    model = MGAModel(options(tmp_path, ema_decay=0.9))
+    for iteration, variant in ((1, 'D'), (4, 'A'), (7, 'M')):
+        iterate(model, (iteration,))
+        model.feed_data(batch(0))
+        model.test()
+        assert model.net_g.variant == model.net_g_ema.variant == variant
+        assert model.output.shape == (2, 3, 24, 24)
+
+
+@pytest.mark.parametrize('kill', range(1, 9))
+def test_a_run_resumed_in_any_step_goes_on_with_the_same_losses(tmp_path, seeded, kill):
+    model = MGAModel(options(tmp_path))
+    start = copy.deepcopy(model.net_g.state_dict())
+    expected = iterate(model, range(1, 10))
+
+    model = MGAModel(options(tmp_path))
+    model.net_g.load_state_dict(start)
+    iterate(model, range(1, kill + 1))
+    model.save(0, kill)
+    state = torch.load(tmp_path / 'training_states' / f'{kill}.state', weights_only=False)
+
+    opt = options(tmp_path)
+    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / f'net_g_{kill}.pth')
+    model = MGAModel(opt)
+    model.resume_training(state)
+    assert iterate(model, range(kill + 1, 10)) == expected[kill:]
+
+
+def test_the_base_net_can_be_trained_alone(tmp_path, seeded):
+    model = MGAModel(options(tmp_path, steps=[{'variant': 'B', 'iters': 2, 'warmup': 0}], total_iter=2))
+    state = snapshot(model.net_g)
+    assert all(set(log) == {'l_pix'} for log in iterate(model, (1, 2)))
+    assert changed(state, snapshot(model.net_g)) == {'base'}
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (lambda train: train.update(total_iter=10), 'add up to 9'),
+    (lambda train: train.pop('coarse_opt'), 'coarse_opt is missing'),
+    (lambda train: train['optim_g'].update(lr=1), 'no effect'),
+    (lambda train: train['optim_g'].update(type='Adan'), 'Adan'),
+    (lambda train: train.pop('steps'), 'steps is missing'),
+])
+def test_wrong_training_options_are_one_line(tmp_path, change, words):
+    opt = options(tmp_path)
+    change(opt['train'])
+    with pytest.raises(UserError, match=words) as caught:
+        MGAModel(opt)
+    assert '\n' not in str(caught.value)
+
+
+def test_another_network_is_refused(tmp_path):
+    opt = options(tmp_path)
+    opt['network_g'] = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1}
+    with pytest.raises(UserError, match='MSRResNet'):
+        MGAModel(opt)
