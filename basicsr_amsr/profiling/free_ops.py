@@ -1,0 +1,44 @@
+"""Operators that cost no multiply-accumulate by convention."""
+from __future__ import annotations
+
+import torch
+
+CREATION = """
+    arange empty empty_like empty_permuted empty_strided eye full full_like linspace new_empty new_empty_strided
+    new_full new_ones new_zeros ones ones_like rand rand_like randint randn randn_like randperm scalar_tensor zeros
+    zeros_like bernoulli bernoulli_ normal_ uniform_ random_ fill_ zero_ native_dropout
+"""
+MOVEMENT = """
+    _local_scalar_dense _pin_memory _to_copy _unsafe_view block_diag cat channel_shuffle clone col2im constant_pad_nd
+    copy copy_ detach_ flip gather im2col index index_add index_add_ index_copy index_copy_ index_fill index_fill_
+    index_put index_put_ index_select _unsafe_index _unsafe_index_put lift lift_fresh lift_fresh_copy masked_fill
+    masked_fill_ masked_scatter masked_scatter_ masked_select max_unpool2d nonzero nonzero_static pixel_shuffle pixel_unshuffle
+    put put_ reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
+    replication_pad2d replication_pad3d resize_ roll rot90 scatter scatter_ scatter_add scatter_add_ scatter_reduce
+    scatter_reduce_ select_scatter set_ slice_scatter stack take tril triu _upsample_nearest_exact2d upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d embedding one_hot
+"""
+REDUCTION = """
+    all allclose amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum equal histc
+    is_same_size linalg_vector_norm logsumexp max mean median min nanmedian norm prod std std_mean sum var var_mean
+    kthvalue searchsorted bucketize sort topk unique_dim _unique2 bincount
+"""
+NORMALISATION = """
+    _batch_norm_no_update _batch_norm_with_update _fused_rms_norm _log_softmax _native_batch_norm_legit
+    _native_batch_norm_legit_no_training _softmax _safe_softmax batch_norm_elemt cudnn_batch_norm glu
+    miopen_batch_norm native_batch_norm native_group_norm native_layer_norm
+"""
+POOLING = """
+    _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d
+    avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d
+"""
+
+FREE = frozenset(f'aten::{name}' for table in (CREATION, MOVEMENT, REDUCTION, NORMALISATION, POOLING)
+                 for name in table.split())
+FREE_NAMESPACES = frozenset({'prim', 'profiler', 'c10d', '_c10d_functional'})
+
+
+def is_free(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator is a view, works element by element, or stands in one of the tables above."""
+    return (func.is_view or torch.Tag.pointwise in func.tags or func._schema.name in FREE
+            or func.namespace in FREE_NAMESPACES)
