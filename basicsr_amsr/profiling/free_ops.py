@@ -13,10 +13,10 @@ MOVEMENT = """
     copy copy_ detach_ flip gather im2col index index_add index_add_ index_copy index_copy_ index_fill index_fill_
     index_put index_put_ index_select _unsafe_index _unsafe_index_put lift lift_fresh lift_fresh_copy masked_fill
     masked_fill_ masked_scatter masked_scatter_ masked_select max_unpool2d nonzero nonzero_static pixel_shuffle
-    pixel_unshuffle put put_ reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
-    replication_pad2d replication_pad3d resize_ roll rot90 scatter scatter_ scatter_add scatter_add_ scatter_reduce
-    scatter_reduce_ select_scatter set_ slice_scatter stack take tril triu _upsample_nearest_exact2d upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d embedding one_hot
+    pixel_unshuffle put put_ reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d resize_ roll rot90 scatter scatter_ scatter_add scatter_add_
+    scatter_reduce scatter_reduce_ select_scatter set_ slice_scatter stack take tril triu _upsample_nearest_exact2d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d embedding one_hot
 """
 REDUCTION = """
     all allclose amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum equal histc
