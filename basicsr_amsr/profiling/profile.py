@@ -1,0 +1,160 @@
+"""Profiles networks side by side on one input: parameters, MACs, mask ratio, latency, memory, and their ratios."""
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.profiling.macs import Count, count, evaluating
+from basicsr_amsr.profiling.memory import peak_memory
+from basicsr_amsr.profiling.timer import PairedTimes, Quartiles, threads, time_paired
+
+MEBIBYTE = 1 << 20
+
+
+def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str | None = None, timing: bool = True,
+                     memory: bool = True, budget: float = 10.0, num_threads: int | None = None,
+                     params: Mapping[str, int] | None = None,
+                     progress: Callable[[str], Any] = lambda stage: None) -> dict[str, dict[str, Any]]:
+    """Run each network on `x` without gradient, in eval mode, and report what it costs.
+
+    Nothing is moved or converted: `x` and the networks come on the device, in the dtype and in the memory format that
+    are to be measured. Networks may share weights.
+
+    Args:
+        nets: name to network.
+        x: input image (N, C, H, W) in 0–1; masks depend on its content.
+        dense: the network that the others are compared with; None compares nothing.
+        timing, memory: whether latency and peak memory are measured.
+        budget: seconds for the timing of all networks together.
+        num_threads: PyTorch's CPU threads; None leaves them.
+        params: parameters of a network that uses only a part of its weights; counted where absent.
+        progress: called with a line before each stage.
+
+    Returns:
+        For each network a dict of
+
+        - `params`, `macs`, `macs_paper` (macs.py), `uncounted` {operator: elements written};
+        - `mask_ratio`: share of the patches or pixels that the network computed, its `last_mask_ratio`; 1.0 where it
+          has none;
+        - `latency_ms`: {median, q1, q3, samples}, None without timing;
+        - `peak_memory_mb`: MiB on top of weights and input (memory.py), None without measurement;
+        - `output_size`: [height, width];
+        - `ratios` to the dense network, where there is one: `params`, `macs`, `macs_paper`, `peak_memory` and `time`
+          (the median of per-round ratios) are shares of it, `ideal` = dense MACs / MACs, `speed_up` = 1 / `time`,
+          `efficiency` = `speed_up` / `ideal`.
+
+    Raises:
+        UserError: `dense` is none of the networks, or a network does not take the input.
+    """
+    if dense is not None and dense not in nets:
+        raise UserError(f"The dense network '{dense}' is not among those profiled. {suggestion(dense, nets)}")
+    results: dict[str, dict[str, Any]] = {}
+    times: PairedTimes | None = None
+    with torch.no_grad(), threads(num_threads), ExitStack() as stack:
+        for name, net in nets.items():
+            stack.enter_context(evaluating(net))
+            progress(f'counting {name}')
+            results[name] = figures(name, net, x, (params or {}).get(name))
+        for name, net in nets.items() if memory else ():
+            progress(f'peak memory of {name}')
+            results[name]['peak_memory_mb'] = peak_memory(partial(net, x), x.device) / MEBIBYTE
+        if timing:
+            progress(f'timing {", ".join(nets)}')
+            times = time_paired({name: partial(net, x) for name, net in nets.items()}, x.device, budget)
+            for name in nets:
+                results[name]['latency_ms'] = asdict(times.latency(name))
+    if dense is not None:
+        for name in nets:
+            pair = times.ratio(name, dense) if times else None
+            results[name]['ratios'] = ratios(results[name], results[dense], pair)
+    return results
+
+
+def profile_network(net: nn.Module, x: torch.Tensor, dense: nn.Module | None = None, **options: Any) -> dict[str, Any]:
+    """Figures of one network (see `profile_networks`), under `dense` those of the dense network, and the run's."""
+    nets = {'network': net} if dense is None else {'network': net, 'dense': dense}
+    results = profile_networks(nets, x, dense=None if dense is None else 'dense', **options)
+    report = {**results['network'], **environment(x, options.get('num_threads'))}
+    if dense is not None:
+        report['dense'] = results['dense']
+    return report
+
+
+def environment(x: torch.Tensor, num_threads: int | None = None) -> dict[str, Any]:
+    """What the figures depend on beside the network: device, dtype, input size, threads, versions."""
+    return {
+        'device': x.device.type,
+        'device_name': device_name(x.device),
+        'dtype': str(x.dtype).removeprefix('torch.'),
+        'size': list(x.shape[-2:]),
+        'batch': x.shape[0],
+        'channels_last': x.is_contiguous(memory_format=torch.channels_last),
+        'threads': num_threads or torch.get_num_threads(),
+        'torch': torch.__version__,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a GPU; for a CPU the architecture."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine()
+
+
+def figures(name: str, net: nn.Module, x: torch.Tensor, params: int | None) -> dict[str, Any]:
+    """Parameters, MACs and mask ratio of one call; the places for time and memory are empty."""
+    counted, size = count_call(name, net, x)
+    return {
+        'params': counted.params if params is None else params,
+        'macs': counted.macs,
+        'macs_paper': counted.macs_paper,
+        'mask_ratio': float(getattr(net, 'last_mask_ratio', 1.0)),
+        'latency_ms': None,
+        'peak_memory_mb': None,
+        'output_size': size,
+        'uncounted': {op: tally.elements for op, tally in counted.uncounted.items()},
+    }
+
+
+def count_call(name: str, net: nn.Module, x: torch.Tensor) -> tuple[Count, list[int]]:
+    """The count of `net(x)`, and height and width of what it returned; a UserError where it does not take `x`."""
+    sizes: list[int] = []
+    plain = getattr(net, '_orig_mod', net)
+    hook = plain.register_forward_hook(lambda module, args, output: sizes.extend(output.shape[-2:]))
+    try:
+        return count(net, x), sizes
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, NotImplementedError, AssertionError) as error:
+        size = f'{x.shape[-2]}x{x.shape[-1]}'
+        reason = ' '.join(str(error).split())
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
+            raise UserError(f'{name} runs out of memory on an input of {size}; give a smaller size.') from error
+        kind = f'{x.shape[1]} channels, {str(x.dtype).removeprefix("torch.")}'
+        raise UserError(f'{name} does not take an input of {size} ({kind}): {reason[:200]}') from error
+    finally:
+        hook.remove()
+
+
+def ratios(own: Mapping[str, Any], dense: Mapping[str, Any], time: Quartiles | None) -> dict[str, float | None]:
+    """How a network stands to the dense one; see `profile_networks`."""
+    ideal = dense['macs'] / own['macs'] if own['macs'] else None
+    share = {key: own[key] / dense[key] if dense[key] else None for key in ('params', 'macs', 'macs_paper')}
+    peak = own['peak_memory_mb'] / dense['peak_memory_mb'] if dense['peak_memory_mb'] else None
+    speed_up = 1 / time.median if time else None
+    return {**share, 'peak_memory': peak, 'time': time.median if time else None, 'ideal': ideal, 'speed_up': speed_up,
+            'efficiency': speed_up / ideal if speed_up and ideal else None}
+
+
+def variant_of(net: nn.Module, variant: str) -> nn.Module:
+    """The same network in another variant, sharing all weights: `set_variant` on a shallow copy."""
+    view = copy.copy(net)
+    view.set_variant(variant)  # type: ignore[operator]
+    return view
