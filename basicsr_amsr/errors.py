@@ -9,8 +9,19 @@ class UserError(Exception):
     """A mistake in what the user gave (option, file, name, size).
 
     The message is one line that names the file, key or size and what to do. The command line prints it without a
-    traceback and exits with code 2.
+    traceback and exits with code 2. Raised in a worker of a DataLoader it stays one line: PyTorch raises it anew in the
+    main process with the worker's traceback as its text, of which only the message is kept.
     """
+
+    def __init__(self, message: object = ''):
+        text = str(message)
+        super().__init__(text.rsplit('UserError: ', 1)[-1].strip() if '\nOriginal Traceback' in text else text)
+
+
+class UnknownName(UserError, KeyError):
+    """A name that no registry has; a KeyError for code written against BasicSR's registries."""
+
+    __str__ = Exception.__str__  # KeyError would quote the message
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:

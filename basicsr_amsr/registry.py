@@ -12,7 +12,7 @@ from basicsr.utils.registry import (
     Registry,
 )
 
-from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.compat.registry import get
 
 __all__ = [
     'ARCH_REGISTRY',
@@ -44,7 +44,9 @@ REGISTRIES: dict[str, Registry] = {
 
 
 def lookup(registry: Registry, name: str) -> Any:
-    """`registry[name]`, or a UserError that lists the near names."""
-    if name not in registry:
-        raise UserError(f"No {registry._name} named '{name}'. {suggestion(name, registry.keys())}")
-    return registry.get(name)
+    """The object registered as `name`.
+
+    Raises:
+        UnknownName: there is none; the message lists the near names.
+    """
+    return get(registry, name)

@@ -1,0 +1,97 @@
+"""Option files and option values as YAML that holds plain values only."""
+from __future__ import annotations
+
+import re
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.representer import SafeRepresenter
+
+from basicsr_amsr.errors import UserError
+
+try:
+    from yaml import CSafeDumper as _SafeDumper
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeDumper as _SafeDumper  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+
+class OptionLoader(_SafeLoader):
+    """PyYAML's safe loader, keeping the order of keys, with numbers as people write them in option files.
+
+    `1e-4` is a float (YAML 1.1 wants 1.0e-4), and a date is the string it looks like.
+    """
+
+
+class OptionDumper(_SafeDumper):
+    """PyYAML's safe dumper, which also writes OrderedDict as a mapping."""
+
+
+OptionLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != 'tag:yaml.org,2002:timestamp']
+    for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()}
+OptionLoader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$'), list('-+.0123456789'))
+OptionDumper.add_multi_representer(dict, SafeRepresenter.represent_dict)
+
+
+def ordered_yaml() -> tuple[type, type]:
+    """Loader and Dumper for option files, as BasicSR's function of the same name, but safe ones."""
+    return OptionLoader, OptionDumper
+
+
+def explain(error: yaml.YAMLError) -> tuple[str, str]:
+    """Where (', line 3, column 7', or nothing) and what went wrong, in one line."""
+    mark = getattr(error, 'problem_mark', None) or getattr(error, 'context_mark', None)
+    where = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
+    problem = ' '.join(str(getattr(error, 'problem', None) or getattr(error, 'reason', None) or error).split())
+    tag = re.search(r"constructor for the tag 'tag:yaml.org,2002:(.+?)'|constructor for the tag '(.+?)'", problem)
+    if tag:
+        problem = f'the tag {"!!" + tag[1] if tag[1] else tag[2]} is refused: options are plain values'
+    return where, problem
+
+
+def parse_value(text: str) -> Any:
+    """The value of an option given as text, such as '0.999', '[1, 2]', 'true', '~', 'x4'.
+
+    As in BasicSR, 'none' in any case is None, and '!!float2' needs no space.
+
+    Raises:
+        yaml.YAMLError: not YAML, or more than plain values.
+    """
+    text = re.sub(r'^!!float\s*', '!!float ', text.strip())
+    if text.lower() == 'none':
+        return None
+    try:
+        return yaml.load(text, Loader=OptionLoader)
+    except ValueError as error:  # what the tag promises and the text does not hold, e.g. '!!float x'
+        raise yaml.YAMLError(str(error)) from error
+
+
+def read_options(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read an option file (UTF-8).
+
+    Raises:
+        UserError: one line with the file, and where the file is at fault line and column.
+    """
+    file = Path(path).expanduser()
+    try:
+        text = file.read_text(encoding='utf-8-sig')
+        options = yaml.load(text, Loader=OptionLoader)
+    except FileNotFoundError as error:
+        raise UserError(f'Option file not found: {path}') from error
+    except OSError as error:
+        raise UserError(f'Cannot read option file {path}: {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'Option file {path} is not text in UTF-8 (byte {error.start}).') from error
+    except yaml.YAMLError as error:
+        where, problem = explain(error)
+        raise UserError(f'Option file {path}{where}: {problem}.') from error
+    except ValueError as error:  # a tag such as !!float before something else
+        raise UserError(f'Option file {path}: {error}.') from error
+    if not isinstance(options, dict):
+        raise UserError(f'Option file {path} holds no options: it has to be a mapping of `key: value` lines.')
+    return options

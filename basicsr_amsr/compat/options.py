@@ -1,0 +1,120 @@
+"""BasicSR's `parse_options` with the same flags, reading option files and `--force_yml` as data, never as code."""
+from __future__ import annotations
+
+import argparse
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
+from basicsr.utils import set_random_seed
+from basicsr.utils.dist_util import get_dist_info
+
+from basicsr_amsr.compat.devices import settle_devices
+from basicsr_amsr.compat.distributed import init_dist
+from basicsr_amsr.compat.option_sections import (
+    check_sections,
+    complete_datasets,
+    complete_paths,
+    set_debug_intervals,
+)
+from basicsr_amsr.compat.option_yaml import explain, parse_value, read_options
+from basicsr_amsr.errors import UserError
+
+# Called in order with the options and the command line, after `--force_yml` and before checks, defaults and paths.
+# A hook changes the options in place; it may count on `rank`, `world_size`, `dist`, `is_train`, `auto_resume` and
+# `root_path` being set.
+OPTION_HOOKS: list[Callable[[dict[str, Any], argparse.Namespace], None]] = []
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """BasicSR's command line; torchrun's `--local-rank` is accepted beside BasicSR's `--local_rank`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('-opt', type=str, required=True, help='Path to option YAML file.')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher')
+    parser.add_argument('--auto_resume', action='store_true', help='resume from the latest state of this experiment')
+    parser.add_argument('--debug', action='store_true', help='log every iteration, validate and save every eighth')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=None, help='set by the launcher')
+    parser.add_argument('--force_yml', nargs='+', default=None, metavar='KEY:KEY=VALUE',
+                        help='change options of the file, e.g. train:ema_decay=0.999; values are YAML')
+    return parser
+
+
+def force_options(opt: dict[str, Any], entries: Sequence[str]) -> None:
+    """Set options in place from entries 'key:key=value'; keys that are not there are made, values are YAML.
+
+    Raises:
+        UserError: one line with the entry, where it is malformed or leads below a plain value.
+    """
+    for entry in entries:
+        left, sign, text = entry.partition('=')
+        keys = [key.strip() for key in left.split(':')]
+        if not sign or not all(keys):
+            raise UserError(f'--force_yml {entry!r}: write key:key=value, such as train:ema_decay=0.999.')
+        try:
+            value = parse_value(text)
+        except yaml.YAMLError as error:
+            raise UserError(f'--force_yml {entry!r}: the value is not plain YAML: {explain(error)[1]}.') from error
+        section = opt
+        for depth, key in enumerate(keys[:-1], start=1):
+            if section.get(key) is None:
+                section[key] = {}
+            section = section[key]
+            if not isinstance(section, dict):
+                raise UserError(f'--force_yml {entry!r}: {":".join(keys[:depth])} is {section!r}; '
+                                'there are no keys below it.')
+        section[keys[-1]] = value
+
+
+def _start(opt: dict[str, Any], args: argparse.Namespace) -> None:
+    """Join the other processes, if any."""
+    opt['dist'] = args.launcher != 'none'
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    args.local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    if opt['dist']:
+        init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
+    opt['rank'], opt['world_size'] = get_dist_info()
+
+
+def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Options for BasicSR's pipelines, from the command line and the option file that it names.
+
+    In order: the file, `--force_yml`, the launcher, `OPTION_HOOKS`, checks and defaults, seeds, devices, paths,
+    plugins.
+
+    Args:
+        root_path: where `experiments/` or `results/` goes.
+        is_train: training or testing.
+
+    Returns:
+        The options and the parsed command line.
+
+    Raises:
+        UserError: one line with the file and key, or the entry, at fault.
+    """
+    from basicsr_amsr.plugins import load_plugins
+
+    args = build_parser().parse_args()
+    opt = read_options(args.opt)
+    force_options(opt, args.force_yml or ())
+    _start(opt, args)
+    opt.update(auto_resume=args.auto_resume, is_train=is_train, root_path=root_path)
+    for hook in OPTION_HOOKS:
+        hook(opt, args)
+    check_sections(opt, is_train, args.opt)
+
+    if opt.get('manual_seed') is None:
+        opt['manual_seed'] = random.randint(1, 10000)
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+
+    if args.debug and not opt['name'].startswith('debug'):
+        opt['name'] = f'debug_{opt["name"]}'
+    if is_train and 'debug' in opt['name']:
+        set_debug_intervals(opt)
+    settle_devices(opt)
+    complete_datasets(opt)
+    complete_paths(opt, root_path, is_train)
+    load_plugins(opt, args.opt)
+    return opt, args

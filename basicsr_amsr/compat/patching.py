@@ -1,0 +1,67 @@
+"""How a patch is described, and how names are replaced without undoing what another package has replaced."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+APPLIED = 'applied'
+NOT_NEEDED = 'not needed here'
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One mend of BasicSR 1.4.2.
+
+    Attributes:
+        name: short and unique.
+        reason: what goes wrong without it.
+        does: what it changes.
+        apply: applies it and returns the outcome: `APPLIED`, `NOT_NEEDED`, or 'left to <package>'.
+        upstream: addresses of the BasicSR issues and pull requests it answers; empty where none was found.
+        before_import: it has to be in place before `basicsr` is imported.
+    """
+
+    name: str
+    reason: str
+    does: str
+    apply: Callable[[], str]
+    upstream: tuple[str, ...] = ()
+    before_import: bool = False
+
+
+def _owner(function: Any) -> str:
+    """The module that wrote the function; `functools.wraps` copies `__module__` but not the globals."""
+    return getattr(function, '__globals__', {}).get('__name__', '') or getattr(function, '__module__', '')
+
+
+def _taken(current: Any, new: FunctionType) -> str | None:
+    """The outcome where there is nothing to replace: ours is there, or another package's is."""
+    owner = _owner(current)
+    if current is new:
+        return APPLIED
+    return None if owner.split('.')[0] == 'basicsr' else f'left to {owner}'
+
+
+def replace_function(module: ModuleType, name: str, new: FunctionType) -> str:
+    """Replace `module.name` there and in every loaded module that imported it, under whatever name."""
+    old = getattr(module, name)
+    taken = _taken(old, new)
+    if taken:
+        return taken
+    for loaded in list(sys.modules.values()):
+        for key, value in list(getattr(loaded, '__dict__', {}).items()):
+            if value is old:
+                setattr(loaded, key, new)
+    return APPLIED
+
+
+def replace_method(cls: type, name: str, new: FunctionType) -> str:
+    """Replace `cls.name`; subclasses that override it keep their own."""
+    taken = _taken(getattr(cls, name), new)
+    if taken:
+        return taken
+    setattr(cls, name, new)
+    return APPLIED
