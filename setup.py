@@ -46,6 +46,8 @@ setup(
         'mmengine>=0.10',
         'numpy>=1.26',
         'opencv-python>=4.9',
+        'Pillow>=10',
+        'scipy>=1.11',
         'scikit-learn>=1.4',
         'thop>=0.1.1.post2209072238',
         'lmdb>=1.4',

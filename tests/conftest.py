@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import basicsr_amsr  # noqa: F401  # mends BasicSR before a test module imports it
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
 
