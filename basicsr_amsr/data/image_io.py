@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from basicsr_amsr.errors import UserError
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 ORIENTATION = 0x0112  # the Exif tag
+SILENT = 0  # OpenCV's log level
 PNG_SIGNATURE = b'\x89PNG'
 TIFF_SIGNATURES = (b'II*\0', b'MM\0*')
 
@@ -100,9 +102,9 @@ def _decode(data: bytes) -> np.ndarray | None:
     """The pixels of an image file with alpha and depth as stored, or None; keeps OpenCV from writing to stderr."""
     if not data or (data.startswith(PNG_SIGNATURE) and b'IEND' not in data):  # libpng would write to stderr
         return None
-    logging = cv2.utils.logging
+    logging: Any = cv2 if hasattr(cv2, 'setLogLevel') else cv2.utils.logging  # OpenCV 4, OpenCV 5
     level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging.setLogLevel(SILENT)
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
