@@ -6,7 +6,9 @@ import torch
 CREATION = """
     arange empty empty_like empty_permuted empty_strided eye full full_like linspace new_empty new_empty_strided
     new_full new_ones new_zeros ones ones_like rand rand_like randint randn randn_like randperm scalar_tensor zeros
-    zeros_like bernoulli bernoulli_ normal_ uniform_ random_ fill_ zero_ native_dropout
+    zeros_like bernoulli bernoulli_ normal_ uniform_ random_ fill_ zero_ native_dropout fill zero hann_window
+    exponential exponential_ multinomial normal normal_functional poisson randint_like uniform tril_indices
+    triu_indices
 """
 MOVEMENT = """
     _local_scalar_dense _pin_memory _to_copy _unsafe_view block_diag cat channel_shuffle clone col2im constant_pad_nd
@@ -16,12 +18,22 @@ MOVEMENT = """
     pixel_unshuffle put put_ reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
     replication_pad1d replication_pad2d replication_pad3d resize_ roll rot90 scatter scatter_ scatter_add scatter_add_
     scatter_reduce scatter_reduce_ select_scatter set_ slice_scatter stack take tril triu _upsample_nearest_exact2d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d embedding one_hot
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d embedding one_hot as_strided_ as_strided_scatter
+    diag_embed diagonal_scatter index_reduce index_reduce_ max_unpool3d resize resize_as resize_as_ squeeze_ t_
+    transpose_ tril_ triu_ unsafe_split unsafe_split_with_sizes unsqueeze_ _index_put_impl _index_put_impl_ _chunk_cat
+    _upsample_nearest_exact1d _upsample_nearest_exact3d
+"""
+# Element by element, though PyTorch does not tag them so.
+ELEMENTWISE = """
+    abs_ addr binary_cross_entropy binary_cross_entropy_with_logits complex copysign_ eq_ floor_divide floor_divide_ ge_
+    gelu_ gt_ hardswish hardswish_ heaviside heaviside_ huber_loss le_ log_sigmoid_forward lt_ mish_ mse_loss ne_ polar
+    rrelu_with_noise rrelu_with_noise_ rsub smooth_l1_loss soft_margin_loss threshold_ xlogy_
 """
 REDUCTION = """
     all allclose amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum equal histc
     is_same_size linalg_vector_norm logsumexp max mean median min nanmedian norm prod std std_mean sum var var_mean
-    kthvalue searchsorted bucketize sort topk unique_dim _unique2 bincount
+    kthvalue searchsorted bucketize sort topk unique_dim _unique2 bincount _unique cumprod_ cumsum_ dense_dim
+    is_coalesced is_pinned isin logcumsumexp mode nansum trace unique_consecutive
 """
 NORMALISATION = """
     _batch_norm_no_update _batch_norm_with_update _fused_rms_norm _log_softmax _native_batch_norm_legit
@@ -33,8 +45,8 @@ POOLING = """
     avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d
 """
 
-FREE = frozenset(f'aten::{name}' for table in (CREATION, MOVEMENT, REDUCTION, NORMALISATION, POOLING)
-                 for name in table.split())
+TABLES = (CREATION, MOVEMENT, ELEMENTWISE, REDUCTION, NORMALISATION, POOLING)
+FREE = frozenset(f'aten::{name}' for table in TABLES for name in table.split())
 FREE_NAMESPACES = frozenset({'prim', 'profiler', 'c10d', '_c10d_functional'})
 
 
