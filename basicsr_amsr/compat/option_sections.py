@@ -66,7 +66,7 @@ def complete_datasets(opt: dict[str, Any]) -> None:
         if 'scale' in opt:
             dataset['scale'] = opt['scale']
         for root in ('dataroot_gt', 'dataroot_lq'):
-            if dataset.get(root) is not None:
+            if isinstance(dataset.get(root), str):  # a list of folders is for the dataset to expand
                 dataset[root] = osp.expanduser(dataset[root])
 
 
