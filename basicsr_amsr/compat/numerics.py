@@ -24,7 +24,7 @@ def add_jpg_compression(img: Array, quality: float = 90) -> Array:
     """
     levels = np.clip(img, 0, 1) * 255.
     _, code = cv2.imencode('.jpg', levels, [int(cv2.IMWRITE_JPEG_QUALITY), round(float(quality))])
-    return cv2.imdecode(code, cv2.IMREAD_COLOR).astype(np.float32) / 255.
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.float32) / 255.
 
 
 def calculate_fid(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array, eps: float = 0.) -> float:

@@ -54,6 +54,15 @@ def explain(error: yaml.YAMLError) -> tuple[str, str]:
     return where, problem
 
 
+def _load(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=OptionLoader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML's own conversions: '!!int x', '!!bool x', nesting without end
+        raise yaml.YAMLError(f'a value does not fit its tag, or nests too deep ({error})') from error
+
+
 def parse_value(text: str) -> Any:
     """The value of an option given as text, such as '0.999', '[1, 2]', 'true', '~', 'x4'.
 
@@ -65,10 +74,7 @@ def parse_value(text: str) -> Any:
     text = re.sub(r'^!!float\s*', '!!float ', text.strip())
     if text.lower() == 'none':
         return None
-    try:
-        return yaml.load(text, Loader=OptionLoader)
-    except ValueError as error:  # what the tag promises and the text does not hold, e.g. '!!float x'
-        raise yaml.YAMLError(str(error)) from error
+    return _load(text)
 
 
 def read_options(path: str | PathLike[str]) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def read_options(path: str | PathLike[str]) -> dict[str, Any]:
     file = Path(path).expanduser()
     try:
         text = file.read_text(encoding='utf-8-sig')
-        options = yaml.load(text, Loader=OptionLoader)
+        options = _load(text)
     except FileNotFoundError as error:
         raise UserError(f'Option file not found: {path}') from error
     except OSError as error:
@@ -90,8 +96,6 @@ def read_options(path: str | PathLike[str]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where, problem = explain(error)
         raise UserError(f'Option file {path}{where}: {problem}.') from error
-    except ValueError as error:  # a tag such as !!float before something else
-        raise UserError(f'Option file {path}: {error}.') from error
     if not isinstance(options, dict):
         raise UserError(f'Option file {path} holds no options: it has to be a mapping of `key: value` lines.')
     return options

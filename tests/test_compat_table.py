@@ -1,0 +1,179 @@
+"""compat: the table of patches, and importing in every order and company."""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import basicsr.test
+import basicsr.train
+import basicsr.utils.options
+import pytest
+import torchvision
+from basicsr.models.base_model import BaseModel
+from packaging.version import Version
+
+from basicsr_amsr import compat
+from basicsr_amsr.compat.modules import LooseVersion
+
+BLOCK = """
+    import importlib.abc, sys
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name in ABSENT or name.startswith(tuple(f'{a}.' for a in ABSENT)):
+                raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+    sys.meta_path.insert(0, Absent())
+"""
+
+
+def python(*code, flags=(), check=True):
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    run = subprocess.run([sys.executable, *flags, '-c', '\n'.join(textwrap.dedent(part) for part in code)],
+                         capture_output=True, text=True, env=environment)
+    assert not check or run.returncode == 0, run.stderr[-3000:]
+    return run
+
+
+def test_patches_are_described_and_in_place():
+    names = [patch.name for patch in compat.PATCHES]
+    assert len(set(names)) == len(names) == len(compat.outcomes())
+    for patch in compat.PATCHES:
+        assert patch.reason and patch.does
+        assert compat.outcomes()[patch.name] in ('applied', 'not needed here')
+        assert all(re.fullmatch(r'https://github\.com/XPixelGroup/BasicSR/(issues|pull)/\d+', u)
+                   for u in patch.upstream)
+
+
+def test_the_page_lists_every_patch(repository):
+    page = (repository / 'docs' / 'compat.md').read_text(encoding='utf-8')
+    for patch in compat.PATCHES:
+        row = next((line for line in page.splitlines() if line.startswith(f'| {patch.name} |')), '')
+        assert row, f'docs/compat.md has no row for {patch.name!r}'
+        assert {f'#{u.rsplit("/", 1)[1]}' for u in patch.upstream} == set(re.findall(r'#\d+', row))
+        assert patch.upstream or 'none found' in row
+
+
+def test_applying_again_changes_nothing():
+    def state():
+        return (basicsr.train.parse_options, basicsr.test.parse_options, basicsr.utils.options.ordered_yaml,
+                basicsr.train.load_resume_state, BaseModel.__init__, BaseModel.load_network,
+                sys.modules.get('torchvision.transforms.functional_tensor'))
+    before, outcomes = state(), compat.outcomes()
+    compat.apply()
+    assert state() == before and compat.outcomes() == outcomes
+
+
+def test_both_pipelines_call_ours():
+    for module in (basicsr.train, basicsr.test, basicsr.utils.options, basicsr):
+        assert module.parse_options.__module__ == 'basicsr_amsr.compat.options'
+
+
+def test_import_without_the_modules_that_went_away():
+    run = python("""
+        import scipy.ndimage, sys
+        vars(scipy.ndimage).pop('filters', None)
+        sys.modules.pop('scipy.ndimage.filters', None)
+        ABSENT = ('distutils', '_distutils_hack', 'setuptools', 'scipy.ndimage.filters',
+                  'torchvision.transforms.functional_tensor')
+    """, BLOCK, """
+        import basicsr_amsr, basicsr_amsr.compat, basicsr_amsr.compat.modules, torch, numpy as np
+        import basicsr.archs.arch_util, basicsr.metrics.niqe, torchvision
+        from basicsr.data.data_util import duf_downsample
+        from basicsr.data.degradations import rgb_to_grayscale
+        assert basicsr.archs.arch_util.LooseVersion is basicsr_amsr.compat.modules.LooseVersion
+        assert 'distutils' not in sys.modules and 'distutils.version' not in sys.modules
+        assert basicsr.metrics.niqe.convolve is scipy.ndimage.convolve
+        assert duf_downsample(torch.rand(1, 1, 3, 16, 16), 13, 4).shape == (1, 1, 3, 4, 4)
+        assert rgb_to_grayscale is torchvision.transforms.functional.rgb_to_grayscale
+        assert basicsr_amsr.compat.outcomes()['distutils LooseVersion'] == 'applied'
+        assert not torch.cuda.is_initialized()
+    """)
+    assert run.stderr == ''
+
+
+def test_import_raises_no_deprecation_warning_of_ours():
+    python('import basicsr_amsr', flags=('-W', 'error::DeprecationWarning'))
+
+
+def test_basicsr_imported_first_and_by_another_name():
+    run = python("""
+        import sys, types, torchvision.transforms.functional as functional
+        theirs = types.ModuleType('torchvision.transforms.functional_tensor')
+        theirs.rgb_to_grayscale = functional.rgb_to_grayscale
+        sys.modules[theirs.__name__] = theirs
+        import basicsr
+        from basicsr.utils.options import parse_options as my_own_name
+        import basicsr_amsr, basicsr.train
+        assert my_own_name is basicsr.train.parse_options is sys.modules['basicsr_amsr.compat.options'].parse_options
+        assert sys.modules[theirs.__name__] is theirs
+        assert basicsr_amsr.compat.outcomes()['torchvision functional_tensor'] == 'not needed here'
+        import basicsr_amsr.compat
+        basicsr_amsr.compat.apply()
+    """)
+    assert run.stderr == ''
+
+
+def test_what_another_plugin_replaced_is_left_to_it():
+    run = python("""
+        import functools, sys, types
+        import torchvision.transforms.functional as functional
+        alias = types.ModuleType('torchvision.transforms.functional_tensor')
+        alias.rgb_to_grayscale = functional.rgb_to_grayscale
+        sys.modules[alias.__name__] = alias
+        import basicsr.utils.options, basicsr.utils.registry
+        plugin = types.ModuleType('other_plugin')
+        source = '''
+        import functools
+        def wrap(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                return function(*args, **kwargs)
+            return wrapper
+        '''
+        import textwrap
+        exec(textwrap.dedent(source), plugin.__dict__)
+        options, registry = basicsr.utils.options, basicsr.utils.registry.Registry
+        options.parse_options = theirs = plugin.wrap(options.parse_options)
+        registry.get = get = plugin.wrap(registry.get)
+        import basicsr_amsr
+        from basicsr_amsr.registry import ARCH_REGISTRY, lookup
+        assert options.parse_options is theirs and registry.get is get
+        outcomes = basicsr_amsr.compat.outcomes()
+        assert outcomes['option values as YAML'] == outcomes['Registry.get'] == 'left to other_plugin'
+        assert outcomes['load_network'] == 'applied'
+        assert lookup(ARCH_REGISTRY, 'RRDBNet') is ARCH_REGISTRY.get('RRDBNet')
+        try:
+            lookup(ARCH_REGISTRY, 'RRDBnet')
+        except basicsr_amsr.UserError as error:
+            assert 'Did you mean RRDBNet' in str(error)
+        # and one that comes after us
+        basicsr.utils.options.ordered_yaml = late = plugin.wrap(basicsr.utils.options.ordered_yaml)
+        basicsr_amsr.compat.apply()
+        assert basicsr.utils.options.ordered_yaml is late
+    """)
+    assert run.stderr == ''
+
+
+def test_without_basicsr_the_import_says_so():
+    run = python("ABSENT = ('basicsr',)", BLOCK, 'import basicsr_amsr', check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == (
+        'ImportError: basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.')
+
+
+@pytest.mark.parametrize('left', ['0.9.0', '0.9.1', '0.10.0', '0.15.2+cu118', '0.26.0', '1.0', '0.29.2+cu132'])
+@pytest.mark.parametrize('right', ['0.9.0', '0.15.2', '0.26.0'])
+def test_loose_version_orders_releases(left, right):
+    ours, theirs = LooseVersion(left), Version(left)
+    assert (ours >= LooseVersion(right), ours > right, ours == right) == (
+        theirs >= Version(right), theirs > Version(right), theirs == Version(right))
+
+
+def test_loose_version_of_this_torchvision():
+    assert LooseVersion(torchvision.__version__) >= LooseVersion('0.9.0')
+    assert LooseVersion('1.2') == '1.2' and hash(LooseVersion('1.2')) == hash(LooseVersion('1.2'))
+    assert LooseVersion('1.2') != LooseVersion('1.3') and repr(LooseVersion('1.2')) == "LooseVersion('1.2')"
