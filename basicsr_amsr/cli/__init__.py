@@ -1,1 +1,84 @@
-"""The `basicsr` command."""
+"""The `basicsr` command: a table of subcommands, each in its own module, imported when it is chosen."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.version import __version__
+
+PROG = 'basicsr'
+
+
+class Command(NamedTuple):
+    """A subcommand: its module has `add_arguments(parser)` and `run(args) -> int`."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    'train': Command('basicsr_amsr.cli.train', 'train a network as an option file says'),
+    'test': Command('basicsr_amsr.cli.test', 'test a network on image sets; writes images and metrics.json'),
+    'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
+    'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),
+}
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of the whole command; only the chosen subcommand gets its arguments."""
+    parser = argparse.ArgumentParser(
+        PROG, formatter_class=_HelpFormatter,
+        description='Super-resolution that computes only where the image is hard; runs BasicSR option files.',
+        epilog=f'`{PROG} COMMAND -h` says more. Results go to the current folder.')
+    parser.add_argument('--version', action='version', version=f'basicsr_amsr {__version__}')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=f'{command.help[0].upper()}{command.help[1:]}.',
+                                  formatter_class=_HelpFormatter)
+        if name == chosen:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; `argv` is without the program's name, by default that of the process.
+
+    Returns:
+        0, 1 where a check found a problem, 2 for a user's mistake (one line on stderr), 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith('-')), None)
+    args = build_parser(chosen).parse_args(words)
+    try:
+        return importlib.import_module(COMMANDS[args.command].module).run(args)
+    except UserError as error:
+        if development_mode():
+            traceback.print_exc()
+        print(f'{PROG}: error: {one_line(error)}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'\n{PROG}: stopped.', file=sys.stderr)
+        return 130
+
+
+def development_mode() -> bool:
+    """Whether Python runs with `-X dev` (PYTHONDEVMODE=1): then a user's mistake shows its traceback too."""
+    return sys.flags.dev_mode
+
+
+def one_line(error: BaseException) -> str:
+    """The message in one line; from a data loader's worker it comes wrapped into a traceback."""
+    text = str(error).strip()
+    if 'Original Traceback' in text:
+        text = text.splitlines()[-1].split(': ', 1)[-1]
+    return ' '.join(text.split())

@@ -1,0 +1,68 @@
+"""`basicsr list`: every name in every registry, and where it comes from."""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from rich.table import Table
+
+from basicsr_amsr.backbones.spec import Backbone
+from basicsr_amsr.cli.report import print_json, show
+from basicsr_amsr.plugins import load_installed
+from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
+
+ORIGINS = {'basicsr': 'BasicSR', 'basicsr_amsr': 'basicsr_amsr'}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `basicsr list` takes."""
+    parser.add_argument('kind', nargs='?', choices=list(REGISTRIES), metavar='KIND',
+                        help=f'only one kind: {", ".join(REGISTRIES)}')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the names; returns 0."""
+    for problem in load_installed():
+        print(f'basicsr: warning: {problem}', file=sys.stderr)
+    kinds = [args.kind] if args.kind else list(REGISTRIES)
+    names = [entry for kind in kinds for entry in entries(kind)]
+    if args.json:
+        print_json(names)
+    else:
+        show(*(table(kind, [entry for entry in names if entry['kind'] == kind]) for kind in kinds))
+    return 0
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    """What a registry holds, by name: kind, name, module, from (BasicSR, basicsr_amsr, or the plugin's package).
+
+    Backbones, and networks that a backbone of that name describes, say also the acceleration methods that support
+    them and their scales.
+    """
+    found = []
+    for name, registered in sorted(REGISTRIES[kind], key=lambda item: item[0].lower()):
+        is_backbone = isinstance(registered, Backbone)
+        module = registered.origin if is_backbone else registered.__module__
+        package = module.split('.')[0]
+        entry: dict[str, Any] = {'kind': kind, 'name': name, 'module': module,
+                                 'from': ORIGINS.get(package, f'plugin {package}')}
+        if kind == 'arch' and name in BACKBONE_REGISTRY:
+            registered = BACKBONE_REGISTRY.get(name)
+        if isinstance(registered, Backbone):
+            entry.update(methods=list(registered.methods), scales=list(registered.scales))
+        found.append(entry)
+    return found
+
+
+def table(kind: str, names: list[dict[str, Any]]) -> Table:
+    """The names of one kind."""
+    shown = Table(title=f'{kind} ({len(names)})', title_justify='left')
+    details = kind in ('arch', 'backbone')
+    for column in ('name', 'from', 'module', *(('methods', 'scales') if details else ())):
+        shown.add_column(column, overflow='fold')
+    for entry in names:
+        more = [', '.join(entry.get('methods', [])), ', '.join(f'x{s}' for s in entry.get('scales', []))]
+        shown.add_row(entry['name'], entry['from'], entry['module'], *(more if details else []))
+    return shown

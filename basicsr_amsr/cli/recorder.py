@@ -1,0 +1,127 @@
+"""Records every image's figures while a BasicSR model validates, without changing the model."""
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import chain, count
+from pathlib import PurePath
+from typing import Any
+
+from basicsr_amsr.cli.replace import replaced
+from basicsr_amsr.registry import METRIC_REGISTRY
+
+METRIC_FUNCTION = 'calculate_metric'
+
+
+class MetricRecorder:
+    """Figures of the test sets: `results[dataset][metric] = {mean, images: {name: value}, computed: {...}}`.
+
+    BasicSR adds the figures of the images up and forgets them. `watch` listens instead: to the model's `feed_data` for
+    the image's name, to `calculate_metric` where the model's classes call it, and to the model's own mean.
+
+    Args:
+        on_dataset: called with `results` when a data set is finished.
+    """
+
+    def __init__(self, on_dataset: Callable[[dict[str, Any]], None]) -> None:
+        self.results: dict[str, Any] = {}
+        self._on_dataset = on_dataset
+        self._metrics: dict[str, Any] = {}
+        self._dataset: Any = None
+        self._image = ''
+        self._names: set[str] = set()
+
+    @contextmanager
+    def watch(self, model: Any) -> Iterator[None]:
+        """Listen to `model` until the block ends."""
+        self._metrics = model.opt['val'].get('metrics') or {}
+        feed, validate, update = model.feed_data, model.validation, model._update_best_metric_result
+
+        def feed_data(data: Mapping[str, Any]) -> None:
+            self._image = self._name(data)
+            feed(data)
+
+        def validation(dataloader: Any, *args: Any, **kwargs: Any) -> None:
+            self._dataset = dataloader.dataset
+            self._names.clear()
+            validate(dataloader, *args, **kwargs)
+            self._on_dataset(self.results)
+
+        def keep_mean(dataset: str, metric: str, value: float, iteration: Any) -> None:
+            self._entry(metric)['mean'] = float(value)
+            update(dataset, metric, value, iteration)
+
+        modules = dict.fromkeys(sys.modules[cls.__module__] for cls in type(model).__mro__)
+        with ExitStack() as stack:
+            stack.enter_context(replaced(model, {'feed_data': feed_data, 'validation': validation,
+                                                 '_update_best_metric_result': keep_mean}))
+            for module in modules:
+                if METRIC_FUNCTION in vars(module):
+                    listening = self._listening(vars(module)[METRIC_FUNCTION])
+                    stack.enter_context(replaced(module, {METRIC_FUNCTION: listening}))
+            yield
+
+    def _listening(self, calculate: Callable[..., float]) -> Callable[..., float]:
+        def calculate_metric(data: dict[str, Any], opt: Mapping[str, Any]) -> float:
+            value = calculate(data, opt)
+            metric = next((name for name, option in self._metrics.items() if option is opt), opt['type'])
+            entry = self._entry(metric)
+            entry['images'][self._image] = float(value)
+            entry['computed'] = computed(data, opt, self._dataset)
+            return value
+
+        return calculate_metric
+
+    def _entry(self, metric: str) -> dict[str, Any]:
+        dataset = self.results.setdefault(self._dataset.opt['name'], {})
+        return dataset.setdefault(metric, {'mean': math.nan, 'images': {}, 'computed': {}})
+
+    def _name(self, data: Mapping[str, Any]) -> str:
+        """The file's name without suffix; with its folder for video frames and where two images share a name."""
+        path = data.get('lq_path')
+        path = path[0] if isinstance(path, (list, tuple)) and path else path
+        if isinstance(path, str):
+            pure = PurePath(path)
+            names = [pure.stem, f'{pure.parent.name}/{pure.stem}']
+            wanted = names[1:] if 'folder' in data else names
+        else:
+            wanted = ['image']
+        numbered = (f'{wanted[-1]} ({number})' for number in count(2))
+        name = next(name for name in chain(wanted, numbered) if name not in self._names)
+        self._names.add(name)
+        return name
+
+
+def computed(data: Mapping[str, Any], opt: Mapping[str, Any], dataset: Any) -> dict[str, Any]:
+    """How a figure was computed: metric function, channel, border, value range, where the LR images came from."""
+    options = {**_defaults(METRIC_REGISTRY.get(opt['type'])), **opt}
+    return {
+        'metric_type': opt['type'],
+        'channel': _channel(options, data['img'], dataset),
+        'crop_border': options.get('crop_border'),
+        'value_range': '0-255, 8 bit' if data['img'].dtype == 'uint8' else str(data['img'].dtype),
+        'lr_source': lr_source(dataset),
+    }
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _channel(options: Mapping[str, Any], image: Any, dataset: Any) -> str:
+    if image.ndim == 2 or image.shape[-1] == 1:
+        return 'Y' if dataset.opt.get('color') == 'y' else 'gray'
+    if options.get('test_y_channel') or options.get('convert_to') == 'y':
+        return 'Y'
+    return 'gray' if options.get('convert_to') == 'gray' else 'RGB'
+
+
+def lr_source(dataset: Any) -> str:
+    """Where the LR images came from: what the data set says (`lr_source`), else the folder they were read from."""
+    said = getattr(dataset, 'lr_source', None)
+    folder = dataset.opt.get('dataroot_lq')
+    return said or (f'images given in {folder}' if folder else f'made by {type(dataset).__name__}')

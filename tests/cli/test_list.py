@@ -1,0 +1,54 @@
+"""`basicsr list`: every name of every registry."""
+import json
+
+import pytest
+
+from basicsr_amsr.backbones import register_backbone
+from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, REGISTRIES
+from tests.mga.toy import ToyBase
+
+
+def listed(basicsr, *words):
+    code, out, _ = basicsr('list', None, '--json', *words)
+    assert code == 0
+    return json.loads(out)
+
+
+def test_every_name_of_every_registry_is_listed(basicsr):
+    names = listed(basicsr)
+    assert {(entry['kind'], entry['name']) for entry in names} == {
+        (kind, name) for kind, registry in REGISTRIES.items() for name, _ in registry}
+    assert len(names) > 60
+
+
+def test_origins(basicsr):
+    origins = {(entry['kind'], entry['name']): (entry['from'], entry['module']) for entry in listed(basicsr)}
+    assert origins['arch', 'EDSR'] == ('BasicSR', 'basicsr.archs.edsr_arch')
+    assert origins['metric', 'calculate_psnr'] == ('BasicSR', 'basicsr.metrics.psnr_ssim')
+    assert origins['model', 'MGAModel'] == ('basicsr_amsr', 'basicsr_amsr.models.mga_model')
+
+
+def test_backbones_say_methods_and_scales(basicsr):
+    name = 'ListedBackbone'
+    register_backbone(name, build=ToyBase, split=lambda **_: None, scales=(2, 3))
+    try:
+        entry, = (entry for entry in listed(basicsr, 'backbone') if entry['name'] == name)
+        assert entry['methods'] == ['mga'] and entry['scales'] == [2, 3]
+        assert entry['from'] == 'plugin tests'
+        arch, = (entry for entry in listed(basicsr, 'arch') if entry['name'] == name)
+        assert arch['methods'] == ['mga']
+    finally:
+        del BACKBONE_REGISTRY._obj_map[name], ARCH_REGISTRY._obj_map[name]
+
+
+def test_the_table_has_one_kind_where_one_is_asked_for(basicsr):
+    code, out, _ = basicsr('list', None, 'metric')
+    assert code == 0
+    assert 'calculate_niqe' in out and 'L1Loss' not in out
+
+
+def test_an_unknown_kind_lists_the_kinds(basicsr, capsys):
+    with pytest.raises(SystemExit) as stop:
+        basicsr('list', None, 'networks')
+    assert stop.value.code == 2
+    assert 'arch' in capsys.readouterr().err
