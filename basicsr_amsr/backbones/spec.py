@@ -1,6 +1,7 @@
 """What the methods need to know of a network family, and how a backbone is registered."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -8,8 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
+
+StateDict = dict[str, torch.Tensor]
 
 
 class BaseNet(Protocol):
@@ -25,8 +28,10 @@ class BaseNet(Protocol):
 class MGASplit(NamedTuple):
     """A network cut in two for MGA (ECCV 2022, section 3).
 
-    `base` is a BaseNet. `refine` maps feature patches with a halo of one, (N, C, h + 2, w + 2), to image patches
-    (N, 3, s·h, s·w) in 0–1, for any h, w ≥ 1: its unpadded convolution consumes the halo. `num_feat` is C.
+    `base` is a BaseNet. `refine(feature, halo=True)` maps feature patches with a halo of one, (N, C, h + 2, w + 2), to
+    image patches (N, 3, s·h, s·w) in 0–1, for any h, w ≥ 1: its unpadded convolutions consume the halo. With
+    `halo=False` it takes the map without one, (N, C, h, w), and pads those convolutions instead: that is variant D,
+    whose costs in table 1 have no border. `num_feat` is C.
     """
 
     base: nn.Module
@@ -45,9 +50,15 @@ class Backbone:
         scales: the upscaling factors it exists for (1 for denoising).
         source: the publication.
         channels: image channels.
-        size_multiple: the network wants height and width as multiples of this (window size), else 1.
-        convert: maps a public checkpoint's keys to this network's, after wrappers and prefixes are taken off.
-        split: `split(base_blocks=…, refine_blocks=…, **options)` returns an MGASplit; None where MGA does not support it.
+        size_multiple: height and width that the body wants as multiples of this (window size); the network pads.
+        convert: `convert(state_dict, net)` maps a public checkpoint's keys to those of `net`, after wrappers and
+            prefixes are taken off; keys that are the network's own already must pass unchanged.
+        identify: `identify(state_dict)` reads options off a state dict's shapes, of the public or of the network's own
+            names: {option: value}, with a tuple of values where the shapes leave several. Options it cannot tell are
+            left out; {} says that the file is of another family.
+        derived: endings of buffers that follow from the options (attention masks), never taken from a file.
+        classes: the network classes whose checkpoints `convert` and `identify` know; default is `build`, if a class.
+        split: `split(base_blocks=…, refine_blocks=…, **options)` returns an MGASplit; None if MGA cannot treat it.
         split_blocks: the paper's (base_blocks, refine_blocks).
         origin: the module that registered it.
     """
@@ -59,10 +70,17 @@ class Backbone:
     source: str = ''
     channels: int = 3
     size_multiple: int = 1
-    convert: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
+    convert: Callable[[StateDict, nn.Module], StateDict] | None = None
+    identify: Callable[[StateDict], dict[str, Any]] | None = None
+    derived: tuple[str, ...] = ()
+    classes: tuple[type[nn.Module], ...] = ()
     split: Callable[..., MGASplit] | None = None
     split_blocks: tuple[int, int] | None = None
     origin: str = ''
+
+    def __post_init__(self) -> None:
+        if not self.classes and isinstance(self.build, type):
+            object.__setattr__(self, 'classes', (self.build,))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -78,18 +96,25 @@ class Backbone:
         return merged
 
     def create(self, **options: Any) -> nn.Module:
-        """The network with the published defaults overridden by `options`."""
-        try:
-            return self.build(**self.options(options))
-        except TypeError as error:
-            raise UserError(f'backbone {self.name}: {error}') from error
+        """The network with the published defaults overridden by `options`.
+
+        Raises:
+            UserError: an option that the network does not have, with the near names.
+        """
+        merged = self.options(options)
+        parameters = inspect.signature(self.build).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            for key in merged:
+                if key not in parameters:
+                    raise UserError(f"backbone {self.name} has no option '{key}'. {suggestion(key, parameters)}")
+        return self.build(**merged)
 
 
 def register_backbone(name: str | None = None, build: Callable[..., nn.Module] | None = None, **spec: Any) -> Any:
     """Register a backbone, as a call or as a class decorator.
 
     `@register_backbone(defaults={...}, scales=(2, 4))` on an nn.Module class, or
-    `register_backbone('NAME', build=callable, ...)`. Keyword arguments are those of `Backbone`. A class whose name is
+    `register_backbone('NAME', build=callable, ...)`. Keyword arguments are those of `Backbone`. A name that is
     still free in BasicSR's ARCH registry is registered there too, so that `network_g: {type: NAME}` works.
 
     Raises:
@@ -107,9 +132,17 @@ def register_backbone(name: str | None = None, build: Callable[..., nn.Module] |
     spec.setdefault('origin', getattr(build, '__module__', ''))
     backbone = Backbone(name=name, build=build, **spec)
     BACKBONE_REGISTRY._do_register(name, backbone)
-    if isinstance(build, type) and name not in ARCH_REGISTRY:
-        ARCH_REGISTRY._do_register(name, build)
+    if name not in ARCH_REGISTRY:
+        ARCH_REGISTRY._do_register(name, build if has_defaults(build, backbone.defaults) else backbone.create)
     return backbone
+
+
+def has_defaults(build: Callable[..., nn.Module], defaults: Mapping[str, Any]) -> bool:
+    """Whether `build` is a class whose own defaults are those of the backbone."""
+    if not isinstance(build, type):
+        return False
+    parameters = inspect.signature(build).parameters
+    return all(key in parameters and parameters[key].default == value for key, value in defaults.items())
 
 
 def get_backbone(name: str) -> Backbone:

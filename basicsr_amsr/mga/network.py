@@ -113,7 +113,7 @@ class MGA(nn.Module):
             return coarse
         if self.variant == 'D':
             self.last_mask_ratio = 1.0
-            return self.refine(pad_to_grid(feature, 1))
+            return self.refine(feature, halo=False)
         index = self.select(feature)
         return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
 

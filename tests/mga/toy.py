@@ -31,12 +31,14 @@ class ToyRefine(nn.Module):
 
     def __init__(self, num_feat=8, num_block=1):
         super().__init__()
-        self.body = nn.Sequential(*(nn.Conv2d(num_feat, num_feat, 1) for _ in range(num_block)))
+        self.body = nn.Sequential(*(nn.Conv2d(num_feat, num_feat, 1, bias=False) for _ in range(num_block)))
         self.unpadded = nn.Conv2d(num_feat, num_feat, 3)
         self.last = nn.Conv2d(num_feat, 3 * SCALE**2, 1)
 
-    def forward(self, patches):
-        return F.pixel_shuffle(self.last(F.leaky_relu(self.unpadded(self.body(patches)), 0.1)), SCALE)
+    def forward(self, feature, halo=True):
+        feature = self.body(feature)
+        feature = self.unpadded(feature if halo else F.pad(feature, (1, 1, 1, 1)))
+        return F.pixel_shuffle(self.last(F.leaky_relu(feature, 0.1)), SCALE)
 
 
 def split(base_blocks=2, refine_blocks=1, upscale=SCALE, num_feat=8):

@@ -1,0 +1,92 @@
+"""FSRCNN: Accelerating the Super-Resolution Convolutional Neural Network (Dong et al., ECCV 2016), for RGB."""
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
+from basicsr_amsr.backbones.spec import MGASplit, register_backbone
+
+SPLIT_BLOCKS = (3, 1)
+
+
+def mapping(num_shrink: int, num_block: int) -> nn.Sequential:
+    """The m mapping layers: 3×3 convolution and PReLU."""
+    layers: list[nn.Module] = []
+    for _ in range(num_block):
+        layers += [nn.Conv2d(num_shrink, num_shrink, 3, 1, 1), nn.PReLU(num_shrink)]
+    return nn.Sequential(*layers)
+
+
+class Deconvolution(nn.Module):
+    """Expansion and the 9×9 transposed convolution: (N, s, H, W) to (N, channels, upscale·H, upscale·W)."""
+
+    def __init__(self, upscale: int, num_out_ch: int, num_feat: int, num_shrink: int) -> None:
+        super().__init__()
+        self.expand = nn.Sequential(nn.Conv2d(num_shrink, num_feat, 1), nn.PReLU(num_feat))
+        self.deconv = nn.ConvTranspose2d(num_feat, num_out_ch, 9, upscale, 4, output_padding=upscale - 1)
+        nn.init.normal_(self.deconv.weight, std=0.001)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.deconv(self.expand(x))
+
+
+class FSRCNN(nn.Module):
+    """FSRCNN(d, s, m), on RGB as in MGA instead of luminance.
+
+    Args:
+        upscale: 2, 3 or 4.
+        num_in_ch, num_out_ch: image channels.
+        num_feat: d. num_shrink: s. num_block: m, the mapping layers.
+    """
+
+    def __init__(self, upscale: int = 4, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 56,
+                 num_shrink: int = 12, num_block: int = 4) -> None:
+        super().__init__()
+        check_upscale('FSRCNN', upscale)
+        self.feature = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 5, 1, 2), nn.PReLU(num_feat))
+        self.shrink = nn.Sequential(nn.Conv2d(num_feat, num_shrink, 1), nn.PReLU(num_shrink))
+        self.mapping = mapping(num_shrink, num_block)
+        self.upsampler = Deconvolution(upscale, num_out_ch, num_feat, num_shrink)
+
+    def extract(self, x: torch.Tensor) -> torch.Tensor:
+        """Image (N, C, H, W) in 0–1 to the shrunk feature (N, s, H, W)."""
+        return self.mapping(self.shrink(self.feature(x)))
+
+    def reconstruct(self, feature: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Feature (N, s, H, W) to the image (N, C, upscale·H, upscale·W) in 0–1; `x` is not looked at."""
+        return self.upsampler(feature)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.reconstruct(self.extract(x), x)
+
+
+class FSRCNNRefine(nn.Module):
+    """MGA's refine net of FSRCNN: mapping, two convolutions, expansion and transposed convolution of its own."""
+
+    def __init__(self, upscale: int = 4, num_out_ch: int = 3, num_feat: int = 56, num_shrink: int = 12,
+                 num_block: int = 1) -> None:
+        super().__init__()
+        self.mapping = mapping(num_shrink, num_block)
+        self.conv = HaloConvs(num_shrink)
+        self.upsampler = Deconvolution(upscale, num_out_ch, num_feat, num_shrink)
+
+    def forward(self, x: torch.Tensor, halo: bool = True) -> torch.Tensor:
+        """(N, s, h + 2, w + 2), or (N, s, h, w) without halo, to (N, C, upscale·h, upscale·w) in 0–1."""
+        return self.upsampler(self.conv(self.mapping(x), halo))
+
+
+def split(base_blocks: int | None = None, refine_blocks: int | None = None, upscale: int = 4, num_in_ch: int = 3,
+          num_out_ch: int = 3, num_feat: int = 56, num_shrink: int = 12) -> MGASplit:
+    """Base net with `base_blocks` mapping layers, refine net with `refine_blocks` (paper: 3 + 1)."""
+    base_blocks = SPLIT_BLOCKS[0] if base_blocks is None else base_blocks
+    refine_blocks = SPLIT_BLOCKS[1] if refine_blocks is None else refine_blocks
+    return MGASplit(
+        base=FSRCNN(upscale, num_in_ch, num_out_ch, num_feat, num_shrink, base_blocks),
+        refine=FSRCNNRefine(upscale, num_out_ch, num_feat, num_shrink, refine_blocks),
+        num_feat=num_shrink)
+
+
+register_backbone(
+    'FSRCNN', FSRCNN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    source='Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016')

@@ -1,0 +1,152 @@
+"""RFDN: Residual Feature Distillation Network for Lightweight Image Super-Resolution (Liu et al., ECCVW 2020)."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
+from basicsr_amsr.backbones.spec import MGASplit, register_backbone
+
+SPLIT_BLOCKS = (4, 2)
+# The public weights were trained on images in 0–255.
+RANGE = 255.0
+POOL_SIZE, POOL_STRIDE = 7, 3
+
+
+class ESA(nn.Module):
+    """Enhanced spatial attention (Liu et al., RFANet, section 3.3), as RFDN uses it.
+
+    The max-pooling is left out where `pool` is False, as in MGA's refine net (whose patches it would not fit), and
+    skipped where its input is smaller than its window. A map under 3×3, too small for the strided convolution, is
+    zero-padded to 3×3 for it.
+    """
+
+    def __init__(self, num_feat: int, pool: bool = True) -> None:
+        super().__init__()
+        self.pool = pool
+        narrow = num_feat // 4
+        self.conv1 = nn.Conv2d(num_feat, narrow, 1)
+        self.conv_skip = nn.Conv2d(narrow, narrow, 1)
+        self.conv_stride = nn.Conv2d(narrow, narrow, 3, 2)
+        self.conv_group = nn.Sequential(
+            nn.Conv2d(narrow, narrow, 3, 1, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(narrow, narrow, 3, 1, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(narrow, narrow, 3, 1, 1))
+        self.conv_last = nn.Conv2d(narrow, num_feat, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        narrow = self.conv1(x)
+        seen = narrow
+        if min(height, width) < 3:
+            seen = F.pad(seen, (0, max(3 - width, 0), 0, max(3 - height, 0)))
+        seen = self.conv_stride(seen)
+        if self.pool and min(seen.shape[-2:]) >= POOL_SIZE:
+            seen = F.max_pool2d(seen, POOL_SIZE, POOL_STRIDE)
+        seen = F.interpolate(self.conv_group(seen), (height, width), mode='bilinear', align_corners=False)
+        return x * self.conv_last(seen + self.conv_skip(narrow)).sigmoid()
+
+
+class RFDB(nn.Module):
+    """Residual feature distillation block (section 3.2): at three steps half of the channels are set aside."""
+
+    def __init__(self, num_feat: int, pool: bool = True) -> None:
+        super().__init__()
+        half = num_feat // 2
+        self.distill = nn.ModuleList(nn.Conv2d(num_feat, half, 1) for _ in range(3))
+        self.shallow = nn.ModuleList(nn.Conv2d(num_feat, num_feat, 3, 1, 1) for _ in range(3))
+        self.last = nn.Conv2d(num_feat, half, 3, 1, 1)
+        self.fuse = nn.Conv2d(4 * half, num_feat, 1)
+        self.esa = ESA(num_feat, pool)
+        self.act = nn.LeakyReLU(0.05, inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        distilled = []
+        for distill, shallow in zip(self.distill, self.shallow, strict=True):
+            distilled.append(self.act(distill(x)))
+            x = self.act(shallow(x) + x)
+        distilled.append(self.act(self.last(x)))
+        return self.esa(self.fuse(torch.cat(distilled, 1)))
+
+
+class Distillation(nn.Module):
+    """RFDB one after the other, all their outputs fused by 1×1 and 3×3 convolutions, without the long skip."""
+
+    def __init__(self, num_feat: int, num_block: int, pool: bool = True) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(RFDB(num_feat, pool) for _ in range(num_block))
+        self.fuse = nn.Sequential(nn.Conv2d(num_feat * num_block, num_feat, 1), nn.LeakyReLU(0.05, inplace=True))
+        self.conv = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return self.conv(self.fuse(torch.cat(outputs, 1)))
+
+
+def upsampler(upscale: int, num_feat: int, num_out_ch: int) -> nn.Sequential:
+    """3×3 convolution and pixel shuffle: (N, C, H, W) to (N, channels, upscale·H, upscale·W)."""
+    return nn.Sequential(nn.Conv2d(num_feat, num_out_ch * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
+
+
+class RFDN(nn.Module):
+    """RFDN. Images are in 0–1 outside; inside they are scaled to 0–255, as the public weights want it.
+
+    Args:
+        upscale: 2, 3 or 4.
+        num_in_ch, num_out_ch: image channels.
+        num_feat: channels of the body. num_block: RFDB.
+    """
+
+    def __init__(self, upscale: int = 4, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 50,
+                 num_block: int = 4) -> None:
+        super().__init__()
+        check_upscale('RFDN', upscale)
+        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
+        self.body = Distillation(num_feat, num_block)
+        self.upsampler = upsampler(upscale, num_feat, num_out_ch)
+
+    def extract(self, x: torch.Tensor) -> torch.Tensor:
+        """Image (N, C, H, W) in 0–1 to feature (N, num_feat, H, W)."""
+        feature = self.conv_first(x * RANGE)
+        return self.body(feature) + feature
+
+    def reconstruct(self, feature: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Feature (N, num_feat, H, W) to the image (N, C, upscale·H, upscale·W) in 0–1; `x` is not looked at."""
+        return self.upsampler(feature) / RANGE
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.reconstruct(self.extract(x), x)
+
+
+class RFDNRefine(nn.Module):
+    """MGA's refine net of RFDN: RFDB, their fusion with a long skip, two convolutions, upsampler."""
+
+    def __init__(self, upscale: int = 4, num_out_ch: int = 3, num_feat: int = 50, num_block: int = 2) -> None:
+        super().__init__()
+        self.body = Distillation(num_feat, num_block, pool=False)
+        self.conv = HaloConvs(num_feat)
+        self.upsampler = upsampler(upscale, num_feat, num_out_ch)
+
+    def forward(self, x: torch.Tensor, halo: bool = True) -> torch.Tensor:
+        """(N, C, h + 2, w + 2), or (N, C, h, w) without halo, to (N, channels, upscale·h, upscale·w) in 0–1."""
+        return self.upsampler(self.conv(self.body(x) + x, halo)) / RANGE
+
+
+def split(base_blocks: int | None = None, refine_blocks: int | None = None, upscale: int = 4, num_in_ch: int = 3,
+          num_out_ch: int = 3, num_feat: int = 50) -> MGASplit:
+    """Base net with `base_blocks` RFDB (paper: the full RFDN with 4), refine net with `refine_blocks` (2)."""
+    base_blocks = SPLIT_BLOCKS[0] if base_blocks is None else base_blocks
+    refine_blocks = SPLIT_BLOCKS[1] if refine_blocks is None else refine_blocks
+    return MGASplit(
+        base=RFDN(upscale, num_in_ch, num_out_ch, num_feat, base_blocks),
+        refine=RFDNRefine(upscale, num_out_ch, num_feat, refine_blocks),
+        num_feat=num_feat)
+
+
+register_backbone(
+    'RFDN', RFDN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    source='Liu et al., Residual Feature Distillation Network for Lightweight Image Super-Resolution, ECCVW 2020')
