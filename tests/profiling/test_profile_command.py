@@ -1,0 +1,98 @@
+"""`basicsr profile` from the command line to its table and JSON."""
+import json
+
+import pytest
+import yaml
+
+from basicsr_amsr.cli import main
+from basicsr_amsr.resources import resolve
+
+
+@pytest.fixture
+def option_file(tmp_path):
+    path = tmp_path / 'file.yml'
+    path.write_text(yaml.safe_dump({
+        'name': 'file', 'network_g': {'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'upscale': 4}, 'k': 6}}))
+    return str(path)
+
+
+def profile(option_file, *flags):
+    return main(['profile', '-opt', option_file, '--size', '24x32', '--threads', '1', '--device', 'cpu', *flags])
+
+
+def test_json_and_table_of_several_variants(option_file, tmp_path, capsys):
+    assert profile(option_file, '--variant', 'M,B,A', '--budget', '0', '--json', str(tmp_path / 'p.json')) == 0
+    report = json.loads((tmp_path / 'p.json').read_text())
+    assert (report['variant'], report['k'], report['size'], report['output_size']) == ('M', 6, [24, 32], [96, 128])
+    assert (report['device'], report['dtype'], report['threads']) == ('cpu', 'float32', 1)
+    assert report['mask_ratio'] == 6 / 48
+    assert list(report['variants']) == ['M', 'B', 'A', 'D'] and report['dense']['variant'] == 'D'
+    m, b, a, d = report['variants'].values()
+    assert all(report[key] == m[key] for key in ('params', 'macs', 'macs_paper', 'mask_ratio', 'latency_ms'))
+    assert b['macs'] < m['macs'] < a['macs'] and b['params'] < d['params'] == a['params'] < m['params']
+    assert report['latency_ms']['median'] > 0 and report['peak_memory_mb'] > 0
+    assert m['ratios']['ideal'] == pytest.approx(d['macs'] / m['macs'])
+    assert m['ratios']['efficiency'] == pytest.approx(m['ratios']['speed_up'] / m['ratios']['ideal'])
+    out = capsys.readouterr()
+    assert f'{m["params"]:,}' in out.out and 'D (dense)' in out.out and 'house.jpg' in out.out
+    assert out.err == ''
+
+
+def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
+    assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
+    report = json.loads((tmp_path / 'p.json').read_text())
+    assert report['mask_ratio'] == 1.0 and report['k'] == 1000
+    assert report['latency_ms'] is None and report['ratios']['time'] is None
+
+
+def test_meta_counts_the_same_without_arithmetic(option_file, tmp_path):
+    for name, device in (('real', 'cpu'), ('meta', 'meta')):
+        assert main(['profile', '-opt', option_file, '--size', '24x32', '--device', device, '--no-timing', '--json',
+                     str(tmp_path / f'{name}.json')]) == 0
+    real, meta = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('real', 'meta'))
+    for key in ('params', 'macs', 'macs_paper', 'mask_ratio', 'output_size'):
+        assert real[key] == meta[key] and real['dense'][key] == meta['dense'][key]
+    assert meta['peak_memory_mb'] is None
+
+
+@pytest.mark.parametrize('dtype, name', [('bf16', 'bfloat16'), ('fp16', 'float16')])
+def test_dtypes(option_file, tmp_path, dtype, name):
+    assert profile(option_file, '--dtype', dtype, '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
+    assert json.loads((tmp_path / 'p.json').read_text())['dtype'] == name
+
+
+def test_force_yml_and_a_plain_network(option_file, tmp_path):
+    assert profile(option_file, '--no-timing', '--json', str(tmp_path / 'p.json'),
+                   '--force_yml', 'network_g={type: FSRCNN, upscale: 2}') == 0
+    report = json.loads((tmp_path / 'p.json').read_text())
+    assert report['output_size'] == [48, 64] and report['mask_ratio'] == 1.0
+    assert 'dense' not in report and 'ratios' not in report and report['k'] is None
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--variant', 'X'], "--variant 'X' is unknown"),
+    (['--k', '-3'], "--k '-3'"),
+    (['--size', '24'], "--size '24'"),
+    (['--threads', '0'], 'threads is 0'),
+    (['--budget', '-1'], 'budget -1.0'),
+    (['--image', 'absent.png'], 'absent.png'),
+    (['--json', 'nowhere/p.json'], '--json nowhere/p.json: there is no folder nowhere'),
+    (['--force_yml', 'network_g:k=-2'], 'k is -2'),
+    (['--force_yml', 'network_g:type=MGAA'], 'Did you mean MGA'),
+])
+def test_mistakes_are_one_line(option_file, tmp_path, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(tmp_path)
+    assert profile(option_file, *flags) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count('\n') == 1
+
+
+def test_a_missing_option_file_is_one_line(capsys):
+    assert main(['profile', '-opt', 'absent.yml']) == 2
+    assert 'absent.yml' in capsys.readouterr().err
+
+
+def test_shipped_option_files_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve('options/mga_rfdn_x4.yml').exists()
+    assert main(['profile', '-opt', 'options/mga_rfdn_x4.yml', '--device', 'meta', '--size', '64x64']) == 0
