@@ -104,8 +104,12 @@ def environment(x: torch.Tensor, num_threads: int | None = None) -> dict[str, An
 
 
 def device_name(device: torch.device) -> str:
-    """The model of a GPU; for a CPU the architecture."""
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine()
+    """The model of a GPU; of a CPU the architecture and its vector instructions."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    if device.type == 'cpu':
+        return f'{platform.machine()} {torch.backends.cpu.get_cpu_capability()}'
+    return 'no arithmetic' if device.type == 'meta' else device.type
 
 
 def figures(name: str, net: nn.Module, x: torch.Tensor, params: int | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def build(opt: Mapping[str, Any], opt_path: str) -> nn.Module:
     if not isinstance(network, Mapping) or 'type' not in network:
         raise UserError(f'{opt_path}: network_g: has no type; write for instance '
                         'network_g: {type: RFDN, upscale: 4}.')
-    get_root_logger(log_level=logging.WARNING)  # "Network [X] is created." would stand in the middle of the table
+    get_root_logger(log_level=logging.ERROR)  # a misfit would list every key; the error's one line says enough
     try:
         return build_network(network)
     except TypeError as error:
