@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from basicsr_amsr import plugins
@@ -210,6 +211,14 @@ def test_an_entry_point_may_name_a_function(tmp_path, monkeypatch, clean):
     monkeypatch.syspath_prepend(str(site))
     assert plugins.load_installed() == [] and plugins.load_installed() == []
     assert sys.modules['outside_call.networks'].calls == [1]
+
+
+def test_the_example_of_the_documentation(options_folder, repository):
+    example = (repository / 'docs' / 'plugins.md').read_text(encoding='utf-8').split('```python\n')[1].split('```')[0]
+    (options_folder / 'example.py').write_text(example, encoding='utf-8')
+    load(options_folder, 'example')
+    network = ARCH_REGISTRY.get('TinyNet')(upscale=2)
+    assert network(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 10, 14)
 
 
 def test_a_missing_name_lists_the_near_ones(tmp_path, monkeypatch, capsys):

@@ -43,15 +43,14 @@ def entries(kind: str) -> list[dict[str, Any]]:
     """
     found = []
     for name, registered in sorted(REGISTRIES[kind], key=lambda item: item[0].lower()):
-        is_backbone = isinstance(registered, Backbone)
-        module = registered.origin if is_backbone else registered.__module__
+        owner = getattr(registered, '__self__', registered)  # a backbone's `create` stands for it among the networks
+        module = owner.origin if isinstance(owner, Backbone) else registered.__module__
         package = module.split('.')[0]
         entry: dict[str, Any] = {'kind': kind, 'name': name, 'module': module,
                                  'from': ORIGINS.get(package, f'plugin {package}')}
-        if kind == 'arch' and name in BACKBONE_REGISTRY:
-            registered = BACKBONE_REGISTRY.get(name)
-        if isinstance(registered, Backbone):
-            entry.update(methods=list(registered.methods), scales=list(registered.scales))
+        if kind in ('arch', 'backbone') and name in BACKBONE_REGISTRY:
+            backbone = BACKBONE_REGISTRY.get(name)
+            entry.update(methods=list(backbone.methods), scales=list(backbone.scales))
         found.append(entry)
     return found
 

@@ -26,7 +26,12 @@ def run(args: argparse.Namespace) -> int:
     def watch(model: Any, opt: Options) -> AbstractContextManager[None]:
         nonlocal recorder
         file = Path(opt['path']['results_root']) / 'metrics.json'
-        recorder = MetricRecorder(on_dataset=lambda results: write_json(file, results) if results else None)
+
+        def save(results: dict[str, Any]) -> None:
+            if results and opt['rank'] == 0:
+                write_json(file, results)
+
+        recorder = MetricRecorder(save)
         return recorder.watch(model)
 
     opt = Pipeline(args, is_train=False, watch=watch).run()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from basicsr_amsr.cli.pipeline import Pipeline, add_option_file_arguments
 from basicsr_amsr.cli.progress import training_bar
@@ -17,5 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0."""
-    Pipeline(args, is_train=True, watch=training_bar, demo=args.demo).run()
+    opt = Pipeline(args, is_train=True, watch=training_bar, demo=args.demo).run()
+    if opt['rank'] == 0:
+        print(f'weights: {os.path.relpath(opt["path"]["models"])}')
     return 0

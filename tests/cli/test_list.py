@@ -30,13 +30,13 @@ def test_origins(basicsr):
 
 def test_backbones_say_methods_and_scales(basicsr):
     name = 'ListedBackbone'
-    register_backbone(name, build=ToyBase, split=lambda **_: None, scales=(2, 3))
+    register_backbone(name, build=ToyBase, split=lambda **_: None, scales=(2, 3), defaults={'num_feat': 4})
     try:
         entry, = (entry for entry in listed(basicsr, 'backbone') if entry['name'] == name)
         assert entry['methods'] == ['mga'] and entry['scales'] == [2, 3]
         assert entry['from'] == 'plugin tests'
         arch, = (entry for entry in listed(basicsr, 'arch') if entry['name'] == name)
-        assert arch['methods'] == ['mga']
+        assert arch['methods'] == ['mga'] and arch['from'] == 'plugin tests'
     finally:
         del BACKBONE_REGISTRY._obj_map[name], ARCH_REGISTRY._obj_map[name]
 
