@@ -1,9 +1,12 @@
 """FSRCNN: Accelerating the Super-Resolution Convolutional Neural Network (Dong et al., ECCV 2016), for RGB."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.keys import StateDict, count, identifier, rename
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
@@ -87,6 +90,32 @@ def split(base_blocks: int | None = None, refine_blocks: int | None = None, upsc
         num_feat=num_shrink)
 
 
+def convert(state_dict: StateDict, net: nn.Module | None = None) -> StateDict:
+    """Accepts the names of public PyTorch versions: first_part, mid_part (shrink to expand), last_part."""
+    numbered = [int(key.split('.')[1]) for key in state_dict if key.startswith('mid_part.')]
+    if not numbered:
+        return state_dict
+    layers = max(numbered) + 1
+    return rename(state_dict, [
+        (r'first_part\.', 'feature.'),
+        (r'last_part\.', 'upsampler.deconv.'),
+        (r'mid_part\.([01])\.', r'shrink.\1.'),
+        (rf'mid_part\.({layers - 2}|{layers - 1})\.', lambda m: f'upsampler.expand.{int(m[1]) - layers + 2}.'),
+        (r'mid_part\.(\d+)\.', lambda m: f'mapping.{int(m[1]) - 2}.'),
+    ])
+
+
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """All options but `upscale`, which leaves no trace in the shapes."""
+    first = state_dict['feature.0.weight']
+    return {'num_in_ch': first.shape[1], 'num_out_ch': state_dict['upsampler.deconv.weight'].shape[1],
+            'num_feat': first.shape[0], 'num_shrink': state_dict['shrink.0.weight'].shape[0],
+            'num_block': count(state_dict, r'mapping\.(\d+)\.') // 2}
+
+
 register_backbone(
-    'FSRCNN', FSRCNN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    'FSRCNN', FSRCNN, defaults={'upscale': 4}, convert=convert,
+    identify=lambda state: identifier(read_options, ['feature.0.weight', 'shrink.0.weight',
+                                                         'upsampler.deconv.weight'])(convert(state)),
+    split=split, split_blocks=SPLIT_BLOCKS,
     source='Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016')

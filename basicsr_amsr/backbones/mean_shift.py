@@ -1,14 +1,32 @@
 """What EDSR and RCAN share: images are shifted by the mean of DIV2K and scaled inside the network."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.keys import Rule, StateDict, rename
 from basicsr_amsr.errors import UserError
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+MEAN_LAYER = re.compile(r'(sub|add)_mean\.')
+
+
+# Names in the code of EDSR and RCAN that their authors published.
+TAIL_NAMES: list[Rule] = [
+    (r'tail\.0\.(\d+)\.', r'upsample.\1.'),
+    (r'tail\.1\.', 'conv_last.'),
+]
+
+
+def mean_dropper(rules: Sequence[Rule]) -> Callable[[StateDict, nn.Module], StateDict]:
+    """A `Backbone.convert` that renames, and drops the public code's convolutions that shift the mean."""
+    def convert(state_dict: StateDict, net: nn.Module) -> StateDict:
+        return {key: value for key, value in rename(state_dict, rules).items() if not MEAN_LAYER.match(key)}
+
+    return convert
 
 
 def channel_mean(rgb_mean: Sequence[float], channels: int) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """PAN: Efficient Image Super-Resolution Using Pixel Attention (Zhao et al., ECCV workshops 2020)."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import check_upscale, convolve
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
@@ -171,6 +174,32 @@ def split(base_blocks: int | None = None, refine_blocks: int | None = None, upsc
         num_feat=num_feat)
 
 
+PUBLIC_NAMES: list[Rule] = [
+    (r'SCPA_trunk\.(\d+)\.conv1_a\.', r'body.\1.shrink_plain.'),
+    (r'SCPA_trunk\.(\d+)\.conv1_b\.', r'body.\1.shrink_attentive.'),
+    (r'SCPA_trunk\.(\d+)\.k1\.0\.', r'body.\1.plain.'),
+    (r'SCPA_trunk\.(\d+)\.PAConv\.k2\.', r'body.\1.attentive.attention.'),
+    (r'SCPA_trunk\.(\d+)\.PAConv\.k3\.', r'body.\1.attentive.conv1.'),
+    (r'SCPA_trunk\.(\d+)\.PAConv\.k4\.', r'body.\1.attentive.conv2.'),
+    (r'SCPA_trunk\.(\d+)\.conv3\.', r'body.\1.merge.'),
+    (r'trunk_conv\.', 'conv_after_body.'),
+    (r'upconv([12])\.', lambda m: f'upsampler.stages.{int(m[1]) - 1}.conv1.'),
+    (r'att([12])\.', lambda m: f'upsampler.stages.{int(m[1]) - 1}.attention.'),
+    (r'HRconv([12])\.', lambda m: f'upsampler.stages.{int(m[1]) - 1}.conv2.'),
+    (r'conv_last\.', 'upsampler.conv_last.'),
+]
+
+
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """The options; ×2 and ×3 have the same shapes."""
+    first, last = state_dict['conv_first.weight'], state_dict['upsampler.conv_last.weight']
+    return {'upscale': 4 if 'upsampler.stages.1.conv1.weight' in state_dict else (2, 3),
+            'num_in_ch': first.shape[1], 'num_out_ch': last.shape[0], 'num_feat': first.shape[0],
+            'num_up_feat': last.shape[1], 'num_block': count(state_dict, r'body\.(\d+)\.')}
+
+
 register_backbone(
-    'PAN', PAN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    'PAN', PAN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    identify=identifier(read_options, ['conv_first.weight', 'body.0.attentive.attention.weight',
+                                       'upsampler.conv_last.weight'], PUBLIC_NAMES),
     source='Zhao et al., Efficient Image Super-Resolution Using Pixel Attention, ECCV workshops 2020')

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from basicsr.archs import rcan_arch
 from basicsr.archs.arch_util import Upsample, make_layer
 from torch import nn
 
+from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
-from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, ShiftedNetwork, channel_mean
+from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, TAIL_NAMES, ShiftedNetwork, channel_mean, mean_dropper
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (7, 3)
@@ -75,6 +77,32 @@ def split(base_blocks: int | None = None, refine_blocks: int | None = None, upsc
         num_feat=num_feat)
 
 
+# The authors' PyTorch code (rgb range 255, as here).
+PUBLIC_NAMES: list[Rule] = [
+    (r'head\.0\.', 'conv_first.'),
+    (r'body\.(\d+)\.body\.(\d+)\.body\.([02])\.', r'body.\1.residual_group.\2.rcab.\3.'),
+    (r'body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0\.', r'body.\1.residual_group.\2.rcab.3.attention.1.'),
+    (r'body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.', r'body.\1.residual_group.\2.rcab.3.attention.3.'),
+    (r'body\.(\d+)\.body\.(\d+)\.(weight|bias)', r'body.\1.conv.\3'),
+    (r'body\.(\d+)\.(weight|bias)', r'conv_after_body.\2'),
+    *TAIL_NAMES,
+]
+
+
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """The options that shapes tell."""
+    first = state_dict['conv_first.weight']
+    squeezed = state_dict['body.0.residual_group.0.rcab.3.attention.1.weight'].shape[0]
+    return {'upscale': shuffle_scale(state_dict, 'upsample.0.weight', 'upsample.2.weight', first.shape[0]),
+            'num_in_ch': first.shape[1], 'num_out_ch': state_dict['conv_last.weight'].shape[0],
+            'num_feat': first.shape[0], 'num_group': count(state_dict, r'body\.(\d+)\.'),
+            'num_block': count(state_dict, r'body\.0\.residual_group\.(\d+)\.'),
+            'squeeze_factor': first.shape[0] // squeezed}
+
+
 register_backbone(
-    'RCAN', RCAN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    'RCAN', RCAN, defaults={'upscale': 4}, convert=mean_dropper(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    identify=identifier(read_options, ['conv_first.weight', 'body.0.residual_group.0.rcab.3.attention.1.weight',
+                                       'upsample.0.weight', 'conv_last.weight'], PUBLIC_NAMES),
+    classes=(RCAN, rcan_arch.RCAN),
     source='Zhang et al., Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV 2018')

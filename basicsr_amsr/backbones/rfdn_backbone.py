@@ -1,10 +1,14 @@
 """RFDN: Residual Feature Distillation Network for Lightweight Image Super-Resolution (Liu et al., ECCVW 2020)."""
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
@@ -147,6 +151,33 @@ def split(base_blocks: int | None = None, refine_blocks: int | None = None, upsc
         num_feat=num_feat)
 
 
+PUBLIC_NAMES: list[Rule] = [
+    (r'fea_conv\.', 'conv_first.'),
+    (r'B(\d+)\.c([123])_d\.', lambda m: f'body.blocks.{int(m[1]) - 1}.distill.{int(m[2]) - 1}.'),
+    (r'B(\d+)\.c([123])_r\.', lambda m: f'body.blocks.{int(m[1]) - 1}.shallow.{int(m[2]) - 1}.'),
+    (r'B(\d+)\.c4\.', lambda m: f'body.blocks.{int(m[1]) - 1}.last.'),
+    (r'B(\d+)\.c5\.', lambda m: f'body.blocks.{int(m[1]) - 1}.fuse.'),
+    (r'B(\d+)\.esa\.conv_f\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_skip.'),
+    (r'B(\d+)\.esa\.conv2\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_stride.'),
+    (r'B(\d+)\.esa\.conv_max\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_group.0.'),
+    (r'B(\d+)\.esa\.conv3\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_group.2.'),
+    (r'B(\d+)\.esa\.conv3_\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_group.4.'),
+    (r'B(\d+)\.esa\.conv4\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv_last.'),
+    (r'B(\d+)\.esa\.conv1\.', lambda m: f'body.blocks.{int(m[1]) - 1}.esa.conv1.'),
+    (r'c\.0\.', 'body.fuse.0.'),
+    (r'LR_conv\.', 'body.conv.'),
+]
+
+
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """The options. Images are taken to have as many channels going out as coming in."""
+    first, last = state_dict['conv_first.weight'], state_dict['upsampler.0.weight']
+    return {'upscale': math.isqrt(last.shape[0] // first.shape[1]), 'num_in_ch': first.shape[1],
+            'num_feat': first.shape[0], 'num_block': count(state_dict, r'body\.blocks\.(\d+)\.')}
+
+
 register_backbone(
-    'RFDN', RFDN, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    'RFDN', RFDN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    identify=identifier(read_options, ['conv_first.weight', 'body.blocks.0.esa.conv1.weight', 'upsampler.0.weight'],
+                        PUBLIC_NAMES),
     source='Liu et al., Residual Feature Distillation Network for Lightweight Image Super-Resolution, ECCVW 2020')

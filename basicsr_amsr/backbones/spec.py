@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
-
-StateDict = dict[str, torch.Tensor]
 
 
 class BaseNet(Protocol):

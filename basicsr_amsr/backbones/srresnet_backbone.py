@@ -1,9 +1,12 @@
 """SRResNet as the MGA paper uses it: that of SRGAN (Ledig et al., CVPR 2017) without batch normalisation."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
@@ -88,6 +91,16 @@ def split(base_blocks: int | None = None, refine_blocks: int | None = None, upsc
         num_feat=num_feat)
 
 
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """The options. At ×4 the last convolution, which follows two upsampling stages, has the index 6."""
+    first = state_dict['conv_first.0.weight']
+    scale = shuffle_scale(state_dict, 'upsampler.0.weight', 'upsampler.6.weight', first.shape[0])
+    return {'upscale': scale, 'num_in_ch': first.shape[1],
+            'num_out_ch': state_dict[f'upsampler.{6 if scale == 4 else 3}.weight'].shape[0],
+            'num_feat': first.shape[0], 'num_block': count(state_dict, r'body\.(\d+)\.')}
+
+
 register_backbone(
     'SRResNet', SRResNet, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    identify=identifier(read_options, ['conv_first.0.weight', 'conv_first.1.weight', 'upsampler.0.weight']),
     source='Ledig et al., Photo-Realistic Single Image Super-Resolution Using a GAN, CVPR 2017; MGA, ECCV 2022')

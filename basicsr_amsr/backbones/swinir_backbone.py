@@ -1,0 +1,96 @@
+"""SwinIR (Liang et al., ICCV workshops 2021): BasicSR's, with published defaults and for images of any size."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from basicsr.archs import swinir_arch
+from torch import nn
+
+from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
+from basicsr_amsr.backbones.layers import check_upscale
+from basicsr_amsr.backbones.padding import pad_to_multiple
+from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.errors import UserError
+
+WINDOW = 8
+BIAS_TABLE = 'layers.0.residual_group.blocks.0.attn.relative_position_bias_table'
+
+
+def match_mask(attention: nn.Module, args: tuple, options: dict) -> tuple[tuple, dict]:
+    """Hook that casts the attention mask, which BasicSR makes in single precision, to the precision of the feature."""
+    mask = options.get('mask')
+    return args, {**options, 'mask': mask if mask is None else mask.to(args[0].dtype)}
+
+
+class SwinIR(swinir_arch.SwinIR):
+    """BasicSR's SwinIR with the published defaults of classical super-resolution (`SwinIR_light`: of the light one).
+
+    Images whose height or width is no multiple of the window are padded by reflection, and the result is cropped.
+
+    Args:
+        upscale: 2, 3 or 4.
+        num_in_ch: image channels.
+        embed_dim: channels of the body. depths: layers of each block. num_heads: attention heads of each block.
+        window_size: side of the attention windows. mlp_ratio: width of the MLPs over embed_dim.
+        upsampler: 'pixelshuffle' or 'pixelshuffledirect' (light).
+        drop_path_rate: share of layers skipped at random in training.
+        img_range: inside, images are (x − mean) · img_range.
+        img_size: image side that attention masks are prepared for; others are made when needed.
+    """
+
+    def __init__(self, upscale: int = 4, num_in_ch: int = 3, embed_dim: int = 180,
+                 depths: Sequence[int] = (6, 6, 6, 6, 6, 6), num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
+                 window_size: int = WINDOW, mlp_ratio: float = 2.0, upsampler: str = 'pixelshuffle',
+                 drop_path_rate: float = 0.1, img_range: float = 1.0, img_size: int = 64) -> None:
+        check_upscale('SwinIR', upscale)
+        if upsampler not in ('pixelshuffle', 'pixelshuffledirect'):
+            raise UserError(f"SwinIR: upsampler '{upsampler}' is unknown: take pixelshuffle or pixelshuffledirect.")
+        if len(depths) != len(num_heads):
+            raise UserError(f'SwinIR: depths has {len(depths)} values, num_heads {len(num_heads)}: give as many.')
+        super().__init__(
+            img_size=img_size, in_chans=num_in_ch, embed_dim=embed_dim, depths=depths, num_heads=num_heads,
+            window_size=window_size, mlp_ratio=mlp_ratio, drop_path_rate=drop_path_rate, upscale=upscale,
+            img_range=img_range, upsampler=upsampler)
+        self.window_size = window_size
+        for module in self.modules():
+            if isinstance(module, swinir_arch.WindowAttention):
+                module.register_forward_pre_hook(match_mask, with_kwargs=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Image (N, C, H, W) in 0–1 to (N, C, upscale·H, upscale·W)."""
+        height, width = x.shape[-2:]
+        x = super().forward(pad_to_multiple(x, self.window_size))
+        return x[..., :height * self.upscale, :width * self.upscale]
+
+
+def read_options(state_dict: StateDict) -> dict[str, Any]:
+    """The options that shapes tell."""
+    first, table = state_dict['conv_first.weight'], state_dict[BIAS_TABLE]
+    blocks = range(count(state_dict, r'layers\.(\d+)\.'))
+    classical = 'conv_last.weight' in state_dict
+    if classical:
+        scale = shuffle_scale(state_dict, 'upsample.0.weight', 'upsample.2.weight',
+                              state_dict['conv_last.weight'].shape[1])
+    else:
+        scale = math.isqrt(state_dict['upsample.0.weight'].shape[0] // first.shape[1])
+    return {
+        'upscale': scale, 'num_in_ch': first.shape[1], 'embed_dim': first.shape[0],
+        'depths': [count(state_dict, rf'layers\.{i}\.residual_group\.blocks\.(\d+)\.') for i in blocks],
+        'num_heads': [state_dict[BIAS_TABLE.replace('layers.0', f'layers.{i}')].shape[1] for i in blocks],
+        'window_size': (math.isqrt(table.shape[0]) + 1) // 2,
+        'upsampler': 'pixelshuffle' if classical else 'pixelshuffledirect'}
+
+
+for _name, _defaults in {
+    'SwinIR': {'upscale': 4},
+    'SwinIR_light': {'upscale': 4, 'embed_dim': 60, 'depths': (6, 6, 6, 6), 'num_heads': (6, 6, 6, 6),
+                     'upsampler': 'pixelshuffledirect'},
+}.items():
+    register_backbone(
+        _name, SwinIR, defaults=_defaults, size_multiple=WINDOW, derived=('attn_mask', 'relative_position_index'),
+        identify=identifier(read_options, ['conv_first.weight', BIAS_TABLE, 'upsample.0.weight']),
+        classes=(SwinIR, swinir_arch.SwinIR),
+        source='Liang et al., SwinIR: Image Restoration Using Swin Transformer, ICCV workshops 2021')
