@@ -168,7 +168,8 @@ def misfits():
     first = next(iter(state))
     yield 'missing', {k: v for k, v in state.items() if k != first}, first
     yield 'extra', {**state, 'other.weight': torch.zeros(1)}, 'other.weight'
-    yield 'shape', {**state, first: torch.zeros(1, 2)}, '(1, 2)'
+    yield 'shape', {**state, 'body.0.conv1.bias': torch.zeros(1, 2)}, '(1, 2)'
+    yield 'variant', MSRResNet(3, 3, num_feat=8, num_block=1, upscale=2).state_dict(), 'num_feat 8'
 
 
 @pytest.mark.parametrize(('state', 'named'), [pytest.param(s, n, id=i) for i, s, n in misfits()])
@@ -298,11 +299,13 @@ def test_random_jpeg_uses_it():
     assert got.shape == image.shape and got.min() >= 0 and got.max() <= 1
 
 
-def test_fid_against_the_matrix_root():
+def test_fid_against_the_matrix_root(monkeypatch):
+    root_of = scipy.linalg.sqrtm
+    monkeypatch.setattr(scipy.linalg, 'sqrtm', lambda matrix: root_of(matrix))  # SciPy 1.18: no `disp`
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(40, 6)), rng.normal(size=(50, 6)) * 1.5 + 0.3
     means, covs = (a.mean(0), b.mean(0)), (np.cov(a, rowvar=False), np.cov(b, rowvar=False))
-    root = scipy.linalg.sqrtm(covs[0] @ covs[1]).real
+    root = root_of(covs[0] @ covs[1]).real
     expected = ((means[0] - means[1]) ** 2).sum() + np.trace(covs[0] + covs[1] - 2 * root)
     got = basicsr.metrics.fid.calculate_fid(means[0], covs[0], means[1], covs[1])
     assert got == pytest.approx(expected, rel=1e-10)
