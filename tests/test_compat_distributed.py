@@ -78,6 +78,50 @@ def test_slurm_describes_the_step(launch, monkeypatch, gpus, environment, local)
         'RANK': '5', 'WORLD_SIZE': '8', 'LOCAL_RANK': local, 'MASTER_ADDR': 'node7', 'MASTER_PORT': '1234'}
 
 
+SPAWN = """
+    import multiprocessing
+
+    if __name__ == '__main__':  # a worker runs this file too, without what is below
+        import basicsr_amsr
+        from basicsr.data import build_dataloader, build_dataset
+
+        multiprocessing.set_start_method('spawn')
+        options = {'name': 'x', 'type': 'PairedImageDataset', 'phase': 'train', 'dataroot_gt': 'hr',
+                   'dataroot_lq': 'lr', 'io_backend': {'type': 'disk'}, 'scale': 2, 'gt_size': 32, 'use_hflip': False,
+                   'use_rot': False, 'num_worker_per_gpu': 1, 'batch_size_per_gpu': 2}
+        dataset = build_dataset(options)
+        loader = build_dataloader(dataset, options, num_gpu=0, seed=0)
+        assert len(loader.dataset) == len(dataset) == 4 and loader.dataset.opt is dataset.opt
+        for batch in loader:
+            print('BATCH', tuple(batch['gt'].shape), tuple(batch['lq'].shape))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with four pairs of images, hr/ and lr/, of scale 2."""
+    rng = np.random.default_rng(0)
+    for name, size in (('hr', 48), ('lr', 24)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            cv2.imwrite(str(tmp_path / name / f'{i}.png'), rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def run(folder, script, *words):
+    (folder / 'run.py').write_text(textwrap.dedent(script), encoding='utf-8')
+    environment = {**{k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES},
+                   'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_data_workers_that_start_afresh(folder):
+    done = run(folder, SPAWN, 'run.py')
+    assert done.stdout.splitlines() == ['BATCH (2, 3, 32, 32) (2, 3, 16, 16)'] * 2
+
+
 SCRIPT = """
     import hashlib, os
     import basicsr_amsr
@@ -123,21 +167,11 @@ logger: {print_freq: 1}
 """
 
 
-def test_two_processes_train_on_the_cpu(tmp_path):
-    rng = np.random.default_rng(0)
-    for folder, size in (('hr', 48), ('lr', 24)):
-        (tmp_path / folder).mkdir()
-        for i in range(4):
-            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
-    (tmp_path / 'run.py').write_text(textwrap.dedent(SCRIPT), encoding='utf-8')
-    (tmp_path / 'options.yml').write_text(OPTIONS, encoding='utf-8')
-    environment = {**{k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES},
-                   'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    run = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', 'run.py', '-opt',
-         'options.yml', '--launcher', 'pytorch'], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
-    weights = dict(line.split()[1:] for line in run.stdout.splitlines() if line.startswith('WEIGHTS'))
+def test_two_processes_train_on_the_cpu(folder):
+    (folder / 'options.yml').write_text(OPTIONS, encoding='utf-8')
+    done = run(folder, SCRIPT, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', 'run.py', '-opt',
+               'options.yml', '--launcher', 'pytorch')
+    weights = dict(line.split()[1:] for line in done.stdout.splitlines() if line.startswith('WEIGHTS'))
     assert weights.keys() == {'0', '1'} and len(set(weights.values())) == 1  # gradients were shared
-    assert run.stderr.count('running on the CPU') == 1  # only the first process warns
-    assert (tmp_path / 'experiments' / 'two' / 'models' / 'net_g_latest.pth').is_file()
+    assert done.stderr.count('running on the CPU') == 1  # only the first process warns
+    assert (folder / 'experiments' / 'two' / 'models' / 'net_g_latest.pth').is_file()

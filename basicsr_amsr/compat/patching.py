@@ -46,12 +46,17 @@ def _taken(current: Any, new: FunctionType) -> str | None:
 
 
 def replace_function(module: ModuleType, name: str, new: FunctionType) -> str:
-    """Replace `module.name` there and in every loaded module that imported it, under whatever name."""
+    """Replace `module.name` there and in every loaded module that imported it, under whatever name.
+
+    This package keeps its references: replacements call what they replace.
+    """
     old = getattr(module, name)
     taken = _taken(old, new)
     if taken:
         return taken
-    for loaded in list(sys.modules.values()):
+    for loaded_name, loaded in list(sys.modules.items()):
+        if loaded_name.startswith(f'{__package__}.'):
+            continue
         for key, value in list(getattr(loaded, '__dict__', {}).items()):
             if value is old:
                 setattr(loaded, key, new)

@@ -70,11 +70,15 @@ PATCHES: tuple[Patch, ...] = (
         upstream=(f'{ISSUES}768',)),
     Patch(
         name='init_dist',
-        reason='NCCL and rank % 0 without CUDA; LOCAL_RANK of torchrun is not used; worker processes are spawned '
-               'and then miss these patches',
-        does='uses Gloo without CUDA and the GPU of LOCAL_RANK with it; keeps the start method',
+        reason='NCCL and rank % 0 without CUDA; LOCAL_RANK of torchrun is not used',
+        does='uses Gloo without CUDA and the GPU of LOCAL_RANK with it; keeps the start method of processes',
         apply=lambda: _function('basicsr.utils.dist_util', 'init_dist', 'distributed.init_dist'),
         upstream=(f'{ISSUES}626',)),
+    Patch(
+        name='spawned data workers',
+        reason='a data worker that starts afresh (Windows, macOS) imports BasicSR without these patches and fails',
+        does='makes it import basicsr_amsr first',
+        apply=lambda: _function('basicsr.data', 'build_dataloader', 'workers.build_dataloader')),
     Patch(
         name='num_gpu without CUDA',
         reason='num_gpu above 0 fails on a machine without CUDA',
