@@ -3,9 +3,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 
 import basicsr.data.degradations
@@ -315,16 +312,3 @@ def test_fid_of_singular_covariances():
     one = np.diag([1., 0., 0.])
     assert basicsr.metrics.fid.calculate_fid(np.zeros(3), one, np.zeros(3), 4 * one) == pytest.approx(1.)
     assert basicsr.metrics.fid.calculate_fid(np.ones(3), one, np.ones(3), one) == pytest.approx(0., abs=1e-12)
-
-
-def test_swinir_and_flow_warp_warn_of_nothing():
-    code = textwrap.dedent("""
-        import warnings
-        import basicsr_amsr, torch
-        from basicsr.archs.arch_util import flow_warp
-        from basicsr.archs.swinir_arch import SwinIR
-        SwinIR(img_size=8, window_size=8, depths=(1,), embed_dim=4, num_heads=(1,))
-        flow_warp(torch.rand(1, 1, 4, 4), torch.zeros(1, 4, 4, 2))
-    """)
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert 'meshgrid' not in run.stderr

@@ -72,7 +72,7 @@ def test_both_pipelines_call_ours():
         assert module.parse_options.__module__ == 'basicsr_amsr.compat.options'
 
 
-def test_import_without_the_modules_that_went_away():
+def test_import_without_the_modules_that_went_away_and_no_warnings():
     run = python("""
         import scipy.ndimage, sys
         vars(scipy.ndimage).pop('filters', None)
@@ -91,6 +91,10 @@ def test_import_without_the_modules_that_went_away():
         assert rgb_to_grayscale is torchvision.transforms.functional.rgb_to_grayscale
         assert basicsr_amsr.compat.outcomes()['distutils LooseVersion'] == 'applied'
         assert not torch.cuda.is_initialized()
+        from basicsr.archs.arch_util import flow_warp
+        from basicsr.archs.swinir_arch import SwinIR
+        flow_warp(torch.rand(1, 1, 4, 4), torch.zeros(1, 4, 4, 2))  # torch.meshgrid without indexing
+        SwinIR(img_size=8, window_size=8, depths=(1,), embed_dim=4, num_heads=(1,))
     """)
     assert run.stderr == ''
 
