@@ -4,7 +4,8 @@ import re
 
 import pytest
 import torch
-from basicsr.archs import edsr_arch, swinir_arch
+from basicsr.archs import build_network, edsr_arch, swinir_arch
+from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.backbones.checkpoint import (
@@ -216,3 +217,15 @@ def test_public_files_are_identified_by_their_published_options(shared, name, fi
         assert held.pop('upscale') == (2, 3, 4)
         assert own.pop('upscale') == (3,)
     assert held == own
+
+
+@pytest.mark.parametrize(('options', 'file'), [
+    ({'type': 'RFDN', 'upscale': 4}, 'RFDN_x4'), ({'type': 'CARN_M', 'upscale': 2}, 'CARN_M_x234'),
+    ({'type': 'PAN', 'upscale': 3}, 'PAN_x3'), ({'type': 'DnCNN'}, 'DnCNN_gray_regular')])
+def test_basicsr_loads_public_files_into_network_g(shared, options, file):
+    path = shared / 'weights' / f'{file}.pth'
+    net = build_network(dict(options))
+    BaseModel({'num_gpu': 0, 'is_train': False}).load_network(net, str(path))
+    options = dict(options)
+    expected = load_into(get_backbone(options.pop('type')).create(**options), path)
+    assert same(dict(net.state_dict()), dict(expected.state_dict()))
