@@ -98,14 +98,19 @@ class Backbone:
         """The network with the published defaults overridden by `options`.
 
         Raises:
-            UserError: an option that the network does not have, with the near names.
+            UserError: an option that the network does not have, with the near names, or one that is missing.
         """
         merged = self.options(options)
-        parameters = inspect.signature(self.build).parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        signature = inspect.signature(self.build)
+        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
             for key in merged:
-                if key not in parameters:
-                    raise UserError(f"backbone {self.name} has no option '{key}'. {suggestion(key, parameters)}")
+                if key not in signature.parameters:
+                    raise UserError(f"backbone {self.name} has no option '{key}'. "
+                                    f'{suggestion(key, signature.parameters)}')
+        try:
+            signature.bind(**merged)
+        except TypeError as error:
+            raise UserError(f'backbone {self.name}: {error}.') from error
         return self.build(**merged)
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from basicsr.archs import edsr_arch, rcan_arch, rrdbnet_arch, swinir_arch
 
-from basicsr_amsr.backbones import get_backbone
+from basicsr_amsr.backbones import Backbone, get_backbone, register_backbone
 from basicsr_amsr.backbones.rfdn_backbone import ESA
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
@@ -220,3 +220,20 @@ def test_networks_built_through_basicsr_refuse_other_scales_too():
 def test_an_unknown_backbone_lists_the_near_ones():
     with pytest.raises(UserError, match='Did you mean RFDN'):
         get_backbone('rfdm')
+
+
+def test_a_missing_option_is_named():
+    backbone = Backbone('Own', build=lambda width: torch.nn.Conv2d(3, width, 1))
+    assert backbone.create(width=2).out_channels == 2
+    with pytest.raises(UserError, match="backbone Own: missing a required argument: 'width'"):
+        backbone.create()
+
+
+def test_a_name_taken_in_basicsr_is_still_a_backbone(monkeypatch):
+    monkeypatch.setattr(ARCH_REGISTRY, '_obj_map', {**ARCH_REGISTRY._obj_map, 'TakenByAnother': torch.nn.Identity})
+    monkeypatch.setattr(BACKBONE_REGISTRY, '_obj_map', dict(BACKBONE_REGISTRY._obj_map))
+    register_backbone('TakenByAnother', torch.nn.Linear)
+    assert ARCH_REGISTRY.get('TakenByAnother') is torch.nn.Identity
+    assert get_backbone('TakenByAnother').build is torch.nn.Linear
+    with pytest.raises(UserError, match='is taken by'):
+        register_backbone('TakenByAnother', torch.nn.Linear)
