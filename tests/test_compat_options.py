@@ -257,7 +257,8 @@ def test_missing_option_file(tmp_path):
 
 
 @pytest.mark.parametrize(('change', 'key'), [
-    ('name=~', '`name:`'), ('model_type=~', '`model_type:`'), ('datasets=~', '`datasets:`'),
+    ('name=~', '`name:`'), ('name=[a]', '`name:'), ('name=a/b', '`name: a/b`'), ('name=..', '`name: ..`'),
+    ('model_type=~', '`model_type:`'), ('datasets=~', '`datasets:`'),
     ('datasets=3', '`datasets:`'), ('datasets:train=~', '`datasets: train:`'), ('path=x', '`path:`'),
     ('datasets:train:type=~', '`type:`'), ('datasets:tarin={type: X}', '`datasets: tarin:`'),
     ('datasets:test_1={type: X}', '`datasets: test_1:`'), ('train=~', '`train:`'),

@@ -34,7 +34,10 @@ def check_sections(opt: dict[str, Any], is_train: bool, opt_path: str) -> None:
     for key in ('name', 'model_type'):
         if opt.get(key) in (None, ''):
             fail(f'`{key}:` is missing.')
-    opt['name'] = str(opt['name'])
+    name = opt['name']
+    if isinstance(name, (dict, list)) or str(name) in ('.', '..') or '/' in str(name) or '\\' in str(name):
+        fail(f'`name: {name}` has to be the name of a folder, without / and \\.')
+    opt['name'] = str(name)
     section('path', {})
     datasets = section('datasets')
     for key, dataset in datasets.items():
