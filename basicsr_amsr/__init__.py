@@ -8,8 +8,8 @@ from basicsr_amsr import compat
 compat.apply()
 
 from basicsr_amsr import archs, backbones, data, models  # noqa: E402, F401
-from basicsr_amsr.backbones import register_backbone  # noqa: E402
+from basicsr_amsr.backbones import load_pretrained, register_backbone  # noqa: E402
 from basicsr_amsr.errors import UserError  # noqa: E402
 from basicsr_amsr.version import __version__  # noqa: E402
 
-__all__ = ['UserError', '__version__', 'register_backbone']
+__all__ = ['UserError', '__version__', 'load_pretrained', 'register_backbone']

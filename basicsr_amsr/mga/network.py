@@ -60,6 +60,8 @@ class MGA(nn.Module):
         UserError: an option that makes no sense, named.
     """
 
+    base: Any  # a BaseNet
+
     def __init__(self, backbone: Mapping[str, Any], variant: str = 'M', patch_size: int = 4, k: int | float = 1000,
                  order: str = 'larger', split_blocks: tuple[int, int] | None = None,
                  mask_pooling: str = 'after_softmax', chunk: int | None = 4096) -> None:

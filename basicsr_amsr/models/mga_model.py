@@ -31,6 +31,8 @@ class MGAModel(SRModel):
     `ema_decay` asks for one) with a fresh optimizer.
     """
 
+    net_g: Any  # MGA, in a wrapper for several devices or not
+
     def init_training_settings(self) -> None:
         train_opt = self.opt['train']
         if not isinstance(self.get_bare_model(self.net_g), MGA):
@@ -136,7 +138,7 @@ class MGAModel(SRModel):
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
         losses = self.mask_losses() if self.step.variant == 'M' else self.image_losses()
-        sum(losses.values()).backward()
+        torch.stack(list(losses.values())).sum().backward()
         self.optimizer_g.step()
         self.log_dict = self.reduce_loss_dict(losses)
         if self.ema_decay > 0:
