@@ -57,8 +57,7 @@ def replace_patches(image: torch.Tensor, patches: torch.Tensor, index: PatchInde
     height, width = image.shape[-2:]
     size = patches.shape[-1]
     rows, cols = grid_size(height, width, size)
-    canvas = F.pad(image, (0, cols * size - width, 0, rows * size - height))
-    canvas = canvas.clone() if canvas is image or canvas.data_ptr() == image.data_ptr() else canvas
+    canvas = F.pad(image, (0, cols * size - width, 0, rows * size - height))  # a copy even where nothing is padded
     grid = canvas.view(*image.shape[:2], rows, size, cols, size).permute(0, 2, 4, 1, 3, 5)
     grid[index.batch, index.row, index.col] = patches.to(canvas.dtype)
     return canvas[..., :height, :width]
