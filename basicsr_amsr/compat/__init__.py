@@ -28,7 +28,7 @@ def apply() -> None:
     except ModuleNotFoundError as error:
         if error.name != 'basicsr':
             raise
-        raise ImportError('basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.') from error
+        raise ImportError('basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.') from None
     for patch in PATCHES:
         if not patch.before_import:
             _outcomes[patch.name] = patch.apply()
