@@ -5,6 +5,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def without_worker_traceback(text: str) -> str:
+    """The message alone, of an error whose text a DataLoader's worker has wrapped into its traceback."""
+    return text.strip().splitlines()[-1].split(': ', 1)[-1] if 'Original Traceback' in text else text
+
+
 class UserError(Exception):
     """A mistake in what the user gave (option, file, name, size).
 
@@ -14,8 +19,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object = ''):
-        text = str(message)
-        super().__init__(text.rsplit('UserError: ', 1)[-1].strip() if '\nOriginal Traceback' in text else text)
+        super().__init__(without_worker_traceback(str(message)))
 
 
 class UnknownName(UserError, KeyError):

@@ -78,8 +78,5 @@ def development_mode() -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message in one line; from a data loader's worker it comes wrapped into a traceback."""
-    text = str(error).strip()
-    if 'Original Traceback' in text:
-        text = text.splitlines()[-1].split(': ', 1)[-1]
-    return ' '.join(text.split())
+    """The message in one line."""
+    return ' '.join(str(error).split())

@@ -12,7 +12,7 @@ import basicsr
 import torch
 
 from basicsr_amsr.cli.options import mappings
-from basicsr_amsr.errors import UnknownName, UserError, suggestion
+from basicsr_amsr.errors import UnknownName, UserError, suggestion, without_worker_traceback
 from basicsr_amsr.registry import REGISTRIES
 
 UNEXPECTED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
@@ -38,10 +38,8 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
         text = _keyword_mistake(str(error), options)
         return UserError(f'{file}: {text}') if text else None
     if isinstance(error, COMPLAINTS) and str(error) and _innermost(error).startswith(BASICSR):
-        text = str(error).strip()
-        if 'Original Traceback' in text:
-            text = text.splitlines()[-1].split(': ', 1)[-1]
-        return UserError(f'{file}: {place}{" ".join(text.split())}')
+        text = ' '.join(without_worker_traceback(str(error)).split())
+        return UserError(f'{file}: {place}{text}')
     return None
 
 
