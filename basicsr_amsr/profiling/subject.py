@@ -16,7 +16,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from basicsr_amsr.data.image_io import read_image
+from basicsr_amsr.data.image_io import read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
@@ -140,8 +140,7 @@ def input_image(path: str | None, size: tuple[int, int] | None, channels: int) -
         size = DEFAULT_SIZE
     if size is not None:
         image = fit(image, size)
-    top = np.iinfo(image.dtype).max
-    image = np.ascontiguousarray(image[..., ::-1]).astype(np.float32) / top
+    image = to_float(np.ascontiguousarray(image[..., ::-1]))
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
     if tensor.shape[1] != channels:
         tensor = tensor[:, :1].expand(-1, channels, -1, -1).contiguous()
