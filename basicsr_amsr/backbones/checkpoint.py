@@ -184,12 +184,14 @@ def describe_keys(net: nn.Module, state_dict: StateDict) -> str | None:
 
 
 def describe_misfit(net: nn.Module, content: Any, source: str | os.PathLike[str], param_key: str | None = None,
-                    backbone: Backbone | None = None) -> str | None:
+                    backbone: Backbone | None = None, prepared: StateDict | None = None) -> str | None:
     """One line saying why the weights of a checkpoint do not fit `net` exactly, with a wrong variant named; else None.
 
     A difference that no option explains is described by the first keys that are missing, unexpected or mis-shaped.
+    `prepared` is what `prepare_state_dict` gave for them, where the caller has it already.
     """
-    problem = describe_keys(net, prepare_state_dict(net, content, param_key, backbone, source))
+    state_dict = prepare_state_dict(net, content, param_key, backbone, source) if prepared is None else prepared
+    problem = describe_keys(net, state_dict)
     if problem is None:
         return None
     variant = describe_variant(net, content, backbone)
@@ -214,7 +216,7 @@ def load_into(net: nn.Module, weights: str | os.PathLike[str] | Mapping[str, Any
     else:
         content, source = read_weights_only(weights), Path(weights).name
     state_dict = prepare_state_dict(net, content, backbone=backbone, source=source)
-    problem = describe_misfit(net, content, source, backbone=backbone) if strict else None
+    problem = describe_misfit(net, content, source, backbone=backbone, prepared=state_dict) if strict else None
     if problem:
         raise UserError(problem)
     own = net.state_dict()

@@ -32,7 +32,7 @@ def load_network(self: Any, net: nn.Module, load_path: str, strict: bool = True,
     content = read_weights_only(load_path)
     weights = prepare_state_dict(net, content, param_key, source=load_path)
     get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}, with param key: [{param_key}].')
-    problem = describe_misfit(net, content, load_path, param_key) if strict else None
+    problem = describe_misfit(net, content, load_path, param_key, prepared=weights) if strict else None
     if problem:
         raise UserError(f'{problem.removesuffix(".")}. Check network_g against the checkpoint, or set '
                         'path.strict_load_g: false to load what fits.')
