@@ -79,11 +79,9 @@ class FSRCNNRefine(nn.Module):
         return self.upsampler(self.conv(self.mapping(x), halo))
 
 
-def split(base_blocks: int | None = None, refine_blocks: int | None = None, upscale: int = 4, num_in_ch: int = 3,
-          num_out_ch: int = 3, num_feat: int = 56, num_shrink: int = 12) -> MGASplit:
+def split(base_blocks: int = SPLIT_BLOCKS[0], refine_blocks: int = SPLIT_BLOCKS[1], upscale: int = 4,
+          num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 56, num_shrink: int = 12) -> MGASplit:
     """Base net with `base_blocks` mapping layers, refine net with `refine_blocks` (paper: 3 + 1)."""
-    base_blocks = SPLIT_BLOCKS[0] if base_blocks is None else base_blocks
-    refine_blocks = SPLIT_BLOCKS[1] if refine_blocks is None else refine_blocks
     return MGASplit(
         base=FSRCNN(upscale, num_in_ch, num_out_ch, num_feat, num_shrink, base_blocks),
         refine=FSRCNNRefine(upscale, num_out_ch, num_feat, num_shrink, refine_blocks),

@@ -64,12 +64,10 @@ class RCANRefine(nn.Module):
         return self.conv_last(self.upsample(x)) / self.img_range + self.mean
 
 
-def split(base_blocks: int | None = None, refine_blocks: int | None = None, upscale: int = 4, num_in_ch: int = 3,
-          num_out_ch: int = 3, num_feat: int = 64, num_block: int = 20, squeeze_factor: int = 16,
+def split(base_blocks: int = SPLIT_BLOCKS[0], refine_blocks: int = SPLIT_BLOCKS[1], upscale: int = 4,
+          num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 20, squeeze_factor: int = 16,
           res_scale: float = 1.0, img_range: float = 255.0, rgb_mean: Sequence[float] = DIV2K_MEAN) -> MGASplit:
     """Base net with `base_blocks` residual groups, refine net with `refine_blocks` (paper: 7 + 3, of 20 blocks)."""
-    base_blocks = SPLIT_BLOCKS[0] if base_blocks is None else base_blocks
-    refine_blocks = SPLIT_BLOCKS[1] if refine_blocks is None else refine_blocks
     shared = (num_block, squeeze_factor, res_scale, img_range, rgb_mean)
     return MGASplit(
         base=RCAN(upscale, num_in_ch, num_out_ch, num_feat, base_blocks, *shared),

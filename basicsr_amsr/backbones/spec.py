@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -101,17 +101,35 @@ class Backbone:
             UserError: an option that the network does not have, with the near names, or one that is missing.
         """
         merged = self.options(options)
-        signature = inspect.signature(self.build)
+        self.check_keywords(self.build, merged)
+        return self.build(**merged)
+
+    def cut(self, split_blocks: Sequence[int] | None = None, **options: Any) -> MGASplit:
+        """Base and refine net for MGA, with (base, refine) body blocks, by default those of the paper.
+
+        Raises:
+            UserError: the family has no split, or an option is wrong or missing as in `create`.
+        """
+        if self.split is None:
+            raise UserError(f'the backbone {self.name} has no split for MGA (see `basicsr list backbone`).')
+        merged = self.options(options)
+        if split_blocks:
+            merged.update(zip(('base_blocks', 'refine_blocks'), split_blocks, strict=True))
+        self.check_keywords(self.split, merged)
+        return self.split(**merged)
+
+    def check_keywords(self, called: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        """UserError where `called` does not take `options`, or needs more."""
+        signature = inspect.signature(called)
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-            for key in merged:
+            for key in options:
                 if key not in signature.parameters:
                     raise UserError(f"backbone {self.name} has no option '{key}'. "
                                     f'{suggestion(key, signature.parameters)}')
         try:
-            signature.bind(**merged)
+            signature.bind(**options)
         except TypeError as error:
             raise UserError(f'backbone {self.name}: {error}.') from error
-        return self.build(**merged)
 
 
 def register_backbone(name: str | None = None, build: Callable[..., nn.Module] | None = None, **spec: Any) -> Any:

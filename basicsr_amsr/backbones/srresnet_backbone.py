@@ -80,11 +80,9 @@ class SRResNetRefine(nn.Module):
         return self.upsampler(self.conv(self.conv_after_body(self.body(x)) + x, halo))
 
 
-def split(base_blocks: int | None = None, refine_blocks: int | None = None, upscale: int = 4, num_in_ch: int = 3,
-          num_out_ch: int = 3, num_feat: int = 64) -> MGASplit:
+def split(base_blocks: int = SPLIT_BLOCKS[0], refine_blocks: int = SPLIT_BLOCKS[1], upscale: int = 4,
+          num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64) -> MGASplit:
     """Base net with `base_blocks` residual blocks, refine net with `refine_blocks` (paper: 12 + 4)."""
-    base_blocks = SPLIT_BLOCKS[0] if base_blocks is None else base_blocks
-    refine_blocks = SPLIT_BLOCKS[1] if refine_blocks is None else refine_blocks
     return MGASplit(
         base=SRResNet(upscale, num_in_ch, num_out_ch, num_feat, base_blocks),
         refine=SRResNetRefine(upscale, num_out_ch, num_feat, refine_blocks),

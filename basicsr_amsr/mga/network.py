@@ -150,13 +150,10 @@ def split_backbone(backbone: Mapping[str, Any], split_blocks: tuple[int, int] | 
     if 'type' not in options:
         raise UserError('network_g: backbone has no type; write for instance backbone: {type: RCAN, upscale: 4}.')
     spec = get_backbone(options.pop('type'))
-    if spec.split is None:
-        raise UserError(f"network_g: the backbone {spec.name} has no split for MGA (see `basicsr list backbone`).")
     options = spec.options(options)
     if 'upscale' not in options:
         raise UserError(f'network_g: backbone {spec.name} has no upscale; write upscale: 2, 3 or 4.')
-    blocks = dict(zip(('base_blocks', 'refine_blocks'), split_blocks, strict=True)) if split_blocks else {}
     try:
-        return spec.split(**blocks, **options), options['upscale']
-    except TypeError as error:
-        raise UserError(f'network_g: backbone {spec.name}: {error}') from error
+        return spec.cut(split_blocks, **options), options['upscale']
+    except UserError as error:
+        raise UserError(f'network_g: {error}') from error
