@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from types import SimpleNamespace
 
 import basicsr.utils.dist_util
@@ -33,6 +34,7 @@ def launch(monkeypatch):
         monkeypatch.setattr(torch.cuda, 'set_device', lambda device: calls.update(device=device))
         monkeypatch.setattr(dist, 'init_process_group', lambda **given: calls.update(given))
         basicsr.utils.dist_util.init_dist(launcher, **kwargs)
+        assert calls.pop('timeout') == timedelta(minutes=kwargs.get('timeout', 240))
         return calls
     return run
 
@@ -43,7 +45,7 @@ def test_torchrun_with_gpus_takes_the_one_of_local_rank(launch):
 
 
 def test_without_local_rank_the_rank_decides(launch):
-    assert launch('pytorch', 2, {'RANK': '3'}) == {'backend': 'nccl', 'device': 1}
+    assert launch('pytorch', 2, {'RANK': '3'}, port=1, timeout=5) == {'backend': 'nccl', 'device': 1}
 
 
 def test_without_gpus_gloo(launch):

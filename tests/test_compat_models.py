@@ -227,6 +227,8 @@ def test_auto_resume_takes_the_latest_state_of_this_root(tmp_path, monkeypatch):
     folder = tmp_path / 'root' / 'states'
     for name in ('4.state', '30.state', '200.state.tmp', 'latest.state'):
         torch.save({**STATE, 'iter': 4} if name == '4.state' else STATE, folder / name)
+    for iteration in (4, 30):
+        torch.save({'params': network().state_dict()}, tmp_path / 'root' / 'models' / f'net_g_{iteration}.pth')
     elsewhere = tmp_path / 'experiments' / 'x' / 'training_states'  # where BasicSR looks, from the working directory
     elsewhere.mkdir(parents=True)
     torch.save({**STATE, 'iter': 999}, elsewhere / '999.state')

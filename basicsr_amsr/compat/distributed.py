@@ -3,12 +3,35 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from basicsr.utils.options import copy_opt_file as _copy_opt_file
 
 from basicsr_amsr.errors import UserError
+
+# Minutes that a process waits for another one: the others wait while the first one validates or writes. PyTorch's 10
+# (NCCL) or 30 end a run whose validation takes longer. A process that dies is noticed by the launcher, not by this.
+TIMEOUT = 240
+
+
+def agreed(choose: Callable[[], Any]) -> Any:
+    """What `choose` returns in the first process, in all of them; a UserError there is one in all of them."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return choose()
+    result: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            result[0] = choose()
+        except UserError as error:
+            result[1] = str(error)
+    dist.broadcast_object_list(result, src=0)
+    if result[1] is not None:
+        raise UserError(result[1])
+    return result[0]
 
 
 def _number(name: str, launcher: str, how: str) -> int:
@@ -38,7 +61,8 @@ def _slurm_environment(port: int | None) -> None:
                       LOCAL_RANK=os.environ.get('SLURM_LOCALID') or str(rank % max(torch.cuda.device_count(), 1)))
 
 
-def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, **kwargs: Any) -> None:
+def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, timeout: float = TIMEOUT,
+              **kwargs: Any) -> None:
     """Join the process group that the launcher describes in the environment.
 
     Without CUDA, Gloo takes the place of NCCL. With CUDA, the process uses the GPU of its LOCAL_RANK. The start
@@ -48,6 +72,7 @@ def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, **k
         launcher: 'pytorch' (torchrun) or 'slurm' (srun).
         backend: of `torch.distributed`.
         port: of the first process, Slurm only; 29500 where neither this nor MASTER_PORT is given.
+        timeout: minutes that a process waits for another one.
         kwargs: to `torch.distributed.init_process_group`.
 
     Raises:
@@ -67,4 +92,9 @@ def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, **k
         torch.cuda.set_device(device)
     elif backend == 'nccl':
         backend = 'gloo'
-    dist.init_process_group(backend=backend, **kwargs)
+    dist.init_process_group(backend=backend, timeout=timedelta(minutes=timeout), **kwargs)
+
+
+def copy_opt_file(opt_file: str, experiments_root: str) -> None:
+    """BasicSR's `copy_opt_file`, by the first process; the others wait until the experiment's folders are there."""
+    agreed(lambda: _copy_opt_file(opt_file, experiments_root))

@@ -12,7 +12,7 @@ from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import get_dist_info
 
 from basicsr_amsr.compat.devices import settle_devices
-from basicsr_amsr.compat.distributed import init_dist
+from basicsr_amsr.compat.distributed import agreed, init_dist
 from basicsr_amsr.compat.option_sections import (
     check_sections,
     complete_datasets,
@@ -74,7 +74,7 @@ def _start(opt: dict[str, Any], args: argparse.Namespace) -> None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     args.local_rank = int(os.environ.get('LOCAL_RANK', 0))
     if opt['dist']:
-        init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
+        init_dist(args.launcher, **(opt.get('dist_params') or {}))
     opt['rank'], opt['world_size'] = get_dist_info()
 
 
@@ -106,7 +106,8 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     check_sections(opt, is_train, args.opt)
 
     if opt.get('manual_seed') is None:
-        opt['manual_seed'] = random.randint(1, 10000)
+        # One for all processes, and a resumed run takes that of its state instead.
+        opt.update(manual_seed=agreed(lambda: random.randint(1, 10000)), manual_seed_drawn=True)
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
     if args.debug and not opt['name'].startswith('debug'):

@@ -9,6 +9,7 @@ from typing import Any
 
 APPLIED = 'applied'
 NOT_NEEDED = 'not needed here'
+PACKAGE = __name__.split('.')[0]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def replace_function(module: ModuleType, name: str, new: FunctionType) -> str:
     if taken:
         return taken
     for loaded_name, loaded in list(sys.modules.items()):
-        if loaded_name.startswith(f'{__package__}.'):
+        if loaded_name.split('.')[0] == PACKAGE:
             continue
         for key, value in list(getattr(loaded, '__dict__', {}).items()):
             if value is old:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib
+from types import FunctionType
 
 from basicsr_amsr.compat.modules import alias_functional_tensor, alias_ndimage_filters, lend_loose_version
 from basicsr_amsr.compat.numerics import quiet_meshgrid
@@ -11,16 +12,18 @@ ISSUES = 'https://github.com/XPixelGroup/BasicSR/issues/'
 
 
 def _function(module: str, name: str, ours: str) -> str:
-    """Replace `module.name` by `ours` ('file.function' of this package), imported only now: it imports BasicSR."""
-    file, function = ours.split('.')
-    new = getattr(importlib.import_module(f'basicsr_amsr.compat.{file}'), function)
-    return replace_function(importlib.import_module(module), name, new)
+    """Replace `module.name` by `ours`, such as 'compat.options.parse_options'."""
+    return replace_function(importlib.import_module(module), name, _ours(ours))
+
+
+def _ours(place: str) -> FunctionType:
+    """A function of this package, imported only now: its module imports BasicSR."""
+    module, _, function = place.rpartition('.')
+    return getattr(importlib.import_module(f'basicsr_amsr.{module}'), function)
 
 
 def _method(module: str, cls: str, name: str, ours: str) -> str:
-    file, function = ours.split('.')
-    new = getattr(importlib.import_module(f'basicsr_amsr.compat.{file}'), function)
-    return replace_method(getattr(importlib.import_module(module), cls), name, new)
+    return replace_method(getattr(importlib.import_module(module), cls), name, _ours(ours))
 
 
 PATCHES: tuple[Patch, ...] = (
@@ -47,7 +50,7 @@ PATCHES: tuple[Patch, ...] = (
         name='Registry.get',
         reason='prints "Name X is not found, use name: X_basicsr!" even where nothing of that name exists',
         does='prints nothing; a missing name is a KeyError in one line that lists the near names',
-        apply=lambda: _method('basicsr.utils.registry', 'Registry', 'get', 'registry.get'),
+        apply=lambda: _method('basicsr.utils.registry', 'Registry', 'get', 'compat.registry.get'),
         upstream=(f'{ISSUES}683', f'{ISSUES}723')),
     Patch(
         name='option values as YAML',
@@ -55,67 +58,113 @@ PATCHES: tuple[Patch, ...] = (
                'can make no new keys',
         does='parses the values of --force_yml as YAML and makes keys; accepts --local-rank; gives one line for '
              'missing sections; runs OPTION_HOOKS and loads plugins',
-        apply=lambda: _function('basicsr.utils.options', 'parse_options', 'options.parse_options'),
+        apply=lambda: _function('basicsr.utils.options', 'parse_options', 'compat.options.parse_options'),
         upstream=(f'{ISSUES}626',)),
     Patch(
         name='eval of option strings',
         reason='_postprocess_yml_value calls eval on whatever begins with "["',
         does='parses the value as YAML',
-        apply=lambda: _function('basicsr.utils.options', '_postprocess_yml_value', 'option_yaml.parse_value')),
+        apply=lambda: _function('basicsr.utils.options', '_postprocess_yml_value', 'compat.option_yaml.parse_value')),
     Patch(
         name='safe YAML loader',
         reason='option files are read with a loader that runs code (python/object tags)',
         does='reads plain values only, in order; 1e-4 is a float',
-        apply=lambda: _function('basicsr.utils.options', 'ordered_yaml', 'option_yaml.ordered_yaml'),
+        apply=lambda: _function('basicsr.utils.options', 'ordered_yaml', 'compat.option_yaml.ordered_yaml'),
         upstream=(f'{ISSUES}768',)),
     Patch(
         name='init_dist',
-        reason='NCCL and rank % 0 without CUDA; LOCAL_RANK of torchrun is not used',
-        does='uses Gloo without CUDA and the GPU of LOCAL_RANK with it; keeps the start method of processes',
-        apply=lambda: _function('basicsr.utils.dist_util', 'init_dist', 'distributed.init_dist'),
+        reason='NCCL and rank % 0 without CUDA; LOCAL_RANK of torchrun is not used; a validation of 10 minutes ends '
+               'the run',
+        does='uses Gloo without CUDA and the GPU of LOCAL_RANK with it; keeps the start method of processes; waits for '
+             'four hours, or as dist_params: timeout says',
+        apply=lambda: _function('basicsr.utils.dist_util', 'init_dist', 'compat.distributed.init_dist'),
         upstream=(f'{ISSUES}626',)),
     Patch(
         name='spawned data workers',
         reason='a data worker that starts afresh (Windows, macOS) imports BasicSR without these patches and fails',
         does='makes it import basicsr_amsr first',
-        apply=lambda: _function('basicsr.data', 'build_dataloader', 'workers.build_dataloader')),
+        apply=lambda: _function('basicsr.data', 'build_dataloader', 'compat.workers.build_dataloader')),
     Patch(
         name='num_gpu without CUDA',
         reason='num_gpu above 0 fails on a machine without CUDA',
         does='runs on the CPU with one line of warning',
-        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', '__init__', 'devices.init_model'),
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', '__init__', 'compat.devices.init_model'),
         upstream=(f'{ISSUES}107',)),
     Patch(
         name='model_to_device',
         reason='DistributedDataParallel gets a CUDA device id on the CPU',
         does='gives it none there',
         apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'model_to_device',
-                              'devices.model_to_device')),
+                              'compat.devices.model_to_device')),
     Patch(
         name='load_network',
         reason='the error for an unsafe or damaged checkpoint is a page that names no file, TORCH_FORCE_NO_WEIGHTS_'
                "ONLY_LOAD lets it run code, and a file of bare weights fails with KeyError: 'params'",
         does='reads as data only; accepts bare weights; one line names the file and what does not fit',
-        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'load_network', 'checkpoints.load_network'),
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'load_network',
+                              'compat.checkpoints.load_network'),
         upstream=(f'{ISSUES}253',)),
     Patch(
         name='load_resume_state',
         reason='resuming calls torch.cuda.current_device(), looks under the working directory for --auto_resume, '
-               'and a wrong file ends in KeyError',
-        does='resumes without CUDA and from the experiment of this root; reads as data only',
-        apply=lambda: _function('basicsr.train', 'load_resume_state', 'resume.load_resume_state'),
+               'and a wrong or truncated file ends in a page of text',
+        does='resumes without CUDA, from the newest state of this experiment that can be read; reads as data only',
+        apply=lambda: _function('basicsr.train', 'load_resume_state', 'training.resume.load_resume_state'),
         upstream=(f'{ISSUES}717',)),
+    Patch(
+        name='copy_opt_file',
+        reason='every process copies the option file, also one that is ahead of the first, which makes the folders',
+        does='the first process copies, the others wait for it',
+        apply=lambda: _function('basicsr.utils.options', 'copy_opt_file', 'compat.distributed.copy_opt_file')),
+    Patch(
+        name='create_train_val_dataloader',
+        reason='a resumed run begins its epoch again; crops depend on workers and processes; a worker draws the same '
+               'in each epoch; a data set smaller than a batch trains nothing',
+        does='order, crops and flips follow from the seed, epoch and sample alone; goes on inside an epoch',
+        apply=lambda: _function('basicsr.train', 'create_train_val_dataloader',
+                                'training.loaders.create_train_val_dataloader')),
+    Patch(
+        name='save_network',
+        reason='a process that dies while writing leaves half a file under its final name; a full disk is passed over',
+        does='writes beside it and renames; a full disk is one line',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'save_network', 'training.files.save_network')),
+    Patch(
+        name='save_training_state',
+        reason='as save_network; random numbers and the place in the epoch are not saved',
+        does='writes beside it and renames; saves both, of every process',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'save_training_state',
+                              'training.state.save_training_state')),
+    Patch(
+        name='resume_training',
+        reason='random numbers begin again and the best validation figures are forgotten',
+        does='puts both back',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'resume_training',
+                              'training.state.resume_training')),
+    Patch(
+        name='best validation figures',
+        reason='they are kept in memory alone',
+        does='appends each figure of a training to validation.jsonl in the experiment',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', '_update_best_metric_result',
+                              'training.history.update_best_metric_result')),
+    Patch(
+        name='validation',
+        reason='draws from the random numbers of the training; with several processes a network with buffers waits for '
+               'ever, as the first process alone validates',
+        does='leaves random numbers as they are; validates the network without its wrapper',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'validation',
+                              'training.validation.validation')),
     Patch(
         name='add_jpg_compression',
         reason='OpenCV from 4.5.4 on refuses a JPEG quality that is no whole number',
         does='rounds it',
-        apply=lambda: _function('basicsr.data.degradations', 'add_jpg_compression', 'numerics.add_jpg_compression'),
+        apply=lambda: _function('basicsr.data.degradations', 'add_jpg_compression',
+                                'compat.numerics.add_jpg_compression'),
         upstream=(f'{ISSUES}578',)),
     Patch(
         name='calculate_fid',
         reason='scipy.linalg.sqrtm lost its argument disp in SciPy 1.18',
         does='takes the trace of the root from symmetric eigenvalues',
-        apply=lambda: _function('basicsr.metrics.fid', 'calculate_fid', 'numerics.calculate_fid')),
+        apply=lambda: _function('basicsr.metrics.fid', 'calculate_fid', 'compat.numerics.calculate_fid')),
     Patch(
         name='torch.meshgrid warning',
         reason='SwinIR and flow_warp call torch.meshgrid without indexing, and PyTorch warns',

@@ -1,0 +1,85 @@
+"""Files that are there as a whole or not at all, whenever the process dies."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils.dist_util import master_only
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+
+PART = '.part'  # behind the name, so that no search for *.state or *.pth finds it
+
+
+def save_atomically(content: Any, path: str | os.PathLike[str]) -> None:
+    """`torch.save` into a hidden file beside `path`, which takes its place once everything is on the disk.
+
+    Raises:
+        UserError: it cannot be written (disk full, no permission); what was at `path` before is still there.
+    """
+    path = Path(path)
+    part = path.with_name(f'.{path.name}{PART}')
+    try:
+        with open(part, 'wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer makes a RuntimeError of a failed write
+        reason = _reason(error)
+        part.unlink(missing_ok=True)
+        raise UserError(f'Cannot write {path}: {reason}. What was saved before is as it was: make room, then go on '
+                        'with --auto_resume.') from error
+    _sync_folder(path.parent)
+
+
+def _reason(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return ' '.join(str(error).split())[:200]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself last; systems where a folder cannot be opened do that by themselves."""
+    if not hasattr(os, 'O_DIRECTORY'):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Take away what a killed process was writing."""
+    for part in Path(folder).glob(f'.*{PART}'):
+        part.unlink(missing_ok=True)
+
+
+@master_only
+def save_network(self: Any, net: nn.Module | list[nn.Module], net_label: str, current_iter: int | str,
+                 param_key: str | list[str] = 'params') -> None:
+    """`BaseModel.save_network`, atomic: `models/<net_label>_<current_iter>.pth` holds the networks' weights by key.
+
+    Args:
+        net: one network or several, wrapped for several devices or not.
+        net_label: such as 'net_g'.
+        current_iter: the iteration, or -1 for 'latest'.
+        param_key: the key of each network in the file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    nets = net if isinstance(net, list) else [net]
+    keys = param_key if isinstance(param_key, list) else [param_key]
+    states = [self.get_bare_model(one).state_dict() for one in nets]
+    content = {key: {name.removeprefix('module.'): value.cpu() for name, value in state.items()}
+               for key, state in zip(keys, states, strict=True)}
+    label = 'latest' if current_iter == -1 else current_iter
+    save_atomically(content, os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))

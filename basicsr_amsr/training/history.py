@@ -1,0 +1,54 @@
+"""Every validation figure of an experiment, kept in a file, so that the best ones are known after a resume."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from basicsr.models.base_model import BaseModel
+
+FILE = 'validation.jsonl'
+
+_update_best = BaseModel._update_best_metric_result
+
+
+def _path(model: Any) -> Path | None:
+    root = model.opt['path'].get('experiments_root')
+    return Path(root) / FILE if root and model.opt['rank'] == 0 else None
+
+
+def update_best_metric_result(self: Any, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
+    """`BaseModel._update_best_metric_result`, which in training also appends the figure to validation.jsonl."""
+    _update_best(self, dataset_name, metric, val, current_iter)
+    path = _path(self) if self.is_train else None
+    if path is not None:
+        entry = {'iter': current_iter, 'dataset': dataset_name, 'metric': metric, 'value': float(val)}
+        with open(path, 'a', encoding='utf-8') as file:
+            file.write(f'{json.dumps(entry)}\n')
+
+
+def resume(model: Any, iteration: int) -> None:
+    """Forget figures of later iterations, which will come again, and find the best of the others."""
+    path = _path(model)
+    if path is None or not path.is_file():
+        return
+    entries = [entry for entry in _read(path) if entry['iter'] <= iteration]
+    part = path.with_name(f'.{FILE}.part')
+    part.write_text(''.join(f'{json.dumps(entry)}\n' for entry in entries), encoding='utf-8')
+    os.replace(part, path)
+    metrics = (model.opt.get('val') or {}).get('metrics') or {}
+    for entry in entries:
+        if entry['metric'] in metrics:
+            model._initialize_best_metric_results(entry['dataset'])
+            _update_best(model, entry['dataset'], entry['metric'], entry['value'], entry['iter'])
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    entries = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:  # the process died while it wrote the line
+            continue
+    return entries

@@ -1,0 +1,34 @@
+"""Validation that leaves the training as it was."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from basicsr.models.base_model import BaseModel
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr_amsr.training import randomness
+
+_validation = BaseModel.validation
+
+
+def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
+    """`BaseModel.validation`, after which random numbers are as before, so that it does not matter whether it ran.
+
+    Of several processes the first validates alone, without the wrappers that would talk to the others: a wrapped
+    network with buffers (RCAN's mean, batch normalisation) sends them at each forward pass, and nobody listens. The
+    others wait in their next iteration, for as long as `dist_params: timeout` allows.
+    """
+    with randomness.untouched(), _unwrapped(self):
+        _validation(self, dataloader, current_iter, tb_logger, save_img)
+
+
+@contextmanager
+def _unwrapped(model: Any) -> Iterator[None]:
+    wrapped = {name: value for name, value in vars(model).items() if isinstance(value, DistributedDataParallel)}
+    vars(model).update({name: value.module for name, value in wrapped.items()})
+    try:
+        yield
+    finally:
+        vars(model).update(wrapped)
