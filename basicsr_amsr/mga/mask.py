@@ -10,6 +10,9 @@ from basicsr_amsr.errors import UserError, suggestion
 
 NEIGHBOURHOOD = 5
 POOLING = ('after_softmax', 'before_softmax')
+CHANNELS = (1, 2)
+# What a mask was trained towards, in the order in which the checkpoint's number tells it.
+SUPERVISIONS = ('untrained', 'normalized', 'absolute', 'none')
 
 
 class MaskPrediction(nn.Module):
@@ -23,17 +26,26 @@ class MaskPrediction(nn.Module):
         num_feat: channels C of the coarse feature.
         patch_size: p ≥ 1.
         pooling: 'after_softmax', or 'before_softmax' as the text of section 3.3 has it.
+        channels: 2, or 1 for the ablation of table 3, which has no softmax: of two channels it is the sigmoid of their
+            difference, so that one channel with a sigmoid would be the same predictor.
     """
 
-    def __init__(self, num_feat: int, patch_size: int = 4, pooling: str = 'after_softmax') -> None:
+    supervision_code: torch.Tensor
+
+    def __init__(self, num_feat: int, patch_size: int = 4, pooling: str = 'after_softmax', channels: int = 2) -> None:
         super().__init__()
         if pooling not in POOLING:
             raise UserError(f"network_g: mask_pooling '{pooling}' is unknown. {suggestion(pooling, POOLING)}")
+        if channels not in CHANNELS:
+            raise UserError(f'network_g: mask_channels is {channels!r}: give 2, or 1 as in table 3.')
         self.patch_size = patch_size
         self.pooling = pooling
+        self.register_buffer('supervision_code', torch.tensor(0, dtype=torch.uint8))
+        self.read_supervision()
+        self.register_load_state_dict_post_hook(lambda module, _: module.read_supervision())
         self.conv1 = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.relu = nn.ReLU()
-        self.conv2 = nn.Conv2d(num_feat, 2, 3, 1, 1)
+        self.conv2 = nn.Conv2d(num_feat, channels, 3, 1, 1)
         self.kernel = nn.Conv2d(1, NEIGHBOURHOOD**2, 1)
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
@@ -42,11 +54,31 @@ class MaskPrediction(nn.Module):
         p = self.patch_size
         feature = F.pad(feature, (0, -width % p, 0, -height % p))
         logits = self.conv2(self.relu(self.conv1(feature)))
-        if self.pooling == 'after_softmax':
+        if logits.shape[1] == 1:
+            under_sr = F.avg_pool2d(logits, p)
+        elif self.pooling == 'after_softmax':
             under_sr = F.avg_pool2d(logits.softmax(1)[:, 1:], p)
         else:
             under_sr = F.avg_pool2d(logits, p).softmax(1)[:, 1:]
         return self.dynamic_convolution(under_sr)
+
+    def set_supervision(self, supervision: str) -> None:
+        """Note, for the checkpoint, what the mask is being trained towards: one of SUPERVISIONS."""
+        self.supervision_code.fill_(SUPERVISIONS.index(supervision))
+        self.read_supervision()
+
+    def read_supervision(self) -> None:
+        """Set `supervision` to what the checkpoint says."""
+        code = 0 if self.supervision_code.is_meta else int(self.supervision_code)
+        self.supervision = SUPERVISIONS[min(code, len(SUPERVISIONS) - 1)]
+
+    def check_threshold(self) -> None:
+        """UserError where a threshold means nothing, because the mask was trained towards something relative."""
+        if self.supervision in ('normalized', 'none'):
+            how = 'on the error normalized per image' if self.supervision == 'normalized' else 'without supervision'
+            raise UserError(f'network_g: k: a threshold needs a mask trained on the absolute error, and this one was '
+                            f'trained {how}: give a number, a share or a budget, or train step M with '
+                            'supervision: absolute.')
 
     def dynamic_convolution(self, mask: torch.Tensor) -> torch.Tensor:
         """Apply to each element of (N, 1, h, w) its own 5×5 kernel (zeros outside)."""

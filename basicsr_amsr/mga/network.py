@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from basicsr_amsr.backbones.spec import MGASplit, get_backbone
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.mga.costs import Costs, count_costs
+from basicsr_amsr.mga.gate import blend, straight_through
 from basicsr_amsr.mga.mask import MaskPrediction
+from basicsr_amsr.mga.oracle import ORACLES, true_error
+from basicsr_amsr.mga.parts import split_backbone
 from basicsr_amsr.mga.patches import (
     PatchIndex,
     all_patches,
@@ -18,7 +21,7 @@ from basicsr_amsr.mga.patches import (
     pad_to_grid,
     replace_patches,
 )
-from basicsr_amsr.selection.topk import ORDERS, check_k, topk
+from basicsr_amsr.selection.topk import ORDERS, SCOPES, Amount, check_k, count_selected, topk
 
 VARIANTS = {
     'B': 'base net alone',
@@ -29,11 +32,19 @@ VARIANTS = {
 
 
 class MGAOutput(NamedTuple):
-    """What training looks at: the final image, the coarse image (both (N, 3, s·H, s·W)), and the feature they share."""
+    """What training looks at.
+
+    Attributes:
+        image: the final image, (N, 3, s·H, s·W). coarse: that of the base net.
+        feature: the coarse feature (N, C, H, W).
+        refined: the image with all patches refined, and mask: the error mask, where the mask trains, else None.
+    """
 
     image: torch.Tensor
     coarse: torch.Tensor
     feature: torch.Tensor
+    refined: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
 
 
 class MGA(nn.Module):
@@ -43,14 +54,22 @@ class MGA(nn.Module):
     says which part of it runs. Input is RGB (N, 3, H, W) in 0–1, output is (N, 3, s·H, s·W) for any H, W that the
     base net takes.
 
+    Where the mask module is in training mode and gradients are wanted, M refines all patches, and its image, that of
+    the selected patches as ever, has a gradient for the mask as well (gate.py), unless that is supervised.
+
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a registered backbone that can be split.
         variant: B (base only), D (refine the whole map), A (refine all patches), M (refine the selected patches).
         patch_size: p, side of a patch in LR pixels.
-        k: patches per image that M refines: a number (int) or a share of all (float in 0–1).
-        order: which patches M takes by the mask: 'larger', or for comparison 'random', 'smaller' (table 7).
+        k: how many patches per image M refines: a number (int), a share of all (float in 0–1), those whose predicted
+            absolute error exceeds `{threshold: e}`, or as many as keep M within `{budget: share}` of D's MACs.
+        per: 'image', or 'batch' for the N·k worst patches of all images of a batch together.
+        order: which patches M takes by the mask: 'larger', or for comparison 'random', 'smaller' (table 7), or by the
+            true error instead of the mask: 'oracle' by |coarse − refined|, 'best' by what refining gains against the
+            ground truth. Both refine everything.
+        seed: of the random order.
         split_blocks: (base, refine) body blocks; default is the paper's split.
-        mask_pooling: 'after_softmax' or 'before_softmax', see MaskPrediction.
+        mask_pooling: 'after_softmax' or 'before_softmax', mask_channels: 2 or 1, see MaskPrediction.
         chunk: patches per call of the refine net; bounds memory on large images. None for all at once.
 
     Attributes:
@@ -62,25 +81,28 @@ class MGA(nn.Module):
 
     base: Any  # a BaseNet
 
-    def __init__(self, backbone: Mapping[str, Any], variant: str = 'M', patch_size: int = 4, k: int | float = 1000,
-                 order: str = 'larger', split_blocks: tuple[int, int] | None = None,
-                 mask_pooling: str = 'after_softmax', chunk: int | None = 4096) -> None:
+    def __init__(self, backbone: Mapping[str, Any], variant: str = 'M', patch_size: int = 4, k: Amount = 1000,
+                 per: str = 'image', order: str = 'larger', seed: int = 0,
+                 split_blocks: tuple[int, int] | None = None, mask_pooling: str = 'after_softmax',
+                 mask_channels: int = 2, chunk: int | None = 4096) -> None:
         super().__init__()
         if patch_size < 1:
             raise UserError(f'network_g: patch_size is {patch_size}: give 1 or more LR pixels.')
         if chunk is not None and chunk < 1:
             raise UserError(f'network_g: chunk is {chunk}: give 1 or more patches, or ~ for all at once.')
-        if order not in ORDERS:
-            raise UserError(f"network_g: order '{order}' is unknown. {suggestion(order, ORDERS)}")
+        for name, value, known in (('order', order, (*ORDERS, *ORACLES)), ('per', per, SCOPES)):
+            if value not in known:
+                raise UserError(f"network_g: {name} '{value}' is unknown. {suggestion(value, known)}")
         parts, self.scale = split_backbone(backbone, split_blocks)
         self.base = parts.base
         self.refine = parts.refine
-        self.mask = MaskPrediction(parts.num_feat, patch_size, mask_pooling)
+        self.mask = MaskPrediction(parts.num_feat, patch_size, mask_pooling, mask_channels)
         self.patch_size = patch_size
         self.k = check_k(k)
-        self.order = order
+        self.per, self.order, self.seed = per, order, seed
         self.chunk = chunk
         self.last_mask_ratio = 1.0
+        self.counted: dict[tuple[int, int], Costs] = {}
         # Channels-last weights make every convolution run channels-last, which is faster on CPU and GPU alike.
         self.to(memory_format=torch.channels_last)
         self.set_variant(variant)
@@ -101,14 +123,21 @@ class MGA(nn.Module):
         """Number of parameters of a variant (table 1)."""
         return sum(p.numel() for module in self.variant_modules(variant) for p in module.parameters())
 
-    def forward(self, x: torch.Tensor, with_parts: bool = False) -> torch.Tensor | MGAOutput:
-        """Super-resolve (N, 3, H, W); an MGAOutput instead of the image alone where `with_parts` is set."""
+    def forward(self, x: torch.Tensor, with_parts: bool = False,
+                target: torch.Tensor | None = None) -> torch.Tensor | MGAOutput:
+        """Super-resolve (N, 3, H, W); an MGAOutput instead of the image alone where `with_parts` is set.
+
+        `target`, the ground truth (N, 3, s·H, s·W), is what the order 'best' needs.
+        """
         feature = self.base.extract(x)
         coarse = self.base.reconstruct(feature, x)
-        image = self.refined(feature, coarse)
-        return MGAOutput(image, coarse, feature) if with_parts else image
+        if self.variant == 'M' and self.mask.training and torch.is_grad_enabled():
+            output = self.gated(feature, coarse)
+        else:
+            output = MGAOutput(self.refined(feature, coarse, target), coarse, feature)
+        return output if with_parts else output.image
 
-    def refined(self, feature: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    def refined(self, feature: torch.Tensor, coarse: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
         """The final image of the chosen variant from the coarse feature (N, C, H, W) and the coarse image."""
         if self.variant == 'B':
             self.last_mask_ratio = 0.0
@@ -116,21 +145,71 @@ class MGA(nn.Module):
         if self.variant == 'D':
             self.last_mask_ratio = 1.0
             return self.refine(feature, halo=False)
-        index = self.select(feature)
+        error = None
+        if self.variant == 'M' and self.order in ORACLES:
+            everything = self.refine_patches(feature, coarse, self.every_patch(feature))
+            error = true_error(self.order, coarse, everything, target, self.scale, self.patch_size)
+        index = self.select(feature, error)
         return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
 
-    def select(self, feature: torch.Tensor) -> PatchIndex:
-        """The patches that the variant refines: all (A), or the K that the mask selects in each image (M)."""
+    def gated(self, feature: torch.Tensor, coarse: torch.Tensor) -> MGAOutput:
+        """Variant M with a gradient for the mask, which takes A's time."""
+        mask = self.mask(feature)
+        refined = self.refine_patches(feature, coarse, self.every_patch(feature))
+        supervised = self.mask.supervision in ('normalized', 'absolute')
+        gate = straight_through(mask.detach() if supervised else mask, self.select(feature, mask))
+        return MGAOutput(blend(coarse, refined, gate, self.scale * self.patch_size), coarse, feature, refined, mask)
+
+    def every_patch(self, feature: torch.Tensor) -> PatchIndex:
+        """All patches of the feature (N, C, H, W)."""
         batch, _, height, width = feature.shape
-        rows, cols = grid_size(height, width, self.patch_size)
+        return all_patches(batch, *grid_size(height, width, self.patch_size), feature.device)
+
+    def select(self, feature: torch.Tensor, error: torch.Tensor | None = None) -> PatchIndex:
+        """The patches that the variant refines: all (A), or those that `error`, by default the mask, selects (M)."""
         if self.variant == 'A':
             self.last_mask_ratio = 1.0
-            return all_patches(batch, rows, cols, feature.device)
-        chosen = topk(self.mask(feature), self.k, self.order)
-        self.last_mask_ratio = chosen.shape[1] / (rows * cols)
-        image = torch.arange(batch, device=feature.device).repeat_interleave(chosen.shape[1])
-        chosen = chosen.flatten()
-        return PatchIndex(image, chosen // cols, chosen % cols)
+            return self.every_patch(feature)
+        batch, _, height, width = feature.shape
+        rows, cols = grid_size(height, width, self.patch_size)
+        order = 'larger' if self.order in ORACLES else self.order
+        error = self.mask(feature) if error is None else error
+        image, position = topk(error, self.amount(height, width), order, self.per, self.seed)
+        self.last_mask_ratio = len(image) / (batch * rows * cols)
+        return PatchIndex(image, position // cols, position % cols)
+
+    def amount(self, height: int, width: int) -> Amount:
+        """`k` for an LR image of height × width, with a budget turned into a number.
+
+        Raises:
+            UserError: the budget does not allow a single patch, or the mask was not trained for a threshold.
+        """
+        if not isinstance(self.k, Mapping):
+            return self.k
+        if 'budget' in self.k:
+            return self.costs(height, width).k_within(self.k['budget'])
+        if self.order not in ORACLES:
+            self.mask.check_threshold()
+        return self.k
+
+    def fixed_k(self, height: int, width: int) -> int:
+        """The number of patches that M refines of every image of height × width, for an export with static shapes.
+
+        Raises:
+            UserError: `k` is a threshold, so that it depends on the image.
+        """
+        amount = self.amount(height, width)
+        if isinstance(amount, Mapping):
+            raise UserError('network_g: k is a threshold, with which the number of patches depends on the image: give '
+                            'a number, a share or a budget where it has to be fixed.')
+        rows, cols = grid_size(height, width, self.patch_size)
+        return count_selected(amount, rows * cols)
+
+    def costs(self, height: int, width: int) -> Costs:
+        """MACs of the parts for an LR image of height × width, counted when a size is first asked for."""
+        if (height, width) not in self.counted:
+            self.counted[height, width] = count_costs(self, height, width)
+        return self.counted[height, width]
 
     def refine_patches(self, feature: torch.Tensor, coarse: torch.Tensor, index: PatchIndex) -> torch.Tensor:
         """The coarse image with the refined patches in the place of its own."""
@@ -138,22 +217,3 @@ class MGA(nn.Module):
         runs = [index] if self.chunk is None else index.chunks(self.chunk)
         refined = [self.refine(gather_patches(padded, run, self.patch_size)) for run in runs]
         return replace_patches(coarse, torch.cat(refined) if len(refined) > 1 else refined[0], index)
-
-
-def split_backbone(backbone: Mapping[str, Any], split_blocks: tuple[int, int] | None) -> tuple[MGASplit, int]:
-    """Base net and refine net of a registered backbone, and its scale.
-
-    Raises:
-        UserError: the backbone is unknown, has no scale, or cannot be split.
-    """
-    options = dict(backbone)
-    if 'type' not in options:
-        raise UserError('network_g: backbone has no type; write for instance backbone: {type: RCAN, upscale: 4}.')
-    spec = get_backbone(options.pop('type'))
-    options = spec.options(options)
-    if 'upscale' not in options:
-        raise UserError(f'network_g: backbone {spec.name} has no upscale; write upscale: 2, 3 or 4.')
-    try:
-        return spec.cut(split_blocks, **options), options['upscale']
-    except UserError as error:
-        raise UserError(f'network_g: {error}') from error

@@ -114,6 +114,18 @@ def test_mask_equals_the_formula_written_out(pooling):
     assert torch.allclose(module(feature)[:, 0], expected, atol=1e-6)
 
 
+@torch.no_grad()
+def test_a_one_channel_mask_has_no_softmax():
+    module = network(mask_channels=1).mask
+    feature = torch.randn(2, 8, 12, 20)
+    plain = module.conv2(module.conv1(feature).clamp_min(0))
+    pooled = plain.reshape(2, 1, 3, 4, 5, 4).mean((3, 5))
+    assert torch.allclose(module(feature), module.dynamic_convolution(pooled), atol=1e-6)
+    two = network().mask
+    saved = sum(p.numel() for p in two.parameters()) - sum(p.numel() for p in module.parameters())
+    assert saved == 8 * 9 + 1  # one filter less in the second convolution
+
+
 def test_error_target_is_normalised_and_pools_what_is_inside():
     coarse = torch.zeros(1, 3, 10, 10)
     refined = coarse.clone()
@@ -137,6 +149,7 @@ def test_parameters_of_the_variants():
 @pytest.mark.parametrize(('options', 'words'), [
     ({'variant': 'C'}, 'variant'), ({'patch_size': 0}, 'patch_size'), ({'k': 1.5}, 'k is'), ({'chunk': 0}, 'chunk'),
     ({'order': 'largest'}, 'larger'), ({'mask_pooling': 'softmax'}, 'after_softmax'),
+    ({'mask_channels': 3}, 'mask_channels'),
 ])
 def test_senseless_options_are_one_line_that_names_them(options, words):
     with pytest.raises(UserError, match=words) as caught:

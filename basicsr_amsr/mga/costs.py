@@ -1,0 +1,97 @@
+"""What the parts of a mask-guided network cost, and how many patches a budget of MACs allows."""
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from basicsr_amsr.errors import UserError
+
+
+class Costs(NamedTuple):
+    """Multiply-accumulates of one image: base net, mask prediction, refine net on one patch and on the whole map."""
+
+    base: int
+    mask: int
+    patch: int
+    whole: int
+
+    @property
+    def dense(self) -> int:
+        """Variant D."""
+        return self.base + self.whole
+
+    def selected(self, k: int) -> int:
+        """Variant M with K = `k`."""
+        return self.base + self.mask + k * self.patch
+
+    def k_within(self, budget: float) -> int:
+        """The largest K with which M costs at most `budget` times D.
+
+        Raises:
+            UserError: base net and mask alone cost more.
+        """
+        left = math.floor(budget * self.dense) - self.selected(0)
+        if left < 0:
+            least = math.ceil(1e4 * self.selected(0) / self.dense) / 1e4  # rounded up, so that it is enough
+            raise UserError(f'network_g: k: budget {budget:g} of the MACs of D is less than the {least:g} that base '
+                            'net and mask take without any patch: give more, or fewer base blocks (split_blocks).')
+        return left // self.patch
+
+
+class ConvolutionCounter(TorchDispatchMode):
+    """Adds up the true MACs of convolutions and matrix products, by PyTorch's own formulas (two FLOPs each)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torch.utils.flop_counter import flop_registry  # slow to import, and few networks have a budget
+
+        self.formulas = flop_registry
+        self.macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = self.formulas.get(func._overloadpacket)
+        if formula is not None:
+            self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
+        return result
+
+
+class Parts(nn.Module):
+    """Runs the parts of a mask-guided network one by one."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> Costs:
+        """Costs of the parts for an image (1, 3, H, W)."""
+        net, side = self.net, self.net.patch_size + 2
+        with ConvolutionCounter() as counter:
+            feature = net.base.extract(image)
+            net.base.reconstruct(feature, image)
+            ends = [counter.macs]
+            net.mask(feature)
+            ends.append(counter.macs)
+            net.refine(feature.new_empty(1, feature.shape[1], side, side))
+            ends.append(counter.macs)
+            net.refine(feature, halo=False)
+            ends.append(counter.macs)
+        return Costs(ends[0], *(after - before for before, after in pairwise(ends)))
+
+
+def count_costs(net: nn.Module, height: int, width: int) -> Costs:
+    """Count the parts of an MGA network for an LR image of height × width: the true MACs of `basicsr profile`.
+
+    Shapes alone decide, so it runs on meta tensors, without arithmetic, and no counter around it sees it.
+    """
+    with _disable_current_modes(), torch.no_grad():
+        parts = Parts(net)
+        state = {name: tensor.to('meta') for name, tensor in [*parts.named_parameters(), *parts.named_buffers()]}
+        return functional_call(parts, state, (torch.empty(1, 3, height, width, device='meta'),))
