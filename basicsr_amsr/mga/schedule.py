@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.mga.mask import SUPERVISIONS
 from basicsr_amsr.mga.network import VARIANTS
 
 
@@ -18,6 +19,9 @@ class Step:
 
     In each period the learning rate rises linearly from `warmup_lr` to `lr` in `warmup` iterations, then falls to
     `min_lr` along half a cosine.
+
+    A step M trains the mask module: towards the normalized or the absolute error (`supervision`), or, with 'none',
+    by the image that the selected patches give. `end_to_end` trains base and refine net along with it.
     """
 
     variant: str
@@ -27,16 +31,28 @@ class Step:
     warmup_lr: float = 4e-5
     lr: float = 4e-4
     min_lr: float = 1e-7
+    supervision: str = 'normalized'
+    end_to_end: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise UserError(f"train:steps: variant '{self.variant}' is unknown. {suggestion(self.variant, VARIANTS)}")
+        if self.supervision not in SUPERVISIONS[1:]:
+            raise UserError(f"train:steps: supervision '{self.supervision}' is unknown. "
+                            f'{suggestion(self.supervision, SUPERVISIONS[1:])}')
+        if self.variant != 'M' and (self.end_to_end or self.supervision != 'normalized'):
+            raise UserError(f'train:steps: step {self.variant}: supervision and end_to_end are for variant M.')
         if self.iters < 1 or self.periods < 1 or self.iters % self.periods:
             raise UserError(f'train:steps: step {self.variant}: iters {self.iters} is no multiple of '
                             f'periods {self.periods}.')
         if not 0 <= self.warmup < self.iters // self.periods:
             raise UserError(f'train:steps: step {self.variant}: warmup {self.warmup} does not fit into a period of '
                             f'{self.iters // self.periods} iterations.')
+
+    @property
+    def mask_alone(self) -> bool:
+        """Whether the mask module is trained apart from the network, towards the error."""
+        return self.variant == 'M' and not self.end_to_end and self.supervision != 'none'
 
     def learning_rate(self, index: int) -> float:
         """Learning rate of the step's iteration `index`, counted from 0."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,10 +26,10 @@ class MGAModel(SRModel):
     """SRModel that goes through `train: steps:`, a list of variants of one MGA network.
 
     Step D and A train base and refine net on 10·L1(final, HR) + 1·L1(coarse, HR); step M trains the mask module alone
-    on 10·L1(mask, target); step B trains the base net alone. Which step an iteration belongs to follows from its
-    number, so a resumed run is always in the right one. At every step's end the weights are saved as
-    `net_g_step<number>_<variant>.pth`; the next step starts from them (from their moving average, where
-    `ema_decay` asks for one) with a fresh optimizer.
+    on 10·L1(mask, target), or, without supervision or end to end, on the images; step B trains the base net alone.
+    Which step an iteration belongs to follows from its number, so a resumed run is always in the right one. At every
+    step's end the weights are saved as `net_g_step<number>_<variant>.pth`; the next step starts from them (from their
+    moving average, where `ema_decay` asks for one) with a fresh optimizer.
     """
 
     net_g: Any  # MGA, in a wrapper for several devices or not
@@ -49,9 +50,18 @@ class MGAModel(SRModel):
                             f'such as {{type: L1Loss, loss_weight: 10}}.')
         self.cri_pix, self.cri_coarse, self.cri_mask = (
             build_loss(train_opt[key]).to(self.device) for key in LOSSES)
+        self.check_threshold()
         self.setup_ema(train_opt.get('ema_decay', 0))
         self.step_index = 0
         self.enter_step(0)
+
+    def check_threshold(self) -> None:
+        """Refuse, before days of training, a threshold that the mask is not trained for."""
+        k = self.get_bare_model(self.net_g).k
+        if isinstance(k, Mapping) and 'threshold' in k and any(
+                step.variant == 'M' and step.supervision != 'absolute' for step in self.plan.steps):
+            raise UserError('network_g: k: a threshold needs a mask trained on the absolute error: write '
+                            'supervision: absolute in the step M of train:steps.')
 
     def setup_ema(self, decay: float) -> None:
         """Build the moving average of the weights, from the pretrained file where there is one."""
@@ -72,7 +82,8 @@ class MGAModel(SRModel):
 
     def trained_modules(self, net: MGA) -> list[nn.Module]:
         """The parts of the network that the step trains."""
-        return [net.mask] if self.step.variant == 'M' else net.variant_modules(self.step.variant)
+        mask_only = self.step.variant == 'M' and not self.step.end_to_end
+        return [net.mask] if mask_only else net.variant_modules(self.step.variant)
 
     def enter_step(self, index: int) -> None:
         """Set up what trains, its optimizer and its wrapper; DDP fixes its parameters when it wraps, hence anew."""
@@ -84,7 +95,9 @@ class MGAModel(SRModel):
         for model in (net, getattr(self, 'net_g_ema', None)):
             if model is not None:
                 model.set_variant(self.step.variant)
-        if self.step.variant == 'M':
+                if self.step.variant == 'M':
+                    model.mask.set_supervision(self.step.supervision)
+        if self.step.mask_alone:
             self.net_g = net
             self.net_mask = self.model_to_device(net.mask)
         else:
@@ -137,7 +150,7 @@ class MGAModel(SRModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
-        losses = self.mask_losses() if self.step.variant == 'M' else self.image_losses()
+        losses = self.mask_losses() if self.step.mask_alone else self.image_losses()
         torch.stack(list(losses.values())).sum().backward()
         self.optimizer_g.step()
         self.log_dict = self.reduce_loss_dict(losses)
@@ -145,12 +158,20 @@ class MGAModel(SRModel):
             self.model_ema(self.ema_decay)
 
     def image_losses(self) -> OrderedDict[str, torch.Tensor]:
-        """Losses of steps B, D and A. Without the coarse one D and A would never train the coarse head."""
+        """Losses on the images. Without the coarse one D and A would never train the coarse head."""
         output = self.net_g(self.lq, with_parts=True)
         losses = OrderedDict(l_pix=self.cri_pix(output.image, self.gt))
-        if self.step.variant != 'B':
+        if self.step.variant in 'DA' or self.step.end_to_end:
             losses['l_coarse'] = self.cri_coarse(output.coarse, self.gt)
+        if self.step.variant == 'M' and self.step.supervision != 'none':
+            losses['l_mask'] = self.cri_mask(output.mask, self.mask_target(output.coarse, output.refined))
         return losses
+
+    def mask_target(self, coarse: torch.Tensor, refined: torch.Tensor) -> torch.Tensor:
+        """What the mask of the step is trained towards, without gradient."""
+        net = self.get_bare_model(self.net_g)
+        return error_target(coarse.detach(), refined.detach(), net.scale, net.patch_size,
+                            normalize=self.step.supervision == 'normalized')
 
     def mask_losses(self) -> OrderedDict[str, torch.Tensor]:
         """Loss of step M: the predicted mask against the difference that refining everything makes."""
@@ -158,7 +179,7 @@ class MGAModel(SRModel):
             self.net_g.set_variant('A')
             output = self.net_g(self.lq, with_parts=True)
             self.net_g.set_variant('M')
-            target = error_target(output.coarse, output.image, self.net_g.scale, self.net_g.patch_size)
+            target = self.mask_target(output.coarse, output.image)
         return OrderedDict(l_mask=self.cri_mask(self.net_mask(output.feature), target))
 
     def model_ema(self, decay: float = 0.999) -> None:

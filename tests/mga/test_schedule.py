@@ -35,6 +35,9 @@ def test_a_step_without_warmup_and_a_step_of_one_iteration():
 @pytest.mark.parametrize(('steps', 'words'), [
     (None, 'missing'), ([], 'missing'), ([{'variant': 'D'}], 'no iters'), ([{'iters': 3}], 'no variant'),
     ([{'variant': 'X', 'iters': 3}], "'X'"), ([{'variant': 'D', 'iters': 10, 'periods': 3, 'warmup': 0}], 'multiple'),
+    ([{'variant': 'M', 'iters': 10, 'supervision': 'absolut'}], 'absolute'),
+    ([{'variant': 'D', 'iters': 10, 'warmup': 1, 'supervision': 'none'}], 'for variant M'),
+    ([{'variant': 'A', 'iters': 10, 'warmup': 1, 'end_to_end': True}], 'for variant M'),
     ([{'variant': 'D', 'iters': 10}], 'warmup'), ([{'variant': 'D', 'iters': 10, 'warm_up': 2}], 'warmup'),
 ])
 def test_wrong_steps_are_one_line(steps, words):

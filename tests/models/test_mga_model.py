@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from basicsr_amsr import UserError
+from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.models.mga_model import MGAModel
 from tests.mga.toy import registered
 
@@ -128,6 +129,50 @@ def test_the_base_net_can_be_trained_alone(tmp_path, seeded):
     state = snapshot(model.net_g)
     assert all(set(log) == {'l_pix'} for log in iterate(model, (1, 2)))
     assert changed(state, snapshot(model.net_g)) == {'base'}
+
+
+@pytest.mark.parametrize(('step', 'parts', 'losses'), [
+    ({'supervision': 'absolute'}, {'mask'}, {'l_mask'}),
+    ({'supervision': 'none'}, {'mask'}, {'l_pix'}),
+    ({'supervision': 'none', 'end_to_end': True}, {'base', 'refine', 'mask'}, {'l_pix', 'l_coarse'}),
+    ({'end_to_end': True}, {'base', 'refine', 'mask'}, {'l_pix', 'l_coarse', 'l_mask'}),
+])
+def test_the_other_trainings_of_the_mask(tmp_path, seeded, step, parts, losses):
+    steps = [{'variant': 'A', 'iters': 2, 'warmup': 0}, {'variant': 'M', 'iters': 2, 'warmup': 0, **step}]
+    model = MGAModel(options(tmp_path, ema_decay=0.9, steps=steps, total_iter=4))
+    iterate(model, (1, 2))
+    model.update_learning_rate(3)
+    state = snapshot(model.net_g)
+    assert all(set(log) == losses for log in iterate(model, (3, 4)))
+    after = snapshot(model.net_g)
+    assert changed(state, after) == parts
+    model.save(0, 4)
+    saved = torch.load(tmp_path / 'models' / 'net_g_4.pth', weights_only=True)
+    for weights in (after, saved['params'], saved['params_ema']):
+        model.net_g.load_state_dict(weights)
+        assert model.net_g.mask.supervision == step.get('supervision', 'normalized')
+
+
+def test_an_absolute_mask_is_trained_on_the_absolute_error(tmp_path, seeded):
+    steps = [{'variant': 'M', 'iters': 1, 'warmup': 0, 'supervision': 'absolute'}]
+    model = MGAModel(options(tmp_path, steps=steps, total_iter=1))
+    net, lq = model.net_g, batch(1)['lq']
+    with torch.no_grad():
+        feature, coarse = net.base.extract(lq), net.base(lq)
+        refined = net.refine_patches(feature, coarse, net.every_patch(feature))
+        target = error_target(coarse, refined, 2, 4, normalize=False)
+        expected = float((net.mask(feature) - target).abs().mean())
+    log, = iterate(model, (1,))
+    assert log['l_mask'] == pytest.approx(10 * expected, rel=1e-5)
+
+
+def test_a_threshold_without_its_training_is_refused_before_training(tmp_path):
+    opt = options(tmp_path)
+    opt['network_g']['k'] = {'threshold': 0.01}
+    with pytest.raises(UserError, match='supervision: absolute'):
+        MGAModel(opt)
+    opt['train']['steps'][2]['supervision'] = 'absolute'
+    MGAModel(opt)
 
 
 @pytest.mark.parametrize(('change', 'words'), [
