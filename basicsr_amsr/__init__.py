@@ -7,7 +7,7 @@ from basicsr_amsr import compat
 
 compat.apply()
 
-from basicsr_amsr import archs, backbones, data, models  # noqa: E402, F401
+from basicsr_amsr import archs, backbones, data, models, sfm  # noqa: E402, F401
 from basicsr_amsr.backbones import load_pretrained, register_backbone  # noqa: E402
 from basicsr_amsr.errors import UserError  # noqa: E402
 from basicsr_amsr.version import __version__  # noqa: E402
