@@ -60,6 +60,8 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         UserError: an option or a file cannot be used; one line names it.
     """
 
+    own_keys = OWN_KEYS
+
     def __init__(self, opt: dict[str, Any]):
         super().__init__()
         self.opt = opt
@@ -114,11 +116,11 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
     def _check_options(self) -> None:
         opt, key = self.opt, self.key
         for name in opt:
-            if name not in OWN_KEYS | BASICSR_KEYS:
-                raise UserError(f'{key}: BicubicPairedImageDataset has no option {name}. '
-                                f'{suggestion(name, OWN_KEYS)}')
+            if name not in self.own_keys | BASICSR_KEYS:
+                raise UserError(f'{key}: {type(self).__name__} has no option {name}. '
+                                f'{suggestion(name, self.own_keys)}')
         if (opt.get('io_backend') or {}).get('type', 'disk') != 'disk':
-            raise UserError(f'{key}:io_backend: BicubicPairedImageDataset reads image files; use type: disk.')
+            raise UserError(f'{key}:io_backend: {type(self).__name__} reads image files; use type: disk.')
         choices = {'phase': ('train', 'val', 'test'), 'color': (None, 'y', 'gray'), 'alpha': (None, 'refuse', 'drop')}
         for name, allowed in choices.items():
             if opt.get(name) not in allowed:
