@@ -170,4 +170,14 @@ PATCHES: tuple[Patch, ...] = (
         reason='SwinIR and flow_warp call torch.meshgrid without indexing, and PyTorch warns',
         does='ignores that one warning',
         apply=quiet_meshgrid),
+    Patch(
+        name='MessageLogger',
+        reason='the ETA is wrong after a resume and negative at the end; no throughput',
+        does='its line with images/s, the share of time that waits for data, and GPU memory; an ETA that comes true',
+        apply=lambda: _function('basicsr.utils.logger', 'MessageLogger', 'training.log.TrainingLog')),
+    Patch(
+        name='AvgTimer',
+        reason='times the program, which runs ahead of the GPU, and averages over intervals of its own',
+        does='times the GPU where there is one; averages from line to line of the log',
+        apply=lambda: _function('basicsr.utils.logger', 'AvgTimer', 'training.timing.IntervalTimer')),
 )

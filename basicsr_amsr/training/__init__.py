@@ -1,1 +1,1 @@
-"""Training that can be killed and goes on exactly, in one process or several: docs/training.md."""
+"""Training that can be killed and goes on exactly (docs/training.md), and its fast path (docs/training_speed.md)."""
