@@ -12,6 +12,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from basicsr_amsr.cli.replace import replaced
 
+REFRESH = 1.0  # seconds between two refreshes of the training's bar; reading the losses waits for the GPU
+
 
 def quiet() -> bool:
     """Whether nobody watches: stderr is no terminal."""
@@ -35,13 +37,14 @@ def training_bar(model: Any, opt: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     step = model.optimize_parameters
-    with tqdm(total=int(opt['train']['total_iter']), desc=opt['name'], unit='it', dynamic_ncols=True) as bar:
+    total = int(opt['train']['total_iter'])
+    with tqdm(total=total, desc=opt['name'], unit='it', dynamic_ncols=True, mininterval=REFRESH) as bar:
         def optimize_parameters(current_iter: int, *args: Any) -> None:
             if bar.n == 0:
                 bar.initial = bar.n = current_iter - 1  # a resumed run starts further on
             step(current_iter, *args)
-            bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()}, refresh=False)
-            bar.update(current_iter - bar.n)
+            if bar.update(current_iter - bar.n) or current_iter == total:
+                bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()})
 
         with replaced(model, {'optimize_parameters': optimize_parameters}):
             yield

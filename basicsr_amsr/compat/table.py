@@ -180,4 +180,27 @@ PATCHES: tuple[Patch, ...] = (
         reason='times the program, which runs ahead of the GPU, and averages over intervals of its own',
         does='times the GPU where there is one; averages from line to line of the log',
         apply=lambda: _function('basicsr.utils.logger', 'AvgTimer', 'training.timing.IntervalTimer')),
+    Patch(
+        name='reduce_loss_dict',
+        reason='reads every loss in every iteration, for which the program waits until the GPU is done',
+        does='keeps losses as tensors',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'reduce_loss_dict',
+                              'training.overhead.reduce_loss_dict')),
+    Patch(
+        name='get_current_log',
+        reason='would give the tensors of reduce_loss_dict',
+        does='gives their values as numbers',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'get_current_log',
+                              'training.overhead.get_current_log')),
+    Patch(
+        name='model_ema',
+        reason='two small operations for every parameter in every iteration',
+        does='the same average in two operations for all',
+        apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'model_ema', 'training.overhead.model_ema')),
+    Patch(
+        name='CUDAPrefetcher.next',
+        reason='the memory of a batch is used again while a GPU that is behind the program may still read it',
+        does='tells PyTorch that the stream of the training uses it',
+        apply=lambda: _method('basicsr.data.prefetch_dataloader', 'CUDAPrefetcher', 'next',
+                              'training.overhead.next_on_stream')),
 )

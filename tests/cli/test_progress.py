@@ -1,6 +1,7 @@
 """Progress bars: on a terminal, above them whole log lines; nothing elsewhere."""
 import re
 
+import basicsr_amsr.cli.pipeline  # noqa: F401  # before `quiet` is replaced in the module it imports from
 from tests.cli.conftest import options_to_test, options_to_train, pairs
 
 
