@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.training.acceleration import Acceleration
 
 _original_init = BaseModel.__init__
 
@@ -55,8 +56,19 @@ def init_model(self: BaseModel, opt: dict[str, Any]) -> None:
 
 
 def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
-    """Move a network to the model's device and wrap it for several processes (`dist`) or several GPUs."""
+    """Move a network to the model's device, accelerate its training, wrap it for several processes or several GPUs.
+
+    Raises:
+        UserError: `train:` asks for an acceleration that is not possible, or not with several GPUs in one process.
+    """
     net = net.to(self.device)
+    if self.is_train:
+        acceleration = Acceleration.from_options(self.opt.get('train') or {})
+        if acceleration != Acceleration() and self.opt['num_gpu'] > 1 and not self.opt['dist']:
+            raise UserError('train: channels_last, amp and compile need one process for each GPU; set num_gpu: 1, or '
+                            f'start with torchrun --nproc_per_node={self.opt["num_gpu"]} -m basicsr_amsr train … '
+                            '--launcher pytorch.')
+        acceleration.apply(net)
     if self.opt['dist']:
         on_cuda = self.device.type == 'cuda'
         return DistributedDataParallel(

@@ -93,7 +93,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         name='model_to_device',
         reason='DistributedDataParallel gets a CUDA device id on the CPU',
-        does='gives it none there',
+        does='gives it none there; takes channels_last, amp and compile under train:',
         apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'model_to_device',
                               'compat.devices.model_to_device')),
     Patch(

@@ -17,6 +17,7 @@ from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step, parse_steps
 from basicsr_amsr.registry import MODEL_REGISTRY
+from basicsr_amsr.training.acceleration import training_forward
 
 LOSSES = {'pixel_opt': 'the final image', 'coarse_opt': 'the coarse image', 'mask_opt': 'the error mask'}
 
@@ -174,10 +175,14 @@ class MGAModel(SRModel):
                             normalize=self.step.supervision == 'normalized')
 
     def mask_losses(self) -> OrderedDict[str, torch.Tensor]:
-        """Loss of step M: the predicted mask against the difference that refining everything makes."""
+        """Loss of step M: the predicted mask against the difference that refining everything makes.
+
+        The frozen nets record no gradient but take most of the step's time; they compute as in training too. The target
+        is float32, from images that amp has computed in bf16 where it is on.
+        """
         with torch.no_grad():
             self.net_g.set_variant('A')
-            output = self.net_g(self.lq, with_parts=True)
+            output = training_forward(self.net_g)(self.lq, with_parts=True)
             self.net_g.set_variant('M')
             target = self.mask_target(output.coarse, output.image)
         return OrderedDict(l_mask=self.cri_mask(self.net_mask(output.feature), target))
@@ -185,10 +190,9 @@ class MGAModel(SRModel):
     def model_ema(self, decay: float = 0.999) -> None:
         """Move the average of what trains; frozen parts keep theirs to the bit."""
         average = dict(self.net_g_ema.named_parameters())
+        trained = {k: v for k, v in self.get_bare_model(self.net_g).named_parameters() if v.requires_grad}
         with torch.no_grad():
-            for name, value in self.get_bare_model(self.net_g).named_parameters():
-                if value.requires_grad:
-                    average[name].lerp_(value, 1 - decay)
+            torch._foreach_lerp_([average[name] for name in trained], list(trained.values()), 1 - decay)
 
     def test(self) -> None:
         super().test()
