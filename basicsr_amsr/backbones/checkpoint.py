@@ -158,9 +158,14 @@ def describe_variant(net: nn.Module, content: Any, backbone: Backbone | None = N
     """
     backbone = backbone or find_backbone(net)
     state_dict = unwrap(content)
-    if backbone is None or backbone.identify is None or state_dict is None:
+    if state_dict is None:
         return None
     state_dict = strip_prefixes(state_dict)
+    describe_plain: Any = getattr(net, 'describe_plain', None)
+    if backbone is None and describe_plain is not None:
+        return describe_plain(identified(state_dict))
+    if backbone is None or backbone.identify is None:
+        return None
     held, wanted = backbone.identify(state_dict), network_options(net, backbone)
     differing = [key for key in wanted if key in held and not agrees(held[key], wanted[key])]
     if differing:
@@ -168,8 +173,14 @@ def describe_variant(net: nn.Module, content: Any, backbone: Backbone | None = N
                 f'{in_words({k: wanted[k] for k in differing})}')
     if held:
         return None
-    other = next((other.name for _, other in BACKBONE_REGISTRY if other.identify and other.identify(state_dict)), None)
+    other = identified(state_dict)
     return f'{other}, but the network is {backbone.name}' if other else None
+
+
+def identified(state_dict: StateDict) -> str | None:
+    """The name of the first network family that knows a state dict as its own."""
+    return next((family.name for _, family in BACKBONE_REGISTRY if family.identify and family.identify(state_dict)),
+                None)
 
 
 def describe_keys(net: nn.Module, state_dict: StateDict) -> str | None:

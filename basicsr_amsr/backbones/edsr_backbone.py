@@ -48,12 +48,13 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
             'num_feat': first.shape[0], 'num_block': count(state_dict, r'body\.(\d+)\.')}
 
 
-for _name, _defaults in {
-    'EDSR': {'upscale': 4},
-    'EDSR_baseline': {'upscale': 4, 'num_feat': 64, 'num_block': 16, 'res_scale': 1.0},
-}.items():
+for _name, _defaults, _split_blocks in (
+    ('EDSR', {'upscale': 4}, (24, 8)),
+    ('EDSR_baseline', {'upscale': 4, 'num_feat': 64, 'num_block': 16, 'res_scale': 1.0}, (12, 4)),
+):
     register_backbone(
-        _name, EDSR, defaults=_defaults, convert=mean_dropper(PUBLIC_NAMES), classes=(EDSR, edsr_arch.EDSR),
+        _name, EDSR, defaults=_defaults, body='body', tail='upsample', split_blocks=_split_blocks,
+        convert=mean_dropper(PUBLIC_NAMES), classes=(EDSR, edsr_arch.EDSR),
         identify=identifier(read_options, ['conv_first.weight', 'body.0.conv1.weight', 'upsample.0.weight',
                                            'conv_last.weight'], PUBLIC_NAMES),
         source='Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPR workshops 2017')

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, rename
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
@@ -116,4 +117,5 @@ register_backbone(
     identify=lambda state: identifier(read_options, ['feature.0.weight', 'shrink.0.weight',
                                                          'upsampler.deconv.weight'])(convert(state)),
     split=split, split_blocks=SPLIT_BLOCKS,
+    divide=divider(r'mapping\.(\d+)\.', ['upsampler.'], layers=2),
     source='Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016')

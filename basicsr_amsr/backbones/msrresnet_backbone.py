@@ -22,6 +22,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'MSRResNet', MSRResNet, defaults={'upscale': 4}, origin=__name__, convert=renamer(PUBLIC_NAMES),
+    body='body', tail='upconv1', split_blocks=(12, 4),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.conv1.weight', 'upconv1.weight', 'conv_hr.weight',
                                        'conv_last.weight'], PUBLIC_NAMES),
     source='Ledig et al., Photo-Realistic Single Image Super-Resolution Using a GAN, CVPR 2017; BasicSR')

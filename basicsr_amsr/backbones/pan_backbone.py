@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import check_upscale, convolve
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
@@ -198,6 +199,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'PAN', PAN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    divide=divider(r'body\.(\d+)\.', ['upsampler.']),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.attentive.attention.weight',
                                        'upsampler.conv_last.weight'], PUBLIC_NAMES),
     source='Zhao et al., Efficient Image Super-Resolution Using Pixel Attention, ECCV workshops 2020')

@@ -9,6 +9,7 @@ from basicsr.archs import rcan_arch
 from basicsr.archs.arch_util import Upsample, make_layer
 from torch import nn
 
+from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, TAIL_NAMES, ShiftedNetwork, channel_mean, mean_dropper
@@ -100,6 +101,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'RCAN', RCAN, defaults={'upscale': 4}, convert=mean_dropper(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    blocks='num_group', divide=divider(r'body\.(\d+)\.', ['upsample.', 'conv_last.']),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.residual_group.0.rcab.3.attention.1.weight',
                                        'upsample.0.weight', 'conv_last.weight'], PUBLIC_NAMES),
     classes=(RCAN, rcan_arch.RCAN),

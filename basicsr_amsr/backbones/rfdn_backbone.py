@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
@@ -149,6 +150,16 @@ def split(base_blocks: int = SPLIT_BLOCKS[0], refine_blocks: int = SPLIT_BLOCKS[
         num_feat=num_feat)
 
 
+def divide(plain: StateDict, total: int, base_blocks: int) -> tuple[StateDict, StateDict]:
+    """Base and refine net's weights; each part fuses the outputs of its own blocks."""
+    base, refine = divider(r'body\.blocks\.(\d+)\.', ['upsampler.'])(plain, total, base_blocks)
+    if total > base_blocks:
+        fuse = 'body.fuse.0.weight'
+        columns = base_blocks * plain[fuse].shape[0]
+        base[fuse], refine[fuse] = plain[fuse][:, :columns], plain[fuse][:, columns:]
+    return base, refine
+
+
 PUBLIC_NAMES: list[Rule] = [
     (r'fea_conv\.', 'conv_first.'),
     (r'B(\d+)\.c([123])_d\.', lambda m: f'body.blocks.{int(m[1]) - 1}.distill.{int(m[2]) - 1}.'),
@@ -176,6 +187,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'RFDN', RFDN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    divide=divide,
     identify=identifier(read_options, ['conv_first.weight', 'body.blocks.0.esa.conv1.weight', 'upsampler.0.weight'],
                         PUBLIC_NAMES),
     source='Liu et al., Residual Feature Distillation Network for Lightweight Image Super-Resolution, ECCVW 2020')

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.division import Divide
 from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
@@ -30,12 +31,13 @@ class MGASplit(NamedTuple):
     `base` is a BaseNet. `refine(feature, halo=True)` maps feature patches with a halo of one, (N, C, h + 2, w + 2), to
     image patches (N, 3, s·h, s·w) in 0–1, for any h, w ≥ 1: its unpadded convolutions consume the halo. With
     `halo=False` it takes the map without one, (N, C, h, w), and pads those convolutions instead: that is variant D,
-    whose costs in table 1 have no border. `num_feat` is C.
+    whose costs in table 1 have no border. `num_feat` is C; `scale` is s where no option `upscale` tells it.
     """
 
     base: nn.Module
     refine: nn.Module
     num_feat: int
+    scale: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Backbone:
         classes: the network classes whose checkpoints `convert` and `identify` know; default is `build`, if a class.
         split: `split(base_blocks=…, refine_blocks=…, **options)` returns an MGASplit; None if MGA cannot treat it.
         split_blocks: the paper's (base_blocks, refine_blocks).
+        body, tail: for a network without `split`: attribute paths of its list of body blocks and of the first module
+            that is given the last LR feature; MGA then cuts it by name (chain.py).
+        blocks: the option that counts the body blocks.
+        divide: `divide(state_dict, its blocks, base_blocks)` returns what the weights of the plain network are in base
+            and refine net, see division.py; follows from `body` where that is given.
         origin: the module that registered it.
     """
 
@@ -75,16 +82,22 @@ class Backbone:
     classes: tuple[type[nn.Module], ...] = ()
     split: Callable[..., MGASplit] | None = None
     split_blocks: tuple[int, int] | None = None
+    body: str = ''
+    tail: str = ''
+    blocks: str = 'num_block'
+    divide: Divide | None = None
     origin: str = ''
 
     def __post_init__(self) -> None:
         if not self.classes and isinstance(self.build, type):
             object.__setattr__(self, 'classes', (self.build,))
+        if bool(self.body) != bool(self.tail):
+            raise UserError(f'backbone {self.name}: give both body and tail, or neither.')
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The acceleration methods that know how to treat this family."""
-        return ('mga',) if self.split else ()
+        return ('mga',) if self.split or self.body else ()
 
     def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Published defaults overridden by `options`; a UserError for a scale that the family does not have."""
@@ -110,6 +123,14 @@ class Backbone:
         Raises:
             UserError: the family has no split, or an option is wrong or missing as in `create`.
         """
+        if self.split is None and self.body:
+            from basicsr_amsr.backbones.chain import cut_chain  # which is about networks, not about their description
+
+            if not (split_blocks or self.split_blocks):
+                raise UserError(f'backbone {self.name}: give split_blocks, the numbers of body blocks in base and '
+                                'refine net.')
+            return cut_chain(self.create(**options), self.body, self.tail, split_blocks or self.split_blocks or (),
+                             self.channels)
         if self.split is None:
             raise UserError(f'the backbone {self.name} has no split for MGA (see `basicsr list backbone`).')
         merged = self.options(options)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
@@ -100,5 +101,6 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'SRResNet', SRResNet, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    divide=divider(r'body\.(\d+)\.', ['upsampler.']),
     identify=identifier(read_options, ['conv_first.0.weight', 'conv_first.1.weight', 'upsampler.0.weight']),
     source='Ledig et al., Photo-Realistic Single Image Super-Resolution Using a GAN, CVPR 2017; MGA, ECCV 2022')

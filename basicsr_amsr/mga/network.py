@@ -69,6 +69,8 @@ class MGA(nn.Module):
             ground truth. Both refine everything.
         seed: of the random order.
         split_blocks: (base, refine) body blocks; default is the paper's split.
+        cut: `{body: path, tail: path}` of the backbone's list of blocks and its upsampler, for a network that nobody
+            has split.
         mask_pooling: 'after_softmax' or 'before_softmax', mask_channels: 2 or 1, see MaskPrediction.
         chunk: patches per call of the refine net; bounds memory on large images. None for all at once.
 
@@ -83,8 +85,9 @@ class MGA(nn.Module):
 
     def __init__(self, backbone: Mapping[str, Any], variant: str = 'M', patch_size: int = 4, k: Amount = 1000,
                  per: str = 'image', order: str = 'larger', seed: int = 0,
-                 split_blocks: tuple[int, int] | None = None, mask_pooling: str = 'after_softmax',
-                 mask_channels: int = 2, chunk: int | None = 4096) -> None:
+                 split_blocks: tuple[int, int] | None = None, cut: Mapping[str, str] | None = None,
+                 mask_pooling: str = 'after_softmax', mask_channels: int = 2,
+                 chunk: int | None = 4096) -> None:
         super().__init__()
         if patch_size < 1:
             raise UserError(f'network_g: patch_size is {patch_size}: give 1 or more LR pixels.')
@@ -93,9 +96,9 @@ class MGA(nn.Module):
         for name, value, known in (('order', order, (*ORDERS, *ORACLES)), ('per', per, SCOPES)):
             if value not in known:
                 raise UserError(f"network_g: {name} '{value}' is unknown. {suggestion(value, known)}")
-        parts, self.scale = split_backbone(backbone, split_blocks)
-        self.base = parts.base
-        self.refine = parts.refine
+        parts, self.split_blocks, self.scale = split_backbone(backbone, split_blocks, cut)
+        self.backbone, self.cut = dict(backbone), cut
+        self.base, self.refine = parts.base, parts.refine
         self.mask = MaskPrediction(parts.num_feat, patch_size, mask_pooling, mask_channels)
         self.patch_size = patch_size
         self.k = check_k(k)
@@ -122,6 +125,12 @@ class MGA(nn.Module):
     def variant_parameters(self, variant: str) -> int:
         """Number of parameters of a variant (table 1)."""
         return sum(p.numel() for module in self.variant_modules(variant) for p in module.parameters())
+
+    def describe_plain(self, name: str | None) -> str | None:
+        """What to say where the weights of a plain network, of the family `name`, are to be loaded."""
+        return None if name is None else (
+            f"{name} without mask and refine net; to start a training from it, name it as path: pretrain_backbone_g "
+            'instead of pretrain_network_g')
 
     def forward(self, x: torch.Tensor, with_parts: bool = False,
                 target: torch.Tensor | None = None) -> torch.Tensor | MGAOutput:

@@ -12,10 +12,12 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from basicsr_amsr.backbones.pretrained import find_weights
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step, parse_steps
+from basicsr_amsr.mga.start import start_from_backbone
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
 
@@ -52,6 +54,7 @@ class MGAModel(SRModel):
         self.cri_pix, self.cri_coarse, self.cri_mask = (
             build_loss(train_opt[key]).to(self.device) for key in LOSSES)
         self.check_threshold()
+        self.start_from_backbone()
         self.setup_ema(train_opt.get('ema_decay', 0))
         self.step_index = 0
         self.enter_step(0)
@@ -63,6 +66,19 @@ class MGAModel(SRModel):
                 step.variant == 'M' and step.supervision != 'absolute' for step in self.plan.steps):
             raise UserError('network_g: k: a threshold needs a mask trained on the absolute error: write '
                             'supervision: absolute in the step M of train:steps.')
+
+    def start_from_backbone(self) -> None:
+        """Take the weights of the plain network `path: pretrain_backbone_g`, unless the run goes on from a state."""
+        paths = self.opt['path']
+        if not paths.get('pretrain_backbone_g') or paths.get('resume_state'):
+            return
+        if paths.get('pretrain_network_g'):
+            raise UserError('path: pretrain_network_g and pretrain_backbone_g are both given: the weights of the '
+                            'mga network and of the plain network cannot both be the start.')
+        weights = find_weights(paths['pretrain_backbone_g'])
+        new = start_from_backbone(self.get_bare_model(self.net_g), weights)
+        get_root_logger().info(f'Base and refine net start from {weights}. New, beside the mask: '
+                               f'{", ".join(new) or "nothing"}.')
 
     def setup_ema(self, decay: float) -> None:
         """Build the moving average of the weights, from the pretrained file where there is one."""

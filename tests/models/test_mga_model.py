@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from basicsr_amsr import UserError
+from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.models.mga_model import MGAModel
 from tests.mga.toy import registered
@@ -173,6 +174,38 @@ def test_a_threshold_without_its_training_is_refused_before_training(tmp_path):
         MGAModel(opt)
     opt['train']['steps'][2]['supervision'] = 'absolute'
     MGAModel(opt)
+
+
+def test_a_plain_network_is_the_start_of_weights_and_average(tmp_path, seeded):
+    opt = options(tmp_path, ema_decay=0.9)
+    opt['network_g'] = {'type': 'MGA', 'backbone': {'type': 'SRResNet', 'upscale': 2, 'num_feat': 8},
+                        'split_blocks': [2, 1]}
+    plain = get_backbone('SRResNet').create(upscale=2, num_feat=8, num_block=3)
+    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
+    opt['path']['pretrain_backbone_g'] = str(tmp_path / 'plain.pth')
+    model = MGAModel(opt)
+    for net in (model.net_g, model.net_g_ema):
+        assert torch.equal(net.refine.body[0].conv1.weight, plain.body[2].conv1.weight)
+        assert torch.equal(net.base.upsampler[0].weight, plain.upsampler[0].weight)
+    # a run that goes on has weights of its own
+    model.save_network(model.net_g, 'net_g', 1)
+    opt['path'] |= {'resume_state': 'x.state', 'pretrain_network_g': str(tmp_path / 'models' / 'net_g_1.pth')}
+    opt['path']['pretrain_backbone_g'] = str(tmp_path / 'gone.pth')
+    MGAModel(opt)
+    opt['path']['resume_state'] = None
+    with pytest.raises(UserError, match='both given'):
+        MGAModel(opt)
+
+
+def test_weights_of_a_plain_network_are_not_those_of_a_network_with_refine_net(tmp_path, seeded):
+    opt = options(tmp_path)
+    opt['network_g'] = {'type': 'MGA', 'backbone': {'type': 'SRResNet', 'upscale': 2, 'num_feat': 8}}
+    torch.save(get_backbone('SRResNet').create(upscale=2, num_feat=8).state_dict(), tmp_path / 'plain.pth')
+    opt['path']['pretrain_network_g'] = str(tmp_path / 'plain.pth')
+    with pytest.raises(UserError, match='holds SRResNet without mask') as caught:
+        MGAModel(opt)
+    assert 'path: pretrain_backbone_g' in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(('change', 'words'), [
