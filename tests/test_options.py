@@ -20,7 +20,7 @@ def test_option_file(path):
     assert all(d['type'] in DATASET_REGISTRY for d in opt['datasets'].values())
     assert all(m['type'] in METRIC_REGISTRY for m in opt['val']['metrics'].values())
     network = opt['network_g']
-    assert network.get('backbone', network)['upscale'] == opt['scale']
+    assert network.get('backbone', network).get('upscale', 1) == opt['scale']
     with torch.device('meta'):
         build_network(network)
     if 'train' not in opt:
