@@ -1,0 +1,1 @@
+"""How is the rest skipped? Sparse operators that know no network and no selection method."""

@@ -1,0 +1,138 @@
+"""Lists of the active pixels or tiles of a batch: made once per batch, shared by all layers."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from basicsr_amsr.errors import UserError
+
+CHUNK_PIXELS = {1: 1024}  # active pixels at a time: their columns of a 3×3 convolution stay in the cache
+CHUNK_TILE_PIXELS = 4096
+
+
+class Gather(NamedTuple):
+    """Rows of a (B·H·W, C) map to read, and which of them lie outside the image: positions in `rows`, or None."""
+
+    rows: torch.Tensor
+    outside: torch.Tensor | None
+
+    def read(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The rows (len(rows), C)."""
+        return pixels.index_select(0, self.rows)
+
+    def clear(self, read: torch.Tensor) -> torch.Tensor:
+        """Writes 0 where the image ends, in place."""
+        return read if self.outside is None else read.index_fill_(0, self.outside, 0)
+
+
+class ActiveTiles:
+    """The active size × size tiles of a batch, each image with its own; size 1 is single pixels.
+
+    Args:
+        tiles: bool (B, ⌈height/size⌉, ⌈width/size⌉), from the upper left corner.
+        size: side of a tile.
+        height, width: of the feature map.
+
+    Attributes:
+        count: number of active tiles in the batch.
+        total: number of tiles in the batch.
+        chunk: how many tiles are computed at a time; bounds memory, and keeps it in the cache.
+    """
+
+    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int) -> None:
+        grid = (-(-height // size), -(-width // size))
+        if size < 1 or tiles.shape[1:] != grid:
+            raise UserError(f'tiles of shape {tuple(tiles.shape)}: a map of {height}x{width} has {grid[0]}x{grid[1]} '
+                            f'tiles of {size}x{size}.')
+        self.tiles, self.size, self.height, self.width = tiles, size, height, width
+        self.image, self.row, self.col = tiles.nonzero().unbind(1)
+        self.count, self.total = len(self.image), tiles.numel()
+        self.chunk = CHUNK_PIXELS.get(size) or max(CHUNK_TILE_PIXELS // size**2, 1)
+        self._lists: dict[tuple, list[Gather]] = {}
+        self._dilated: dict[tuple[int, int], ActiveTiles] = {}
+
+    @classmethod
+    def of(cls, mask: torch.Tensor, size: int = 1) -> ActiveTiles:
+        """The tiles of a mask (B, 1, H, W) that have an active pixel."""
+        tiles = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
+        return cls(tiles, size, *mask.shape[-2:])
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """The pixels of the active tiles, bool (B, 1, H, W)."""
+        wide = self.tiles.repeat_interleave(self.size, dim=1).repeat_interleave(self.size, dim=2)
+        return wide[:, None, :self.height, :self.width]
+
+    @property
+    def full(self) -> bool:
+        """Whether all tiles are active."""
+        return self.count == self.total
+
+    def dilated(self, rows: int, cols: int) -> ActiveTiles:
+        """The active pixels and those so near to them (size 1 only)."""
+        if (rows, cols) == (0, 0):
+            return self
+        if (rows, cols) not in self._dilated:
+            reach = (2 * rows + 1, 2 * cols + 1)
+            near = F.max_pool2d(self.mask.float(), reach, 1, (rows, cols)).bool()
+            self._dilated[rows, cols] = ActiveTiles.of(near)
+        return self._dilated[rows, cols]
+
+    def gathers(self, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
+        """For each chunk, the map's pixels at these offsets from each tile's upper left pixel, tile by tile."""
+        key = ('map', tuple(rows), tuple(cols))
+        if key not in self._lists:
+            place, inside = self._places(rows, cols)
+            self._lists[key] = self._chunks(torch.where(inside, place, 0), inside)
+        return self._lists[key]
+
+    def gathers_from(self, source: ActiveTiles, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
+        """As `gathers`, from the values of the tiles of `source`: a row for each of their pixels, and a row of zeros.
+
+        The last row, of zeros, is read for what is in no tile of `source`.
+        """
+        key = (source, tuple(rows), tuple(cols))
+        if key not in self._lists:
+            place, inside = self._places(rows, cols)
+            own, own_inside = source._places(range(source.size), range(source.size))
+            values = own.numel()
+            table = place.new_full((len(self.tiles) * self.height * self.width,), values)
+            table[own[own_inside]] = torch.arange(values, device=place.device).view_as(own)[own_inside]
+            self._lists[key] = self._chunks(torch.where(inside, table[torch.where(inside, place, 0)], values), None)
+        return self._lists[key]
+
+    def own(self) -> list[Gather]:
+        """For each chunk, the tiles' own pixels."""
+        return self.gathers(range(self.size), range(self.size))
+
+    def _places(self, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flat pixel positions (tiles, len(rows), len(cols)), and whether they lie in the image."""
+        device = self.tiles.device
+        y = (self.row * self.size)[:, None] + torch.tensor(list(rows), device=device)
+        x = (self.col * self.size)[:, None] + torch.tensor(list(cols), device=device)
+        inside = ((y >= 0) & (y < self.height))[:, :, None] & ((x >= 0) & (x < self.width))[:, None, :]
+        return ((self.image * self.height)[:, None] + y)[:, :, None] * self.width + x[:, None, :], inside
+
+    def _chunks(self, place: torch.Tensor, inside: torch.Tensor | None) -> list[Gather]:
+        rows = [part.flatten() for part in place.split(self.chunk)]
+        if inside is None:
+            return [Gather(part, None) for part in rows]
+        outside = [(~part.flatten()).nonzero()[:, 0] for part in inside.split(self.chunk)]
+        return [Gather(part, out if len(out) else None) for part, out in zip(rows, outside, strict=True)]
+
+
+def pixel_rows(x: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) as (B·H·W, C); a view where x is channels-last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def write(gather: Gather, values: torch.Tensor, target: torch.Tensor) -> None:
+    """Put the rows of values (len(gather.rows), C) where they were read; those outside the image go nowhere."""
+    if gather.outside is None:
+        target.index_copy_(0, gather.rows, values)
+        return
+    inside = torch.ones(len(values), dtype=torch.bool, device=values.device).index_fill_(0, gather.outside, False)
+    target.index_copy_(0, gather.rows[inside], values[inside])
