@@ -30,11 +30,16 @@ def run_unit(unit: ConvUnit, x: torch.Tensor, active: ActiveTiles, inside: Insid
 
     Returns:
         `out`, else a copy of x with the active pixels computed (x itself where none is active).
+
+    Raises:
+        UserError: `inside` is unknown, x has another size than the active tiles, or `out` is not channels-last.
     """
     check_inside(inside)
     if (len(active.tiles), active.height, active.width) != (len(x), *x.shape[-2:]):
         raise UserError(f'x is {tuple(x.shape)}, but the active tiles are those of {len(active.tiles)} maps of '
                         f'{active.height}x{active.width}.')
+    if out is not None and not out.is_contiguous(memory_format=torch.channels_last):
+        raise UserError(f'out {tuple(out.shape)} is not channels-last: nothing can be written into it.')
     if not active.count:
         return x if out is None else out
     if active.full:
@@ -60,7 +65,8 @@ def _layer_by_layer(unit: ConvUnit, x: torch.Tensor, active: ActiveTiles, inside
             else active
         gathers = _reads(step, where, None if number == 0 else source)
         last = number == len(steps) - 1
-        result = x.new_zeros(0 if last else where.count * where.size**2 + 1, step.conv.out_channels)
+        result = x.new_empty(1 if last else where.count * where.size**2 + 1, step.conv.out_channels)
+        result[-1] = 0
         done = 0
         for gather, own in zip(gathers, where.own(), strict=True):
             read = gather.read(values)
@@ -109,9 +115,8 @@ def _convolve(step: Step, read: torch.Tensor, size: int) -> torch.Tensor:
     if conv.groups > 1:
         patches = read.view(-1, *conv.kernel_size, channels).permute(0, 3, 1, 2)
         return F.conv2d(patches, conv.weight, conv.bias, groups=conv.groups).flatten(1)
-    weight = conv.weight.permute(2, 3, 1, 0).reshape(-1, conv.out_channels)
-    columns = read.view(-1, len(weight))
-    return columns @ weight if conv.bias is None else torch.addmm(conv.bias, columns, weight)
+    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # a view of channels-last weights
+    return F.linear(read.view(-1, weight.shape[1]), weight, conv.bias)
 
 
 def _unpadded(conv: nn.Conv2d, patches: torch.Tensor) -> torch.Tensor:

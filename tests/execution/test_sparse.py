@@ -135,6 +135,8 @@ def test_mistakes_are_named():
         run_unit(unit, x, active, 'mask')
     with pytest.raises(UserError, match='8x8'):
         run_unit(unit, x[..., :4], active)
+    with pytest.raises(UserError, match='channels-last'):
+        run_unit(unit, x, active, out=torch.zeros(1, 8, 8, 8))
     with pytest.raises(UserError, match='2x2'):
         ActiveTiles(torch.ones(1, 2, 3, dtype=torch.bool), 4, 8, 8)
 
