@@ -1,11 +1,14 @@
 """Fixtures shared by the tests."""
+import logging
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-import basicsr_amsr  # noqa: F401  # mends BasicSR before a test module imports it
+import basicsr_amsr  # noqa: F401  # mends BasicSR before it is imported
+
+from basicsr.utils import logger as basicsr_logger  # isort: skip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
@@ -23,6 +26,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'{SHARED} is absent (set BASICSR_AMSR_SHARED to the folder with data/, weights/ and paper/)')
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """Let BasicSR's log begin anew after each test: a run adds its file to it only where there is none yet."""
+    yield
+    logger = basicsr_logger.initialized_logger.pop('basicsr', None) and logging.getLogger('basicsr')
+    for handler in list(logger.handlers if logger else ()):
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

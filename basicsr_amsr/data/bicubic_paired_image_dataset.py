@@ -22,7 +22,7 @@ OWN_KEYS = {'dataroot_gt', 'meta_info_file', 'recursive', 'max_images', 'gt_size
             'alpha', 'mean', 'std'}
 # What BasicSR itself adds to the options of a dataset or reads from them.
 BASICSR_KEYS = {'name', 'type', 'phase', 'scale', 'io_backend', 'dataset_enlarge_ratio', 'batch_size_per_gpu',
-                'num_worker_per_gpu', 'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory',
+                'num_worker_per_gpu', 'memory', 'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory',
                 'persistent_workers'}
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.training.epochs import Epochs
+from basicsr_amsr.training.memory import load_into_memory
 from basicsr_amsr.training.order import SampleOrder
 from basicsr_amsr.training.seeded import SeededDataset
 
@@ -68,8 +69,10 @@ def create_train_loader(opt: dict[str, Any], dataset: Any, dataset_opt: Mapping[
     logger.info(f'Training on {len(dataset):,d} images, times dataset_enlarge_ratio {ratio}; batch {batch} in each of '
                 f'{opt["world_size"]} process(es), {epochs.per_epoch:,d} iterations in an epoch; '
                 f'epochs: {epochs.count:,d}, iters: {epochs.total_iters:,d}.')
-    return build_train_loader(SeededDataset(dataset, opt['manual_seed']), dataset_opt, order, batch,
-                              dataset_opt['num_worker_per_gpu'] * devices), order
+    seeded = SeededDataset(dataset, opt['manual_seed'])
+    if dataset_opt.get('memory'):
+        return load_into_memory(opt, seeded, dataset_opt, order, batch, logger), order
+    return build_train_loader(seeded, dataset_opt, order, batch, dataset_opt['num_worker_per_gpu'] * devices), order
 
 
 def build_train_loader(dataset: SeededDataset, dataset_opt: Mapping[str, Any], order: SampleOrder, batch: int,

@@ -15,13 +15,22 @@ def derive(seed: int, *place: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=place)
 
 
+def _words(seed: int, place: tuple[int, ...]) -> np.ndarray:
+    """Words of their own for each generator: Python's and NumPy's are the same Mersenne twister."""
+    return derive(seed, *place).generate_state(10)
+
+
+def python_random(seed: int, *place: int) -> random.Random:
+    """A generator that draws what Python's `random` draws inside `drawn_from`; it is no other thread's."""
+    return random.Random(_words(seed, place)[:4].tobytes())
+
+
 @contextmanager
 def drawn_from(seed: int, *place: int) -> Iterator[None]:
     """Inside, Python's, NumPy's and torch's CPU generators follow from the seed and the place; afterwards they are as
     before. No CUDA generator is touched, so that data workers initialise no CUDA."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    # Words of their own for each generator: Python's and NumPy's are the same Mersenne twister.
-    words = derive(seed, *place).generate_state(10)
+    words = _words(seed, place)
     try:
         random.seed(words[:4].tobytes())
         np.random.seed(words[4:8])
