@@ -157,9 +157,16 @@ class MGA(nn.Module):
         error = None
         if self.variant == 'M' and self.order in ORACLES:
             everything = self.refine_patches(feature, coarse, self.every_patch(feature))
-            error = true_error(self.order, coarse, everything, target, self.scale, self.patch_size)
+            error = self.ranked_by(coarse, everything, target)
         index = self.select(feature, error)
         return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
+
+    def ranked_by(self, coarse: torch.Tensor, refined: torch.Tensor, target: torch.Tensor | None = None,
+                  mask: torch.Tensor | None = None) -> torch.Tensor | None:
+        """What the order goes by: the true error of 'oracle' and 'best', else the mask."""
+        if self.order not in ORACLES:
+            return mask
+        return true_error(self.order, coarse, refined, target, self.scale, self.patch_size)
 
     def gated(self, feature: torch.Tensor, coarse: torch.Tensor) -> MGAOutput:
         """Variant M with a gradient for the mask, which takes A's time."""

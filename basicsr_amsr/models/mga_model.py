@@ -18,6 +18,7 @@ from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step, parse_steps
 from basicsr_amsr.mga.start import start_from_backbone
+from basicsr_amsr.models.mask_validation import MaskValidation
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
 
@@ -25,7 +26,7 @@ LOSSES = {'pixel_opt': 'the final image', 'coarse_opt': 'the coarse image', 'mas
 
 
 @MODEL_REGISTRY.register()
-class MGAModel(SRModel):
+class MGAModel(MaskValidation, SRModel):
     """SRModel that goes through `train: steps:`, a list of variants of one MGA network.
 
     Step D and A train base and refine net on 10·L1(final, HR) + 1·L1(coarse, HR); step M trains the mask module alone
@@ -209,8 +210,3 @@ class MGAModel(SRModel):
         trained = {k: v for k, v in self.get_bare_model(self.net_g).named_parameters() if v.requires_grad}
         with torch.no_grad():
             torch._foreach_lerp_([average[name] for name in trained], list(trained.values()), 1 - decay)
-
-    def test(self) -> None:
-        super().test()
-        if self.is_train:
-            self.set_train_mode()
