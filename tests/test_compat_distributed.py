@@ -177,3 +177,39 @@ def test_two_processes_train_on_the_cpu(folder):
     assert weights.keys() == {'0', '1'} and len(set(weights.values())) == 1  # gradients were shared
     assert done.stderr.count('running on the CPU') == 1  # only the first process warns
     assert (folder / 'experiments' / 'two' / 'models' / 'net_g_latest.pth').is_file()
+
+
+TOGETHER = """
+    import os
+    from pathlib import Path
+
+    import torch.distributed as dist
+    from basicsr_amsr import UserError
+    from basicsr_amsr.compat.distributed import agreed, copy_opt_file
+    from basicsr_amsr.training.state import gathered
+
+    def mistake():
+        raise UserError(f'from {rank}')
+
+    rank = 0 if os.fork() else 1
+    dist.init_process_group('gloo', init_method=f'file://{os.getcwd()}/store', rank=rank, world_size=2)
+    said = [agreed(lambda: rank + 7), gathered(rank)]
+    try:
+        agreed(mistake)
+    except UserError as error:
+        said.append(str(error))
+    if rank == 0:
+        Path('experiment').mkdir()  # the other process is ahead
+    copy_opt_file('options.yml', 'experiment')
+    assert Path('experiment/options.yml').is_file()
+    Path(f'said{rank}').write_text(str(said))
+    dist.destroy_process_group()
+    if rank == 0:
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+
+
+def test_the_first_process_decides_for_all(folder):
+    (folder / 'options.yml').write_text('name: two')
+    run(folder, TOGETHER, 'run.py')
+    assert {(folder / f'said{rank}').read_text() for rank in (0, 1)} == {"[7, [0, 1], 'from 0']"}

@@ -148,8 +148,8 @@ PATCHES: tuple[Patch, ...] = (
                               'training.history.update_best_metric_result')),
     Patch(
         name='validation',
-        reason='draws from the random numbers of the training; with several processes a network with buffers waits for '
-               'ever, as the first process alone validates',
+        reason='draws from the random numbers of the training; the first of several processes validates alone, '
+               'and a network with buffers fails after waiting for the others',
         does='leaves random numbers as they are; validates the network without its wrapper',
         apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'validation',
                               'training.validation.validation')),

@@ -205,8 +205,11 @@ class MGAModel(MaskValidation, SRModel):
         return OrderedDict(l_mask=self.cri_mask(self.net_mask(output.feature), target))
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """Move the average of what trains; frozen parts keep theirs to the bit."""
-        average = dict(self.net_g_ema.named_parameters())
-        trained = {k: v for k, v in self.get_bare_model(self.net_g).named_parameters() if v.requires_grad}
+        """Move the average of what trains, whose buffers (batch statistics) are taken as they are; frozen parts keep
+        theirs to the bit."""
+        averages, modules = (nn.ModuleList(self.trained_modules(net))
+                             for net in (self.net_g_ema, self.get_bare_model(self.net_g)))
         with torch.no_grad():
-            torch._foreach_lerp_([average[name] for name in trained], list(trained.values()), 1 - decay)
+            torch._foreach_lerp_(list(averages.parameters()), list(modules.parameters()), 1 - decay)
+            for kept, buffer in zip(averages.buffers(), modules.buffers(), strict=True):
+                kept.copy_(buffer)

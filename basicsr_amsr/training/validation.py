@@ -16,9 +16,9 @@ _validation = BaseModel.validation
 def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
     """`BaseModel.validation`, after which random numbers are as before, so that it does not matter whether it ran.
 
-    Of several processes the first validates alone, without the wrappers that would talk to the others: a wrapped
-    network with buffers (RCAN's mean, batch normalisation) sends them at each forward pass, and nobody listens. The
-    others wait in their next iteration, for as long as `dist_params: timeout` allows.
+    Of several processes the first validates alone, and without the wrappers that talk to the others: a wrapped network
+    with buffers (RCAN's mean, batch normalisation) sends them at each forward pass, but the others are in their next
+    iteration already. There they wait, for as long as `dist_params: timeout` allows.
     """
     with randomness.untouched(), _unwrapped(self):
         _validation(self, dataloader, current_iter, tb_logger, save_img)
