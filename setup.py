@@ -51,6 +51,7 @@ setup(
         'scikit-learn>=1.4',
         'thop>=0.1.1.post2209072238',
         'lmdb>=1.4',
+        'filelock>=3.12',
         'packaging>=22',
         'PyYAML>=6',
         'tqdm>=4.66',

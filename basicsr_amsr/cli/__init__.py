@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     'train': Command('basicsr_amsr.cli.train', 'train a network as an option file says'),
     'test': Command('basicsr_amsr.cli.test', 'test a network on image sets; writes images and metrics.json'),
+    'prepare': Command('basicsr_amsr.cli.prepare', 'make LR images, sub-images and LMDB for training; check pairs'),
     'profile': Command('basicsr_amsr.cli.profile', 'count parameters and MACs of a network, and time it'),
     'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
     'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),

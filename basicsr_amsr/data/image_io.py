@@ -5,6 +5,7 @@ Images are (H, W, C) arrays in BGR order, as everywhere in BasicSR, and keep the
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,15 @@ def list_images(folder: str | Path, recursive: bool = False, extensions: Iterabl
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
-def read_image(path: str | Path, gray: bool = False, alpha: str = 'refuse') -> np.ndarray:
+def read_image(path: str | Path, gray: bool | None = False, alpha: str = 'refuse') -> np.ndarray:
     """Read a PNG, JPEG, WebP, BMP or TIFF file of 8 or 16 bits per channel (palettes are resolved).
 
     The Exif orientation is applied, so height and width are those seen in a viewer. Of a TIFF with pages, the first.
 
     Args:
         path: the file.
-        gray: one channel: a gray file as it is, a colour file by OpenCV's 0.299 R + 0.587 G + 0.114 B. Otherwise gray
-            files are repeated into three equal channels.
+        gray: one channel: a gray file as it is, a colour file by OpenCV's 0.299 R + 0.587 G + 0.114 B. When False,
+            gray files are repeated into three equal channels; None leaves the file's one or three.
         alpha: what to do with an alpha channel that is not opaque everywhere: 'refuse' or 'drop'. An opaque one is
             dropped silently.
 
@@ -66,12 +67,13 @@ def read_image(path: str | Path, gray: bool = False, alpha: str = 'refuse') -> n
         UserError: the file is absent, empty, broken, of another depth, or transparent; the line names it.
         ValueError: `alpha` is something else.
     """
+    return decode_image(_bytes(path), path, gray, alpha)
+
+
+def decode_image(data: bytes, path: str | Path, gray: bool | None = False, alpha: str = 'refuse') -> np.ndarray:
+    """As `read_image`, of a file's content; `path` is for the messages."""
     if alpha not in ('refuse', 'drop'):
         raise ValueError(f"alpha is '{alpha}'; it can be 'refuse' or 'drop'")
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"Cannot read '{path}': {error.strerror}.") from error
     img = _decode(data)
     if img is None:
         state = 'is empty' if not data else 'is broken, truncated or not an image'
@@ -88,14 +90,33 @@ def read_image(path: str | Path, gray: bool = False, alpha: str = 'refuse') -> n
         img = img[..., :3]
     if gray and img.shape[2] == 3:
         img = cv2.cvtColor(np.ascontiguousarray(img), cv2.COLOR_BGR2GRAY)[..., None]
-    elif not gray and img.shape[2] == 1:
+    elif gray is False and img.shape[2] == 1:
         img = np.repeat(img, 3, axis=2)
     return np.ascontiguousarray(_upright(img, orientation))
+
+
+def image_size(path: str | Path) -> tuple[int, int] | None:
+    """Height and width as `read_image` gives them, from the file's header alone; None where Pillow cannot tell."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # a large image is no attack here
+            with Image.open(path) as header:
+                width, height = header.size
+                return (width, height) if header.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8) else (height, width)
+    except Exception:  # Pillow has no common base
+        return None
 
 
 def to_float(img: np.ndarray) -> np.ndarray:
     """uint8 or uint16 pixels as float32 in 0–1, any shape."""
     return img.astype(np.float32) / np.iinfo(img.dtype).max
+
+
+def _bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read '{path}': {error.strerror}.") from error
 
 
 def _decode(data: bytes) -> np.ndarray | None:

@@ -1,0 +1,141 @@
+"""`basicsr prepare`: LR images, sub-images, LMDB and lists for training, and the check of pairs."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from basicsr_amsr.cli.prepare_text import describe, figures, print_blocks, result, summary
+from basicsr_amsr.cli.progress import quiet
+from basicsr_amsr.cli.report import write_json
+from basicsr_amsr.data.prepare import layouts, train_block
+from basicsr_amsr.data.prepare.plan import Plan, make_plan
+from basicsr_amsr.data.prepare.run import run as carry_out
+from basicsr_amsr.data.prepare.settings import HR, Settings, check_scales
+from basicsr_amsr.errors import UserError
+
+EPILOG = """\
+  basicsr prepare --hr datasets/DIV2K/DIV2K_train_HR --out datasets/DIV2K_sub --scale 2,3,4 --crop 480
+  basicsr prepare --check --hr datasets/DIV2K
+
+Interrupted at any moment, the same command goes on where it was. docs/prepare.md says more."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `basicsr prepare` takes."""
+    parser.epilog = EPILOG
+    parser.add_argument('--hr', nargs='+', required=True, metavar='DIR',
+                        help='folder(s) of HR images, or one that holds a known layout, such as DIV2K')
+    parser.add_argument('--lr', metavar='DIR', help='LR images that exist already (default: made, as MATLAB does)')
+    parser.add_argument('--out', metavar='DIR', help='where the results go')
+    parser.add_argument('--scale', nargs='+', default=[], metavar='N', help='one or several: 2,3,4')
+    parser.add_argument('--crop', type=int, metavar='N', help='cut HR into sub-images of this side, LR accordingly')
+    parser.add_argument('--step', type=int, metavar='N', help='from one sub-image to the next (default: half of crop)')
+    parser.add_argument('--threshold', type=int, default=0, metavar='N',
+                        help='no extra sub-image at the border for so many pixels or fewer (default: 0)')
+    parser.add_argument('--min-size', type=int, default=1, metavar='N', help='leave out images with a shorter side')
+    parser.add_argument('--mod', type=int, metavar='N',
+                        help='crop HR to a multiple of this (default: the smallest that all scales allow)')
+    parser.add_argument('--lmdb', action='store_true', help='write LMDBs instead of folders')
+    parser.add_argument('--name', default='', metavar='NAME', help='NAME_HR, NAME_LR_bicubic … (default: HR, …)')
+    parser.add_argument('--filename-tmpl', metavar='T', help="names of LR images: '{}x{scale}' as DIV2K "
+                        "(default: '{}', the HR image's; with --check: found)")
+    parser.add_argument('--prefix', action='store_true', help="put the folder's name before each file's")
+    parser.add_argument('--recursive', action='store_true', help='look into subfolders too')
+    parser.add_argument('--alpha', choices=['refuse', 'drop'], default='refuse', help='transparent images')
+    parser.add_argument('--compression', type=int, metavar='N', help='of PNG, 0 to 9 (default: 3; LMDB: 1)')
+    parser.add_argument('--link', action='store_true', help='hard links where an HR file needs no change')
+    parser.add_argument('--check', action='store_true', help='only check that HR and LR images are pairs')
+    parser.add_argument('--dry-run', action='store_true', help='only say what would be done')
+    parser.add_argument('--overwrite', action='store_true', help='replace what was prepared with other settings')
+    parser.add_argument('--workers', type=int, metavar='N', help='processes (default: one for each core)')
+    parser.add_argument('--json', metavar='FILE', help='write what is printed as JSON')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare or check; returns 0."""
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise UserError(f"--json '{args.json}': there is no folder '{Path(args.json).parent}'.")
+    workers = args.workers if args.workers is not None else available_cores()
+    if workers < 1:
+        raise UserError(f'--workers {workers}: it must be 1 or more.')
+    hr = tuple(layouts.find_hr(Path(folder).expanduser()) for folder in args.hr)
+    if args.check:
+        from basicsr_amsr.cli.prepare_check import check
+        return check(args, hr, parse_scales(args.scale), workers)
+    settings = parse(args, hr)
+    if args.dry_run:
+        plan = make_plan(settings, args.overwrite)
+        print('\n'.join(describe(plan)))
+        if args.json:
+            about = plan.bytes_about(plan.todo)
+            write_json(Path(args.json), {**figures(plan), 'bytes_about': {
+                str(target): about[side] for side, target in settings.targets.items()}})
+        return 0
+    return prepare(settings, workers, args)
+
+
+def prepare(settings: Settings, workers: int, args: argparse.Namespace) -> int:
+    """Carry out and report."""
+    made: list[Plan] = []
+
+    @contextmanager
+    def watch(plan: Plan) -> Iterator[Callable[[], None]]:
+        made.append(plan)
+        print('\n'.join(describe(plan, sizes=False)), flush=True)
+        with tqdm(total=plan.images, initial=plan.images - len(plan.todo), unit='img', desc='prepare',
+                  dynamic_ncols=True, disable=quiet()) as bar:
+            yield lambda: bar.update() and None
+
+    try:
+        report = carry_out(settings, workers, watch, args.overwrite)
+    except KeyboardInterrupt:
+        print('\nWhat is done is kept: the same command goes on from there.', file=sys.stderr)
+        raise
+    smallest = min(settings.crop or sys.maxsize, *(min(entry['shape']) for entry in report.entries))
+    blocks = {scale: train_block.of_prepared(settings, scale, smallest) for scale in settings.scales}
+    print('\n'.join(summary(settings, report)))
+    print_blocks(blocks)
+    if settings.crop is None and settings.lr is None and not settings.lmdb:
+        print('# the same pairs without LR files: type: BicubicPairedImageDataset, '
+              f'dataroot_gt: {settings.targets[HR]}')
+    if args.json:
+        write_json(Path(args.json), {**figures(made[-1]), **result(settings, report), 'datasets': blocks})
+    return 0
+
+
+def parse(args: argparse.Namespace, hr: tuple[Path, ...]) -> Settings:
+    """The settings that the arguments say."""
+    if not args.out:
+        raise UserError('--out is missing; give a folder for the results.')
+    for index, folder in enumerate(hr):
+        if folder.resolve() in [other.resolve() for other in hr[:index]]:
+            raise UserError(f"--hr names '{folder}' twice.")
+    if args.lr and len(hr) > 1:
+        raise UserError('--lr goes with one HR folder; prepare them one after the other.')
+    taken = {field.name for field in fields(Settings)} - {'hr', 'out', 'lr', 'scales', 'filename_tmpl'}
+    return Settings(hr=hr, out=Path(args.out).expanduser(), scales=parse_scales(args.scale),
+                    lr=Path(args.lr).expanduser() if args.lr else None, filename_tmpl=args.filename_tmpl or '{}',
+                    **{name: getattr(args, name) for name in taken})
+
+
+def parse_scales(words: list[str]) -> tuple[int, ...]:
+    """Scales from '2,3,4' or '2 3 4'; none where none are given."""
+    try:
+        scales = tuple(int(part) for word in words for part in word.split(',') if part)
+    except ValueError:
+        raise UserError(f'--scale {" ".join(words)}: scales are whole numbers, such as 2,3,4.') from None
+    if scales:
+        check_scales(scales)
+    return scales
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
