@@ -54,6 +54,7 @@ setup(
         'filelock>=3.12',
         'packaging>=22',
         'PyYAML>=6',
+        'pydantic>=2.7',
         'tqdm>=4.66',
         'rich>=13',
     ],

@@ -21,6 +21,11 @@ class UserError(Exception):
     def __init__(self, message: object = ''):
         super().__init__(without_worker_traceback(str(message)))
 
+    @property
+    def lines(self) -> list[str]:
+        """The message, in one line; an error that stands for several mistakes has one for each."""
+        return [' '.join(str(self).split())]
+
 
 class UnknownName(UserError, KeyError):
     """A name that no registry has; a KeyError for code written against BasicSR's registries."""

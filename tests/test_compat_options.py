@@ -14,9 +14,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from basicsr_amsr.compat.option_yaml import OptionDumper, OptionLoader, parse_value, read_options
-from basicsr_amsr.compat.options import OPTION_HOOKS, force_options
+from basicsr_amsr.compat.option_yaml import OptionDumper, OptionLoader, parse_value
+from basicsr_amsr.compat.options import OPTION_HOOKS
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.files import OptionFile, force_options
 
 TRAIN = """
 name: run
@@ -245,25 +246,27 @@ def test_bad_option_file_is_one_line(tmp_path, content, expected):
     file = tmp_path / 'bad.yml'
     file.write_bytes(content)
     with pytest.raises(UserError) as error:
-        read_options(file)
+        OptionFile.read(file)
     assert str(file) in one_line(error) and expected in str(error.value)
 
 
 def test_missing_option_file(tmp_path):
     for path in (tmp_path / 'none.yml', tmp_path):
         with pytest.raises(UserError) as error:
-            read_options(path)
+            OptionFile.read(path)
         assert str(path) in one_line(error)
 
 
 @pytest.mark.parametrize(('change', 'key'), [
-    ('name=~', '`name:`'), ('name=[a]', '`name:'), ('name=a/b', '`name: a/b`'), ('name=..', '`name: ..`'),
-    ('model_type=~', '`model_type:`'), ('datasets=~', '`datasets:`'),
-    ('datasets=3', '`datasets:`'), ('datasets:train=~', '`datasets: train:`'), ('path=x', '`path:`'),
-    ('datasets:train:type=~', '`type:`'), ('datasets:tarin={type: X}', '`datasets: tarin:`'),
-    ('datasets:test_1={type: X}', '`datasets: test_1:`'), ('train=~', '`train:`'),
-    ('train:total_iter=~', '`total_iter:`'), ('datasets={val: {type: X}}', '`train:`'), ('num_gpu=two', 'num_gpu'),
-    ('num_gpu=-1', 'num_gpu'), ('logger=3', '`logger:`'), ('val=3', '`val:`'),
+    ('name=~', "'name' is missing"), ('name=[a]', 'name is '), ('name=a/b', "name is 'a/b'"),
+    ('name=..', "name is '..'"),
+    ('model_type=~', "'model_type' is missing"), ('datasets=~', "'datasets' is missing"),
+    ('datasets=3', 'datasets is 3'), ('datasets:train=~', 'datasets: train'), ('path=x', "path is 'x'"),
+    ('datasets:train:type=~', "train: 'type' is missing"), ('datasets:tarin={type: X}', 'datasets: tarin'),
+    ('datasets:test_1={type: X}', 'datasets: test_1'), ('train=~', "'train' is missing"),
+    ('train:total_iter=~', "train: 'total_iter' is missing"),
+    ('datasets={val: {type: X}}', "datasets: 'train' is missing"),
+    ('num_gpu=two', 'num_gpu'), ('num_gpu=-1', 'num_gpu'), ('logger=3', 'logger is 3'), ('val=3', 'val is 3'),
 ])
 def test_missing_sections_are_one_line(parse, change, key):
     with pytest.raises(UserError) as error:
@@ -298,8 +301,9 @@ def test_hooks_run_before_checks_and_paths(parse):
     assert opt['path']['log'].endswith('hooked')
 
 
-def test_plugins_are_loaded_last(parse, monkeypatch):
+def test_plugins_are_loaded_before_the_checks(parse, monkeypatch):
     seen = {}
     monkeypatch.setattr('basicsr_amsr.plugins.load_plugins', lambda opt, path: seen.update(opt=dict(opt), path=path))
-    opt = parse(TRAIN)
-    assert seen['path'].endswith('options.yml') and seen['opt'] == opt
+    with pytest.raises(UserError):
+        parse(TRAIN, '--force_yml', 'train=3')
+    assert seen['path'].endswith('options.yml') and seen['opt']['train'] == 3

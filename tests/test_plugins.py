@@ -227,4 +227,4 @@ def test_a_missing_name_lists_the_near_ones(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / 'data' / 'lq', ['a'], 16)
     (tmp_path / 'tiny.yml').write_text(yaml.safe_dump(options_to_train(network_g={**NETWORK, 'type': 'MSRResNe'})))
     assert main(['train', '-opt', 'tiny.yml']) == 2
-    assert "tiny.yml: network_g: type: No arch named 'MSRResNe'. Did you mean MSRResNet" in capsys.readouterr().err
+    assert "tiny.yml:26: network_g: type: No arch named 'MSRResNe'. Did you mean MSRResNet" in capsys.readouterr().err

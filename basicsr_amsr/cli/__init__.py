@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; `argv` is without the program's name, by default that of the process.
 
     Returns:
-        0, 1 where a check found a problem, 2 for a user's mistake (one line on stderr), 130 when interrupted.
+        0, 1 where a check found a problem, 2 for a user's mistakes (a line each on stderr), 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith('-')), None)
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if development_mode():
             traceback.print_exc()
-        print(f'{PROG}: error: {one_line(error)}', file=sys.stderr)
+        for line in error.lines:
+            print(f'{PROG}: error: {line}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f'\n{PROG}: stopped.', file=sys.stderr)
@@ -76,8 +77,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def development_mode() -> bool:
     """Whether Python runs with `-X dev` (PYTHONDEVMODE=1): then a user's mistake shows its traceback too."""
     return sys.flags.dev_mode
-
-
-def one_line(error: BaseException) -> str:
-    """The message in one line."""
-    return ' '.join(str(error).split())

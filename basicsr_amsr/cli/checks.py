@@ -1,91 +1,71 @@
-"""Checks of the options before a run makes folders: names that exist, files that are there."""
+"""Checks of a run before it makes folders: files that are there, something that a test leaves behind."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import Registry
-
 from basicsr_amsr.cli.options import Options
-from basicsr_amsr.errors import UnknownName, UserError
-from basicsr_amsr.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr_amsr.errors import UserError, nearest
+from basicsr_amsr.options.errors import Place, Problem, prefix, shown
 from basicsr_amsr.resources import resolve
 
 ON_DISK = (None, 'disk', 'lmdb')
+LISTS = ('meta_info_file', 'meta_info')
 
 
-def check_names(opt: Options) -> None:
-    """Every name that a registry has to know: model, networks, data sets, metrics.
+def absent_files(opt: Mapping[str, Any], is_train: bool, demo_offered: bool) -> Iterator[Problem]:
+    """Images, lists, weights and saved states that the options name and that are not there.
 
-    Raises:
-        UserError: one line with the file, the key and the near names.
+    The project's own files are found from any folder: their paths are put in the place of those that were given.
     """
-    _check_name(opt, 'model_type', MODEL_REGISTRY)
-    networks = [key for key in opt if key.startswith('network_')]
-    if not networks:
-        raise UserError(f"{opt.file}: 'network_g' is missing.")
-    for key in networks:
-        _check_name(_mapping(opt, key), 'type', ARCH_REGISTRY)
-    for key in opt['datasets']:
-        _check_name(_mapping(opt['datasets'], key), 'type', DATASET_REGISTRY)
-    metrics = (opt.get('val') or {}).get('metrics')
-    if metrics is not None:
-        for key in _mapping(opt['val'], 'metrics'):
-            _check_name(_mapping(metrics, key), 'type', METRIC_REGISTRY)
+    datasets = opt.get('datasets')
+    for name, dataset in datasets.items() if is_train and isinstance(datasets, dict) else ():
+        start = '; to start without them: --demo' if demo_offered else ''
+        for key, path in absent_images(dataset):
+            at: Place = ('datasets', str(name), key)
+            yield Problem(at, f'{shown(at)}: {path} does not exist. {near_path(path)}Put the images there or name '
+                              f'their place, e.g. --force_yml {":".join(map(str, at))}=FOLDER{start}.')
+    paths = opt.get('path')
+    paths = paths if isinstance(paths, dict) else {}
+    for key, value in paths.items():
+        if str(key).startswith(('resume_state', 'pretrain_network')) and isinstance(value, str):
+            file = resolve(value)
+            paths[key] = str(file)
+            if not opt.get('auto_resume') and not file.is_file():
+                yield Problem(('path', key), f'path: {key}: {value} does not exist. {near_path(file)}'.rstrip())
 
 
-def _mapping(options: Options, key: str) -> Options:
-    if not isinstance(options[key], Options):
-        raise UserError(f"{options.file}: {options.place}'{key}' has to hold keys, such as {{type: …}}.")
-    return options[key]
-
-
-def _check_name(options: Options, key: str, registry: Registry) -> None:
-    try:
-        registry.get(options[key])
-    except UnknownName as error:
-        raise UserError(f'{options.file}: {options.place}{key}: {error}') from None
-
-
-def check_files(opt: Options, demo_offered: bool) -> None:
-    """Find the project's own files, and check that all are there: images, lists, weights, saved state.
-
-    Raises:
-        UserError: one line with the file, the key and what to do.
-    """
-    for dataset in opt['datasets'].values():
-        absent = absent_files(dataset)
-        if absent:
-            key, path = absent[0]
-            start = '; to start without them: --demo' if demo_offered else ''
-            raise UserError(f'{opt.file}: {dataset.place}{key}: {path} does not exist. Put the images there or name '
-                            f'their place, e.g. --force_yml {dataset.place.replace(": ", ":")}{key}=FOLDER{start}.')
-    for key, value in opt['path'].items():
-        if 'resume_state' in key or 'pretrain_network' in key:
-            if value is None:
-                continue
-            opt['path'][key] = str(resolve(value))
-            if not opt.get('auto_resume') and not Path(opt['path'][key]).is_file():
-                raise UserError(f'{opt.file}: path: {key}: {value} does not exist.')
-
-
-def absent_files(dataset: MutableMapping[str, Any]) -> list[tuple[str, str]]:
+def absent_images(dataset: Any) -> list[tuple[str, Path]]:
     """What a data set names that is not there, as (key, path); paths that are found are put in their place."""
-    if (dataset.get('io_backend') or {}).get('type') not in ON_DISK:
+    if not isinstance(dataset, dict):
         return []
-    return list(_absent_files(dataset))
+    backend = dataset.get('io_backend')
+    if (backend.get('type') if isinstance(backend, dict) else backend) not in ON_DISK:
+        return []
+    return list(_absent_images(dataset))
 
 
-def _absent_files(dataset: MutableMapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _absent_images(dataset: MutableMapping[str, Any]) -> Iterator[tuple[str, Path]]:
     for key, value in dataset.items():
-        if not (key.startswith('dataroot') or key == 'meta_info_file') or value is None:
-            continue
         several = isinstance(value, list)
-        found = [resolve(path) for path in (value if several else [value])]
-        yield from ((key, str(path)) for path in found if not path.exists())
+        given = value if several else [value]
+        if not (str(key).startswith('dataroot') or key in LISTS) or not all(isinstance(path, str) for path in given):
+            continue
+        found = [resolve(path) for path in given]
+        yield from ((key, path) for path in found if not path.exists())
         dataset[key] = [str(path) for path in found] if several else str(found[0])
+
+
+def near_path(path: Path) -> str:
+    """'Did you mean FOLDER/NAME? ' where the folder that is there holds a similar name, else nothing."""
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
+    near = nearest(missing.name, names, count=1)
+    return f'Did you mean {missing.parent / near[0]}? ' if near else ''
 
 
 def check_purpose(opt: Options) -> None:
@@ -107,13 +87,14 @@ def leave_out_absent_sets(opt: Options) -> None:
     """
     lines = {}
     for phase, dataset in opt['datasets'].items():
-        absent = absent_files(dataset)
+        absent = absent_images(dataset)
         if absent:
             key, path = absent[0]
-            lines[phase] = f'{dataset["name"]}: {path} does not exist ({dataset.place}{key})'
+            place = prefix(('datasets', phase, key)).removesuffix(': ')
+            lines[phase] = f'{dataset["name"]}: {path} does not exist ({place}). {near_path(path)}'.rstrip(' .')
     if len(lines) == len(opt['datasets']):
         raise UserError(f'{opt.file}: no test set is there: {"; ".join(lines.values())}.')
     for phase, line in lines.items():
         del opt['datasets'][phase]
         if opt['rank'] == 0:
-            print(f'basicsr: left out: {line}.', file=sys.stderr)
+            print(f'basicsr: left out: {line}{"" if line.endswith("?") else "."}', file=sys.stderr)

@@ -48,15 +48,6 @@ def _wrap(value: Any, file: str, place: str) -> Any:
     return value
 
 
-def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Put `over` over `base` in place: mappings key by key, anything else as a whole."""
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            merge(base[key], value)
-        else:
-            base[key] = value
-
-
 def mappings(options: Mapping[str, Any], place: str = '') -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every mapping inside the options with its place, such as ('network_g: backbone: ', {...})."""
     yield place, options

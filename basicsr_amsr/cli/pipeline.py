@@ -5,23 +5,28 @@ import argparse
 import importlib
 import logging
 import os
-import sys
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from basicsr.utils import logger as basicsr_logger
 from basicsr.utils import misc
 
-from basicsr_amsr.cli.checks import check_files, check_names, check_purpose, leave_out_absent_sets
+from basicsr_amsr.cli.checks import absent_files, check_purpose, leave_out_absent_sets
 from basicsr_amsr.cli.explain import explain
 from basicsr_amsr.cli.folders import FreshFolders
-from basicsr_amsr.cli.options import Options, merge
+from basicsr_amsr.cli.options import Options
 from basicsr_amsr.cli.progress import log_above_bars, quiet
 from basicsr_amsr.cli.replace import replaced
-from basicsr_amsr.compat.options import OPTION_HOOKS, force_options, parse_options
+from basicsr_amsr.compat.distributed import agreed
+from basicsr_amsr.compat.options import settle
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.check import check
+from basicsr_amsr.options.errors import Problem
+from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.resources import resolve
 
 Watch = Callable[[Any, Options], AbstractContextManager[None]]
@@ -53,6 +58,7 @@ class Pipeline:
         self.args, self.is_train, self.watch, self.demo = args, is_train, watch, demo
         self.file = str(resolve(args.opt))
         self.options = Options({}, self.file)
+        self.source = OptionFile(self.file)
         self.demo_offered = False
         self.folders = FreshFolders()
         self.stack = ExitStack()
@@ -69,10 +75,10 @@ class Pipeline:
         names = {name: getattr(self, name) for name in ('parse_options', 'build_dataset', 'build_model')}
         self.build = {name: getattr(module, name) for name in ('build_dataset', 'build_model')}
         if self.is_train:
-            names['mkdir_and_rename'] = self.folders.make
+            names.update(mkdir_and_rename=self.folders.make, copy_opt_file=self.copy_option_file)
         try:
             with (self.stack, _own_process_state(), replaced(module, names),
-                  replaced(misc, {'mkdir_and_rename': self.folders.make}), replaced(sys, {'argv': self.argv()})):
+                  replaced(misc, {'mkdir_and_rename': self.folders.make})):
                 pipeline(os.getcwd())
         except BaseException as error:
             self.folders.undo()
@@ -81,44 +87,39 @@ class Pipeline:
             raise
         return self.options
 
-    def argv(self) -> list[str]:
-        """The command line as `parse_options` reads it."""
+    def command(self) -> str:
+        """The command line, for the copy of the option file."""
         args = self.args
-        command = 'basicsr train' if self.is_train else 'basicsr test'  # stands in BasicSR's copy of the option file
-        words = [f'{command} --demo' if self.demo else command, '-opt', self.file, '--launcher', args.launcher]
+        words = ['basicsr', 'train' if self.is_train else 'test', *['--demo'] * self.demo, '-opt', self.file]
+        words += ['--launcher', args.launcher] * (args.launcher != 'none')
         words += ['--auto_resume'] * args.auto_resume + ['--debug'] * args.debug
-        if args.local_rank is not None:
-            words += ['--local_rank', str(args.local_rank)]
-        return [*words, '--force_yml', *args.force_yml] if args.force_yml else words
+        return shlex.join([*words, '--force_yml', *args.force_yml] if args.force_yml else words)
+
+    def copy_option_file(self, _: str, folder: str) -> None:
+        """Write the options into the folder of the run, complete: stands in for BasicSR's function of that name."""
+        agreed(lambda: self.source.write(Path(folder) / Path(self.file).name, self.command()))
 
     def parse_options(self, root_path: str, is_train: bool) -> tuple[Options, argparse.Namespace]:
         """Options with everything checked that can be checked before folders are made."""
-        OPTION_HOOKS.append(self.settle_demo)
-        try:
-            plain, args = parse_options(root_path, is_train)
-        finally:
-            OPTION_HOOKS.remove(self.settle_demo)
+        self.source = source = OptionFile.read(self.file)
+        self.demo_offered = 'demo' in source.options and not self.demo
+        if self.demo:
+            source.use_demo()
+        source.options.pop('demo', None)
+        source.force(self.args.force_yml)
+        self.args.opt = self.file
+        plain = settle(source, self.args, root_path, is_train, self.check)
         self.options = opt = Options(plain, self.file)
-        check_names(opt)
         if not is_train:
             check_purpose(opt)
             leave_out_absent_sets(opt)
-        check_files(opt, self.demo_offered)
         if opt.get('val') is not None and opt['val'].get('pbar') is None:
             opt['val']['pbar'] = not quiet()
-        return opt, args
+        return opt, self.args
 
-    def settle_demo(self, opt: dict[str, Any], args: argparse.Namespace) -> None:
-        """Take the `demo:` options out, and put them over the others where they are asked for."""
-        demo = opt.pop('demo', None)
-        self.demo_offered = demo is not None and not self.demo
-        if not self.demo:
-            return
-        if not isinstance(demo, dict):
-            raise UserError(f'{self.file}: --demo: the file has no `demo:` options.')
-        merge(opt, demo)
-        force_options(opt, args.force_yml or ())  # what the command line asks for comes last
-        opt['name'] = f'{opt.get("name")}_demo'
+    def check(self, opt: dict[str, Any]) -> list[Problem]:
+        """Everything that is wrong with the options. Absent test sets are left out later, where others are there."""
+        return check(opt, self.is_train) + list(absent_files(opt, self.is_train, self.demo_offered))
 
     def raise_mistake(self, error: Exception, place: str = '') -> None:
         """Raise the user's mistake behind `error`; returns where it may be a bug."""

@@ -2,16 +2,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from basicsr.utils.options import copy_opt_file as _copy_opt_file
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.files import OptionFile
 
 # Minutes that a process waits for another one: the others wait while the first one validates or writes. PyTorch's 10
 # (NCCL) or 30 end a run whose validation takes longer. A process that dies is noticed by the launcher, not by this.
@@ -96,5 +99,6 @@ def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, tim
 
 
 def copy_opt_file(opt_file: str, experiments_root: str) -> None:
-    """BasicSR's `copy_opt_file`, by the first process; the others wait until the experiment's folders are there."""
-    agreed(lambda: _copy_opt_file(opt_file, experiments_root))
+    """Write the options of the run, with those of base files, by the first process; the others wait for it."""
+    copy = Path(experiments_root) / Path(opt_file).name
+    agreed(lambda: OptionFile.read(opt_file).write(copy, shlex.join(sys.argv)))

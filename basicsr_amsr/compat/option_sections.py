@@ -1,65 +1,33 @@
-"""What BasicSR's pipelines expect in the options: checked, and given defaults where one is sensible."""
+"""What BasicSR's pipelines expect in the options, given a default where one is sensible."""
 from __future__ import annotations
 
 from os import path as osp
 from typing import Any
 
-from basicsr_amsr.errors import UserError
-
-LOGGER = {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}
-PHASES = {True: ('train', 'val'), False: ('val', 'test')}
+from basicsr_amsr.options.section import Section
+from basicsr_amsr.options.sections import Logger, Val
 
 
-def check_sections(opt: dict[str, Any], is_train: bool, opt_path: str) -> None:
-    """Check the sections that `train_pipeline` and `test_pipeline` read, and set defaults in place.
+def complete_sections(opt: dict[str, Any], is_train: bool) -> None:
+    """Set in place what the pipelines read and the file does not give; the defaults are those of the typed sections."""
+    from basicsr_amsr.options.scale import give_scale  # looks at what is registered, which is not here yet
 
-    Raises:
-        UserError: one line with the file and the key.
-    """
-    def fail(problem: str) -> None:
-        raise UserError(f'Option file {opt_path}: {problem}')
-
-    def section(key: str, default: dict[str, Any] | None = None) -> dict[str, Any]:
-        value = opt.get(key)
-        if value is None and default is None:
-            fail(f'`{key}:` is missing.')
-        if value is None:
-            value = opt[key] = {}
-        if not isinstance(value, dict):
-            fail(f'`{key}:` has to hold keys, not {value!r}.')
-        for name, preset in (default or {}).items():
-            value.setdefault(name, preset)
-        return value
-
-    for key in ('name', 'model_type'):
-        if opt.get(key) in (None, ''):
-            fail(f'`{key}:` is missing.')
-    name = opt['name']
-    if isinstance(name, (dict, list)) or str(name) in ('.', '..') or '/' in str(name) or '\\' in str(name):
-        fail(f'`name: {name}` has to be the name of a folder, without / and \\.')
-    opt['name'] = str(name)
-    section('path', {})
-    datasets = section('datasets')
-    for key, dataset in datasets.items():
-        phase = str(key).split('_')[0]
-        if phase not in PHASES[is_train]:
-            fail(f'`datasets: {key}:` is not a phase of {"training" if is_train else "testing"}; '
-                 f'write {" or ".join(PHASES[is_train])}, also with _1, _2 ….')
-        if not isinstance(dataset, dict):
-            fail(f'`datasets: {key}:` has to hold keys, not {dataset!r}.')
-        if not dataset.get('type'):
-            fail(f'`datasets: {key}:` has no `type:` (a dataset class such as PairedImageDataset).')
+    give_scale(opt)
+    opt['name'] = str(opt['name'])
+    opt['path'] = opt.get('path') or {}
+    if is_train:
+        _complete(opt, 'logger', Logger, ('print_freq', 'save_checkpoint_freq', 'use_tb_logger'))
+    if opt.get('val') is not None or not is_train:
+        _complete(opt, 'val', Val, ('save_img', 'val_freq') if is_train else ('save_img', 'suffix'))
+    for key, dataset in opt['datasets'].items():
         dataset.setdefault('name', str(key))
-    if not is_train:
-        section('val', {'save_img': False, 'suffix': None})
-        return
-    if 'train' not in datasets:
-        fail('`datasets:` has no `train:`.')
-    if section('train').get('total_iter') is None:
-        fail('`train:` has no `total_iter:`.')
-    section('logger', LOGGER)
-    if opt.get('val') is not None:
-        section('val', {'save_img': False, 'val_freq': LOGGER['save_checkpoint_freq']})
+
+
+def _complete(opt: dict[str, Any], key: str, section: type[Section], names: tuple[str, ...]) -> None:
+    values = opt[key] = opt.get(key) or {}
+    for name in names:
+        if values.get(name) is None:
+            values[name] = section.model_fields[name].default
 
 
 def complete_datasets(opt: dict[str, Any]) -> None:

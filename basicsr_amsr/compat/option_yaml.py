@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,42 @@ def explain(error: yaml.YAMLError) -> tuple[str, str]:
     return where, problem
 
 
-def _load(text: str) -> Any:
+def _load(text: str, lines: dict[tuple[str | int, ...], int] | None = None) -> Any:
+    """The value of a text; `lines` gets the line of every key and item. A key that comes twice is an error."""
+    loader = OptionLoader(text)
     try:
-        return yaml.load(text, Loader=OptionLoader)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _walk(node, (), {} if lines is None else lines, set())
+        return loader.construct_document(node)
     except yaml.YAMLError:
         raise
     except Exception as error:  # PyYAML's own conversions: '!!int x', '!!bool x', nesting without end
         raise yaml.YAMLError(f'a value does not fit its tag, or nests too deep ({error})') from error
+
+
+def _walk(node: yaml.Node, place: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int],
+          seen: set[int]) -> None:
+    """Note the lines of what stands in a node, and refuse a key that comes twice: PyYAML would take the last."""
+    if id(node) in seen:  # an alias of what stands elsewhere
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*place, index)] = item.start_mark.line + 1
+            _walk(item, (*place, index), lines, seen)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        inside = (*place, str(key.value))
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.value != '<<':
+            if inside in lines:
+                raise yaml.MarkedYAMLError(problem=f"the key '{key.value}' stands in line {lines[inside]} already",
+                                           problem_mark=key.start_mark)
+            lines[inside] = line
+        _walk(value, inside, lines, seen)
 
 
 def parse_value(text: str) -> Any:
@@ -77,25 +105,24 @@ def parse_value(text: str) -> Any:
     return _load(text)
 
 
-def read_options(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read an option file (UTF-8).
+def read_lines(file: Path, label: str) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
+    """The options of one file (UTF-8), and the line in which each of them begins, by the keys that lead to it.
 
     Raises:
         UserError: one line with the file, and where the file is at fault line and column.
     """
-    file = Path(path).expanduser()
+    lines: dict[tuple[str | int, ...], int] = {}
     try:
-        text = file.read_text(encoding='utf-8-sig')
-        options = _load(text)
+        options = _load(file.read_text(encoding='utf-8-sig'), lines)
     except FileNotFoundError as error:
-        raise UserError(f'Option file not found: {path}') from error
+        raise UserError(f'Option file not found: {label}') from error
     except OSError as error:
-        raise UserError(f'Cannot read option file {path}: {error.strerror}') from error
+        raise UserError(f'Cannot read option file {label}: {error.strerror}') from error
     except UnicodeDecodeError as error:
-        raise UserError(f'Option file {path} is not text in UTF-8 (byte {error.start}).') from error
+        raise UserError(f'{label}: the file is not text in UTF-8 (byte {error.start}).') from error
     except yaml.YAMLError as error:
         where, problem = explain(error)
-        raise UserError(f'Option file {path}{where}: {problem}.') from error
+        raise UserError(f'{label}{where}: {problem}.') from error
     if not isinstance(options, dict):
-        raise UserError(f'Option file {path} holds no options: it has to be a mapping of `key: value` lines.')
-    return options
+        raise UserError(f'{label}: the file holds no options: it has to be a mapping of `key: value` lines.')
+    return options, lines

@@ -2,25 +2,25 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import yaml
 from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import get_dist_info
 
 from basicsr_amsr.compat.devices import settle_devices
 from basicsr_amsr.compat.distributed import agreed, init_dist
 from basicsr_amsr.compat.option_sections import (
-    check_sections,
     complete_datasets,
     complete_paths,
+    complete_sections,
     set_debug_intervals,
 )
-from basicsr_amsr.compat.option_yaml import explain, parse_value, read_options
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.errors import Problem, raise_problems
+from basicsr_amsr.options.files import OptionFile
 
 # Called in order with the options and the command line, after `--force_yml` and before checks, defaults and paths.
 # A hook changes the options in place; it may count on `rank`, `world_size`, `dist`, `is_train`, `auto_resume` and
@@ -41,32 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def force_options(opt: dict[str, Any], entries: Sequence[str]) -> None:
-    """Set options in place from entries 'key:key=value'; keys that are not there are made, values are YAML.
-
-    Raises:
-        UserError: one line with the entry, where it is malformed or leads below a plain value.
-    """
-    for entry in entries:
-        left, sign, text = entry.partition('=')
-        keys = [key.strip() for key in left.split(':')]
-        if not sign or not all(keys):
-            raise UserError(f'--force_yml {entry!r}: write key:key=value, such as train:ema_decay=0.999.')
-        try:
-            value = parse_value(text)
-        except yaml.YAMLError as error:
-            raise UserError(f'--force_yml {entry!r}: the value is not plain YAML: {explain(error)[1]}.') from error
-        section = opt
-        for depth, key in enumerate(keys[:-1], start=1):
-            if section.get(key) is None:
-                section[key] = {}
-            section = section[key]
-            if not isinstance(section, dict):
-                raise UserError(f'--force_yml {entry!r}: {":".join(keys[:depth])} is {section!r}; '
-                                'there are no keys below it.')
-        section[keys[-1]] = value
-
-
 def _start(opt: dict[str, Any], args: argparse.Namespace) -> None:
     """Join the other processes, if any."""
     opt['dist'] = args.launcher != 'none'
@@ -81,9 +55,6 @@ def _start(opt: dict[str, Any], args: argparse.Namespace) -> None:
 def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
     """Options for BasicSR's pipelines, from the command line and the option file that it names.
 
-    In order: the file, `--force_yml`, the launcher, `OPTION_HOOKS`, checks and defaults, seeds, devices, paths,
-    plugins.
-
     Args:
         root_path: where `experiments/` or `results/` goes.
         is_train: training or testing.
@@ -94,16 +65,40 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     Raises:
         UserError: one line with the file and key, or the entry, at fault.
     """
-    from basicsr_amsr.plugins import load_plugins
+    from basicsr_amsr.options.check import check_shared  # looks at what is registered, which is not here yet
 
     args = build_parser().parse_args()
-    opt = read_options(args.opt)
-    force_options(opt, args.force_yml or ())
+    file = OptionFile.read(args.opt)
+    file.force(args.force_yml or ())
+    return settle(file, args, root_path, is_train, lambda opt: check_shared(opt, is_train)), args
+
+
+def settle(file: OptionFile, args: argparse.Namespace, root_path: str, is_train: bool,
+           check: Callable[[dict[str, Any]], list[Problem]]) -> dict[str, Any]:
+    """The options of a file, as BasicSR's pipelines want them.
+
+    In order: the launcher, `OPTION_HOOKS`, plugins, checks, defaults, seeds, devices, paths.
+
+    Args:
+        file: the merged options; they stay as they are.
+        args: the command line, as `build_parser` reads it.
+        root_path: where `experiments/` or `results/` goes.
+        is_train: training or testing.
+        check: what is wrong with the options.
+
+    Raises:
+        UserError: one line for each mistake, with the file and key.
+    """
+    from basicsr_amsr.plugins import load_plugins
+
+    opt = copy.deepcopy(file.options)
     _start(opt, args)
     opt.update(auto_resume=args.auto_resume, is_train=is_train, root_path=root_path)
     for hook in OPTION_HOOKS:
         hook(opt, args)
-    check_sections(opt, is_train, args.opt)
+    load_plugins(opt, args.opt)
+    raise_problems(check(opt), file.where)
+    complete_sections(opt, is_train)
 
     if opt.get('manual_seed') is None:
         # One for all processes, and a resumed run takes that of its state instead.
@@ -117,5 +112,4 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     settle_devices(opt)
     complete_datasets(opt)
     complete_paths(opt, root_path, is_train)
-    load_plugins(opt, args.opt)
-    return opt, args
+    return opt

@@ -4,26 +4,49 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from basicsr.data.transforms import augment
 from basicsr.utils import bgr2ycbcr, img2tensor
 from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import Field, ValidationInfo, model_validator
 from torchvision.transforms.functional import normalize
+from typing_extensions import Self
 
 from basicsr_amsr import resources
 from basicsr_amsr.data.bicubic import downscale, downscale_window
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
-from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.section import File, Folders, Positive
+from basicsr_amsr.options.sections import Dataset
 
-OWN_KEYS = {'dataroot_gt', 'meta_info_file', 'recursive', 'max_images', 'gt_size', 'use_hflip', 'use_rot', 'color',
-            'alpha', 'mean', 'std'}
-# What BasicSR itself adds to the options of a dataset or reads from them.
-BASICSR_KEYS = {'name', 'type', 'phase', 'scale', 'io_backend', 'dataset_enlarge_ratio', 'batch_size_per_gpu',
-                'num_worker_per_gpu', 'memory', 'use_shuffle', 'prefetch_mode', 'num_prefetch_queue', 'pin_memory',
-                'persistent_workers'}
+
+class BicubicOptions(Dataset):
+    """Options of BicubicPairedImageDataset."""
+
+    dataroot_gt: Folders = Field(description="HR images; what is not there is looked for among the package's files")
+    meta_info_file: File | None = Field(None, description='names in `dataroot_gt`, one a line; a trailing '
+                                        '` (h,w,c)` is ignored; default: all images, sorted')
+    recursive: bool = Field(False, description='look into subfolders')
+    max_images: Positive | None = Field(None, description='only the first so many')
+    gt_size: Positive | None = Field(None, description='side of a training crop in HR pixels, a multiple of the scale')
+    use_hflip: bool = Field(False, description='flips, in training')
+    use_rot: bool = Field(False, description='rotation by 90°, in training')
+    color: Literal['y', 'gray'] | None = Field(None, description="y for the luma of BasicSR's YCbCr, gray to read the "
+                                               'files as gray; default: RGB')
+    alpha: Literal['refuse', 'drop'] = Field('refuse', description='what happens where pixels are transparent')
+    mean: list[float] | None = Field(None, description='subtracted')
+    std: list[float] | None = Field(None, description='divided by')
+
+    @model_validator(mode='after')
+    def _check_use(self, info: ValidationInfo) -> Self:
+        if self.io_backend is not None and self.io_backend.type != 'disk':
+            raise ValueError('io_backend: this data set reads image files: use {type: disk}.')
+        if (info.context or {}).get('phase', self.phase) == 'train' and self.gt_size is None:
+            raise ValueError("'gt_size' is missing: the side of a training crop in HR pixels, a multiple of the scale.")
+        return self
 
 
 @DATASET_REGISTRY.register()
@@ -35,20 +58,7 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
     gives the same pairs.
 
     Args:
-        opt: the options of one dataset, with BasicSR's names:
-
-            - dataroot_gt (str or list of str): folder(s) of HR images. A path that is not there is looked for among
-              the files that come with this package.
-            - meta_info_file (str): names in `dataroot_gt`, one a line; a trailing ' (h,w,c)' is ignored.
-              Default: all images of the folder(s), sorted.
-            - recursive (bool): look into subfolders. Default: False.
-            - max_images (int): only the first so many.
-            - scale (int), phase ('train', 'val' or 'test'), name: from BasicSR. At scale 1, LR and HR are equal.
-            - gt_size (int): side of a training crop in HR pixels, a multiple of the scale. Needed in phase 'train'.
-            - use_hflip, use_rot (bool): flips, rotation by 90°. Default: False.
-            - color: 'y' for the luma of BasicSR's YCbCr, 'gray' to read the files as gray. Default: RGB.
-            - alpha: 'refuse' (default) or 'drop' an alpha channel that is not opaque.
-            - mean, std (list of float): subtracted, divided by.
+        opt: the options of one dataset: those of `BicubicOptions`.
 
     Items:
         lq (C, h, w), gt (C, h·scale, w·scale): float32, RGB, 0–1 before mean and std; lq_path = gt_path (str).
@@ -60,18 +70,16 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         UserError: an option or a file cannot be used; one line names it.
     """
 
-    own_keys = OWN_KEYS
+    option_schema: ClassVar[type[BicubicOptions]] = BicubicOptions
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__()
         self.opt = opt
         self.phase = opt['phase']
         self.key = f'datasets:{self.phase}'
-        self._check_options()
-        self.scale = int(opt.get('scale', 1))
-        self.gt_size: int = opt.get('gt_size') or 0
-        self.color = opt.get('color')
-        self.mean, self.std = opt.get('mean'), opt.get('std')
+        self.options = options = self.option_schema.of(opt, 'datasets', self.phase)
+        self.scale, self.gt_size, self.color = options.scale or 1, options.gt_size or 0, options.color
+        self.mean, self.std = options.mean, options.std
         self.folders = self._folders()
         self.paths = self._paths()
         origin = ', '.join(str(folder) for folder in self.folders)
@@ -83,7 +91,7 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.paths[index]
-        img = read_image(path, gray=self.color == 'gray', alpha=self.opt.get('alpha') or 'refuse')
+        img = read_image(path, gray=self.color == 'gray', alpha=self.options.alpha)
         gt, lq = self._crop(img, path) if self.phase == 'train' else self._whole(img, path)
         gt, lq = to_float(gt), to_float(lq)
         if self.color == 'y':
@@ -110,38 +118,12 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         lq = downscale_window(img, top, left, side, side, self.scale)
         y, x = top * self.scale, left * self.scale
         gt = np.ascontiguousarray(img[y:y + self.gt_size, x:x + self.gt_size])  # augment() flips in place
-        gt, lq = augment([gt, lq], self.opt.get('use_hflip', False), self.opt.get('use_rot', False))
+        gt, lq = augment([gt, lq], self.options.use_hflip, self.options.use_rot)
         return gt, lq
 
-    def _check_options(self) -> None:
-        opt, key = self.opt, self.key
-        for name in opt:
-            if name not in self.own_keys | BASICSR_KEYS:
-                raise UserError(f'{key}: {type(self).__name__} has no option {name}. '
-                                f'{suggestion(name, self.own_keys)}')
-        if (opt.get('io_backend') or {}).get('type', 'disk') != 'disk':
-            raise UserError(f'{key}:io_backend: {type(self).__name__} reads image files; use type: disk.')
-        choices = {'phase': ('train', 'val', 'test'), 'color': (None, 'y', 'gray'), 'alpha': (None, 'refuse', 'drop')}
-        for name, allowed in choices.items():
-            if opt.get(name) not in allowed:
-                names = ', '.join(str(choice) for choice in allowed if choice)
-                raise UserError(f"{key}:{name} is '{opt[name]}'; it can be {names}.")
-        for name in ('scale', 'gt_size', 'max_images'):
-            value = opt.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UserError(f"{key}:{name} is '{value}'; it must be a whole number of 1 or more.")
-        if self.phase == 'train':
-            if opt.get('gt_size') is None:
-                raise UserError(f'{key}:gt_size is missing; set the side of a training crop in HR pixels.')
-            if opt['gt_size'] % opt.get('scale', 1):
-                raise UserError(f"{key}:gt_size {opt['gt_size']} is no multiple of scale {opt['scale']}.")
-
     def _folders(self) -> list[Path]:
-        given = self.opt.get('dataroot_gt')
-        given = [given] if isinstance(given, (str, Path)) else given
-        if not given:
-            raise UserError(f'{self.key}:dataroot_gt is missing; point it at a folder of images.')
-        folders = [resources.resolve(folder) for folder in given]
+        given = self.options.dataroot_gt
+        folders = [resources.resolve(folder) for folder in ([given] if isinstance(given, str) else given)]
         for folder in folders:
             if not folder.exists():
                 # A test has nothing to start: the demo is for training and the validation within it.
@@ -150,12 +132,11 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         return folders
 
     def _paths(self) -> list[Path]:
-        if self.opt.get('meta_info_file'):
-            paths = self._listed(resources.resolve(self.opt['meta_info_file']))
+        if self.options.meta_info_file:
+            paths = self._listed(resources.resolve(self.options.meta_info_file))
         else:
-            recursive = self.opt.get('recursive', False)
-            paths = [path for folder in self.folders for path in list_images(folder, recursive)]
-        return paths[:self.opt.get('max_images')]
+            paths = [path for folder in self.folders for path in list_images(folder, self.options.recursive)]
+        return paths[:self.options.max_images]
 
     def _listed(self, meta_info_file: Path) -> list[Path]:
         try:

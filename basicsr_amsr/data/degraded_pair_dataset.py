@@ -11,13 +11,23 @@ import torch
 from basicsr.data.transforms import augment
 from basicsr.utils import bgr2ycbcr, img2tensor
 from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import Field
 from torchvision.transforms.functional import normalize
 
-from basicsr_amsr.data.bicubic_paired_image_dataset import OWN_KEYS, BicubicPairedImageDataset
+from basicsr_amsr.data.bicubic_paired_image_dataset import BicubicOptions, BicubicPairedImageDataset
 from basicsr_amsr.data.image_io import read_image, to_float
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.transforms.base import Transform, seeded_generator, whole_number
+from basicsr_amsr.options.section import Count, TransformOptions
+from basicsr_amsr.transforms.base import Transform, seeded_generator
 from basicsr_amsr.transforms.chain import build_transforms
+
+
+class DegradedOptions(BicubicOptions):
+    """Options of DegradedPairDataset."""
+
+    degradations: list[TransformOptions] = Field([], description='transforms that make the degraded image, in order, '
+                                                 '{type: a name of `basicsr list transform`, …}')
+    seed: Count = Field(0, description='of the draws in validation and tests')
 
 
 @DATASET_REGISTRY.register()
@@ -33,10 +43,8 @@ class DegradedPairDataset(BicubicPairedImageDataset):
     degraded, by draws that depend on `seed` and the image's index alone: equal in every run, on every machine's CPU.
 
     Args:
-        opt: the options of one dataset: those of `BicubicPairedImageDataset` (`color: y` degrades the luma), and
-
-            - degradations (list): transforms by name, with their options. Together they have to shrink by `scale`.
-            - seed (int): of the draws in validation and tests. Default: 0.
+        opt: the options of one dataset: those of `DegradedOptions`. `color: y` degrades the luma; together the
+            degradations have to shrink by `scale`.
 
     Items:
         lq (C, h, w), gt (C, h·scale, w·scale): float32, RGB or gray, 0–1 before mean and std (lq leaves 0–1 after
@@ -46,14 +54,15 @@ class DegradedPairDataset(BicubicPairedImageDataset):
         UserError: an option or a file cannot be used; one line names it.
     """
 
-    own_keys = OWN_KEYS | {'degradations', 'seed'}
+    option_schema = DegradedOptions
+    options: DegradedOptions
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         place = f'{self.key}:degradations'
-        steps = build_transforms(opt.get('degradations'), place)
+        steps = build_transforms(self.options.degradations, place)
         self._check_scale(steps, place)
-        self.seed = whole_number(opt.get('seed', 0), f'{self.key}:seed', minimum=0)
+        self.seed = self.options.seed
         # Steps that look at neighbouring pixels come first, on the crop with its surroundings; the rest follow on it.
         near = max((index + 1 for index, step in enumerate(steps) if step.margin or step.scale > 1), default=0)
         self.first, self.last = steps[:near], steps[near:]
@@ -64,7 +73,7 @@ class DegradedPairDataset(BicubicPairedImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.paths[index]
-        img = to_float(read_image(path, gray=self.color == 'gray', alpha=self.opt.get('alpha') or 'refuse'))
+        img = to_float(read_image(path, gray=self.color == 'gray', alpha=self.options.alpha))
         if self.color == 'y':
             img = bgr2ycbcr(img, y_only=True)[..., None]
         gt, lq = self._degraded_crop(img, path) if self.phase == 'train' else self._degraded_whole(img, path, index)
@@ -96,8 +105,7 @@ class DegradedPairDataset(BicubicPairedImageDataset):
         y, x = top * self.scale, left * self.scale
         gt = np.ascontiguousarray(img[y:y + self.gt_size, x:x + self.gt_size])  # augment() flips in place
         # lq is RGB already, gt BGR as read: turning pixels round does not mind
-        gt, lq = augment([gt, lq.numpy().transpose(1, 2, 0).copy()], self.opt.get('use_hflip', False),
-                         self.opt.get('use_rot', False))
+        gt, lq = augment([gt, lq.numpy().transpose(1, 2, 0).copy()], self.options.use_hflip, self.options.use_rot)
         lq = _applied(self.last, torch.from_numpy(np.ascontiguousarray(lq.transpose(2, 0, 1))), generator)
         return img2tensor(gt), lq
 

@@ -2,17 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.costs import Costs, count_costs
 from basicsr_amsr.mga.gate import blend, straight_through
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.oracle import ORACLES, true_error
-from basicsr_amsr.mga.parts import split_backbone
+from basicsr_amsr.mga.parts import backbone_section, split_backbone
 from basicsr_amsr.mga.patches import (
     PatchIndex,
     all_patches,
@@ -21,7 +22,9 @@ from basicsr_amsr.mga.patches import (
     pad_to_grid,
     replace_patches,
 )
-from basicsr_amsr.selection.topk import ORDERS, SCOPES, Amount, check_k, count_selected, topk
+from basicsr_amsr.options.section import Count, Named, Number, Positive, Share, Words
+from basicsr_amsr.options.signature import check_arguments
+from basicsr_amsr.selection.topk import Amount, check_k, count_selected, topk
 
 VARIANTS = {
     'B': 'base net alone',
@@ -29,6 +32,10 @@ VARIANTS = {
     'A': 'base net, and refine net on every patch',
     'M': 'base net, and refine net on the K patches that the mask selects',
 }
+Variant = Literal['B', 'D', 'A', 'M']
+Patches = Annotated[
+    Count | Share | Annotated[dict[Literal['threshold', 'budget'], Number], Field(min_length=1, max_length=1)],
+    Words('a number of patches, a share of them from 0 to 1, {threshold: error}, or {budget: share of the MACs of D}')]
 
 
 class MGAOutput(NamedTuple):
@@ -83,25 +90,23 @@ class MGA(nn.Module):
 
     base: Any  # a BaseNet
 
-    def __init__(self, backbone: Mapping[str, Any], variant: str = 'M', patch_size: int = 4, k: Amount = 1000,
-                 per: str = 'image', order: str = 'larger', seed: int = 0,
-                 split_blocks: tuple[int, int] | None = None, cut: Mapping[str, str] | None = None,
-                 mask_pooling: str = 'after_softmax', mask_channels: int = 2,
-                 chunk: int | None = 4096) -> None:
+    def __init__(self, backbone: Annotated[Mapping[str, Any], Named('backbone', backbone_section)],
+                 variant: Variant = 'M', patch_size: Positive = 4, k: Patches = 1000,
+                 per: Literal['image', 'batch'] = 'image',
+                 order: Literal['larger', 'random', 'smaller', 'oracle', 'best'] = 'larger', seed: int = 0,
+                 split_blocks: tuple[Positive, Positive] | None = None, cut: Mapping[str, str] | None = None,
+                 mask_pooling: Literal['after_softmax', 'before_softmax'] = 'after_softmax',
+                 mask_channels: Literal[1, 2] = 2, chunk: Positive | None = 4096) -> None:
         super().__init__()
-        if patch_size < 1:
-            raise UserError(f'network_g: patch_size is {patch_size}: give 1 or more LR pixels.')
-        if chunk is not None and chunk < 1:
-            raise UserError(f'network_g: chunk is {chunk}: give 1 or more patches, or ~ for all at once.')
-        for name, value, known in (('order', order, (*ORDERS, *ORACLES)), ('per', per, SCOPES)):
-            if value not in known:
-                raise UserError(f"network_g: {name} '{value}' is unknown. {suggestion(value, known)}")
+        check_arguments(MGA, 'network_g', backbone=backbone, variant=variant, patch_size=patch_size, k=k, per=per,
+                        order=order, seed=seed, split_blocks=split_blocks, cut=cut, mask_pooling=mask_pooling,
+                        mask_channels=mask_channels, chunk=chunk)
         parts, self.split_blocks, self.scale = split_backbone(backbone, split_blocks, cut)
         self.backbone, self.cut = dict(backbone), cut
         self.base, self.refine = parts.base, parts.refine
         self.mask = MaskPrediction(parts.num_feat, patch_size, mask_pooling, mask_channels)
         self.patch_size = patch_size
-        self.k = check_k(k)
+        self.k: Amount = check_k(k)
         self.per, self.order, self.seed = per, order, seed
         self.chunk = chunk
         self.last_mask_ratio = 1.0

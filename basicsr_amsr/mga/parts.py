@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from basicsr_amsr.backbones.spec import Backbone, MGASplit, get_backbone
 from basicsr_amsr.errors import UnknownName, UserError, suggestion
+from basicsr_amsr.options.section import Section
+from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 
 CUT = ('body', 'tail')
@@ -36,6 +38,18 @@ def find_family(backbone: Mapping[str, Any], cut: Mapping[str, str] | None = Non
         return family, family.options(options)
     except UserError as error:
         raise UserError(f'network_g: {error}') from error
+
+
+def backbone_section(backbone: Mapping[str, Any], network: Mapping[str, Any]) -> type[Section]:
+    """What may stand in `backbone:` beside its type, in the options of the network.
+
+    Raises:
+        UserError: as `find_family`, or the family cannot be split.
+    """
+    family, _ = find_family(backbone, network.get('cut'))
+    if not family.methods:
+        raise UserError(f'network_g: the backbone {family.name} has no split for MGA (see `basicsr list backbone`).')
+    return section_of(family.split or family.build, ('base_blocks', 'refine_blocks'), required=not family.defaults)
 
 
 def split_backbone(backbone: Mapping[str, Any], split_blocks: Sequence[int] | None = None,

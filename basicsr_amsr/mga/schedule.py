@@ -3,18 +3,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Literal
 
-from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.mga.mask import SUPERVISIONS
-from basicsr_amsr.mga.network import VARIANTS
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from basicsr_amsr.mga.network import Variant
+from basicsr_amsr.options.section import Iterations, IterationsOrNone, Number, PositiveNumber, Section
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Section):
     """One training step: a variant, for so many iterations, in equal periods of warm-up and cosine.
 
     In each period the learning rate rises linearly from `warmup_lr` to `lr` in `warmup` iterations, then falls to
@@ -24,30 +24,29 @@ class Step:
     by the image that the selected patches give. `end_to_end` trains base and refine net along with it.
     """
 
-    variant: str
-    iters: int
-    periods: int = 1
-    warmup: int = 2000
-    warmup_lr: float = 4e-5
-    lr: float = 4e-4
-    min_lr: float = 1e-7
-    supervision: str = 'normalized'
-    end_to_end: bool = False
+    model_config = ConfigDict(frozen=True)
 
-    def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise UserError(f"train:steps: variant '{self.variant}' is unknown. {suggestion(self.variant, VARIANTS)}")
-        if self.supervision not in SUPERVISIONS[1:]:
-            raise UserError(f"train:steps: supervision '{self.supervision}' is unknown. "
-                            f'{suggestion(self.supervision, SUPERVISIONS[1:])}')
+    variant: Variant = Field(description='what is trained: B, D, A or M')
+    iters: Iterations = Field(description='length of the step')
+    periods: Iterations = Field(1, description='equal parts of it, each with warm-up and cosine')
+    warmup: IterationsOrNone = Field(2000, description='iterations of warm-up in each period')
+    warmup_lr: Number = Field(4e-5, description='learning rate at the start of the warm-up')
+    lr: PositiveNumber = Field(4e-4, description='learning rate after the warm-up')
+    min_lr: Number = Field(1e-7, description='learning rate at the end of the period')
+    supervision: Literal['normalized', 'absolute', 'none'] = Field('normalized', description='step M: the error that '
+                                                                   'the mask is trained towards')
+    end_to_end: bool = Field(False, description='step M: base and refine net train along with the mask')
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
         if self.variant != 'M' and (self.end_to_end or self.supervision != 'normalized'):
-            raise UserError(f'train:steps: step {self.variant}: supervision and end_to_end are for variant M.')
-        if self.iters < 1 or self.periods < 1 or self.iters % self.periods:
-            raise UserError(f'train:steps: step {self.variant}: iters {self.iters} is no multiple of '
-                            f'periods {self.periods}.')
-        if not 0 <= self.warmup < self.iters // self.periods:
-            raise UserError(f'train:steps: step {self.variant}: warmup {self.warmup} does not fit into a period of '
-                            f'{self.iters // self.periods} iterations.')
+            raise ValueError('supervision and end_to_end are for variant M.')
+        if self.iters % self.periods:
+            raise ValueError(f'iters {self.iters} is no multiple of periods {self.periods}.')
+        if self.warmup >= self.iters // self.periods:
+            raise ValueError(f'warmup {self.warmup} does not fit into a period of {self.iters // self.periods} '
+                             'iterations.')
+        return self
 
     @property
     def mask_alone(self) -> bool:
@@ -84,21 +83,3 @@ class StepPlan:
         """Learning rate of an iteration."""
         index = self.index(iteration)
         return self.steps[index].learning_rate(iteration - 1 - (self.ends[index - 1] if index else 0))
-
-
-def parse_steps(options: Sequence[Mapping[str, Any]] | None) -> StepPlan:
-    """The plan that stands under `train: steps:`; UserError naming what is wrong."""
-    if not options:
-        raise UserError('train: steps is missing: list them as - {variant: D, iters: 600000}.')
-    known = [f.name for f in fields(Step)]
-    steps = []
-    for number, option in enumerate(options, 1):
-        for key in option:
-            if key not in known:
-                raise UserError(f"train:steps: step {number} has an unknown key '{key}'. {suggestion(key, known)}")
-        missing = [key for key in ('variant', 'iters') if key not in option]
-        if missing:
-            raise UserError(f'train:steps: step {number} has no {" and no ".join(missing)}.')
-        steps.append(Step(**{**option, **{key: float(option[key]) for key in ('warmup_lr', 'lr', 'min_lr')
-                                          if key in option}}))
-    return StepPlan(steps)

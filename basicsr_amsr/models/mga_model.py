@@ -3,26 +3,55 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
+from pydantic import Field, model_validator
 from torch import nn
+from typing_extensions import Self
 
 from basicsr_amsr.backbones.pretrained import find_weights
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.schedule import Step, parse_steps
+from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.mga.start import start_from_backbone
 from basicsr_amsr.models.mask_validation import MaskValidation
+from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
+from basicsr_amsr.options.sections import Path, Train
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
 
-LOSSES = {'pixel_opt': 'the final image', 'coarse_opt': 'the coarse image', 'mask_opt': 'the error mask'}
+
+class MGATrain(Train):
+    """`train:` of MGAModel."""
+
+    steps: Annotated[list[Step], Field(min_length=1)] = Field(description='training steps, such as '
+                                                              '- {variant: D, iters: 600000}')
+    optim_g: Optimizer = Field({'type': 'Adam'}, description='of torch.optim; its learning rate is that of the step')
+    pixel_opt: Loss = Field(description='loss on the final image, such as {type: L1Loss, loss_weight: 10}')
+    coarse_opt: Loss = Field(description='loss on the coarse image, such as {type: L1Loss, loss_weight: 1}')
+    mask_opt: Loss = Field(description='loss on the error mask, such as {type: L1Loss, loss_weight: 10}')
+    ema_decay: Decay = Field(0.0, description='weight of the past in the moving average of the weights; 0 for none')
+
+    @model_validator(mode='after')
+    def _check_plan(self) -> Self:
+        total = sum(step.iters for step in self.steps)
+        if self.total_iter != total:
+            raise ValueError(f'total_iter is {self.total_iter}, but the steps add up to {total}: make them agree.')
+        if 'lr' in self.optim_g:
+            raise ValueError('optim_g: lr has no effect with MGAModel: give lr, warmup_lr, min_lr in the steps.')
+        return self
+
+
+class MGAPath(Path):
+    """`path:` of MGAModel."""
+
+    pretrain_backbone_g: File | None = Field(None, description='weights of the plain network to start from')
 
 
 @MODEL_REGISTRY.register()
@@ -36,27 +65,20 @@ class MGAModel(MaskValidation, SRModel):
     moving average, where `ema_decay` asks for one) with a fresh optimizer.
     """
 
+    option_schemas: ClassVar[dict[str, type[Section]]] = {'train': MGATrain, 'path': MGAPath}
+
     net_g: Any  # MGA, in a wrapper for several devices or not
 
     def init_training_settings(self) -> None:
-        train_opt = self.opt['train']
         if not isinstance(self.get_bare_model(self.net_g), MGA):
             raise UserError(f"model_type MGAModel trains network_g of type MGA, not {self.opt['network_g']['type']}.")
-        self.plan = parse_steps(train_opt.get('steps'))
-        if int(train_opt['total_iter']) != self.plan.total:
-            raise UserError(f"train: total_iter is {train_opt['total_iter']}, but the steps add up to "
-                            f'{self.plan.total}: make them agree.')
-        if 'lr' in train_opt['optim_g']:
-            raise UserError('train:optim_g: lr has no effect with MGAModel: give lr, warmup_lr, min_lr in train:steps.')
-        missing = [key for key in LOSSES if not train_opt.get(key)]
-        if missing:
-            raise UserError(f'train: {missing[0]} is missing: the loss on {LOSSES[missing[0]]}, '
-                            f'such as {{type: L1Loss, loss_weight: 10}}.')
-        self.cri_pix, self.cri_coarse, self.cri_mask = (
-            build_loss(train_opt[key]).to(self.device) for key in LOSSES)
+        self.train_options = MGATrain.of(self.opt['train'], 'train')
+        self.plan = StepPlan(self.train_options.steps)
+        self.cri_pix, self.cri_coarse, self.cri_mask = (build_loss(options).to(self.device) for options in (
+            self.train_options.pixel_opt, self.train_options.coarse_opt, self.train_options.mask_opt))
         self.check_threshold()
         self.start_from_backbone()
-        self.setup_ema(train_opt.get('ema_decay', 0))
+        self.setup_ema(self.train_options.ema_decay)
         self.step_index = 0
         self.enter_step(0)
 
@@ -143,10 +165,10 @@ class MGAModel(MaskValidation, SRModel):
             module.train()
 
     def setup_optimizers(self) -> None:
-        options = dict(self.opt['train']['optim_g'])
+        options = dict(self.train_options.optim_g)
         name = options.pop('type')
         if not hasattr(torch.optim, name):
-            raise UserError(f"train:optim_g: there is no optimizer '{name}' in torch.optim.")
+            raise UserError(f"train: optim_g: there is no optimizer '{name}' in torch.optim.")
         params = [p for p in self.get_bare_model(self.net_g).parameters() if p.requires_grad]
         self.optimizer_g = getattr(torch.optim, name)(params, lr=self.step.lr, **options)
         self.optimizers = [self.optimizer_g]

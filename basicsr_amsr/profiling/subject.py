@@ -29,21 +29,10 @@ DENSE = 'D'
 SELECTING = ('A', 'B', 'M')
 
 
-def build(opt: Mapping[str, Any], opt_path: str) -> nn.Module:
-    """The network `network_g:` of the options, with random weights.
-
-    Raises:
-        UserError: there is none, or its options do not fit it.
-    """
-    network = opt.get('network_g')
-    if not isinstance(network, Mapping) or 'type' not in network:
-        raise UserError(f'{opt_path}: network_g: has no type; write for instance '
-                        'network_g: {type: RFDN, upscale: 4}.')
+def build(opt: Mapping[str, Any]) -> nn.Module:
+    """The network `network_g:` of checked options, with random weights."""
     get_root_logger(log_level=logging.ERROR)  # a misfit would list every key; the error's one line says enough
-    try:
-        return build_network(network)
-    except TypeError as error:
-        raise UserError(f'{opt_path}: network_g: {error}') from error
+    return build_network(opt['network_g'])
 
 
 def load_weights(net: nn.Module, opt: Mapping[str, Any]) -> str:

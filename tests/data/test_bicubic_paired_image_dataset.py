@@ -213,17 +213,17 @@ def test_absent_folder_says_how_to_start(tmp_path):
 
 @pytest.mark.parametrize(('phase', 'options', 'words'), [
     ('train', {'gt_size': 26}, 'gt_size 26 is no multiple of scale 4'),
-    ('train', {'gt_size': 'absent'}, 'datasets:train:gt_size is missing'),
+    ('train', {'gt_size': 'absent'}, "datasets: train: 'gt_size' is missing"),
     ('train', {'gt_size': '48'}, 'whole number'),
-    ('val', {'scale': 2.5}, "datasets:val:scale is '2.5'"),
-    ('val', {'max_images': 0}, "max_images is '0'"),
-    ('val', {'color': 'rgb'}, "color is 'rgb'; it can be y, gray"),
-    ('val', {'alpha': 'keep'}, 'refuse, drop'),
-    ('debug', {}, "datasets:debug:phase is 'debug'; it can be train, val, test"),
-    ('val', {'io_backend': {'type': 'lmdb'}}, 'use type: disk'),
-    ('val', {'dataroot_gt': 'absent'}, 'dataroot_gt is missing'),
+    ('val', {'scale': 2.5}, 'datasets: val: scale is 2.5'),
+    ('val', {'max_images': 0}, 'max_images is 0'),
+    ('val', {'color': 'rgb'}, "color is 'rgb': it has to be y or gray"),
+    ('val', {'alpha': 'keep'}, 'refuse or drop'),
+    ('debug', {}, "datasets: debug: phase is 'debug': it has to be train, val or test"),
+    ('val', {'io_backend': {'type': 'lmdb'}}, 'use {type: disk}'),
+    ('val', {'dataroot_gt': 'absent'}, "'dataroot_gt' is missing"),
     ('val', {'use_hfilp': True}, 'Did you mean use_hflip'),
-    ('val', {'dataroot_lq': 'lr'}, 'no option dataroot_lq'),
+    ('val', {'dataroot_lq': 'lr'}, "no option 'dataroot_lq'"),
 ])
 def test_options_are_refused_by_name(folder, phase, options, words):
     assert words in refused(folder, phase, **options)

@@ -162,10 +162,10 @@ def test_the_report_says_what_was_done(folder):
     ([], {'scale': 2}, 'shrink by 1, but scale is 2; {type: Downscale, scale: 2} is needed'),
     (BLUR_AND_SHRINK, {}, 'shrink by 2, but scale is 1'),
     ([{'type': 'GaussianNoise'}], {}, 'datasets:val:degradations:0: GaussianNoise needs the option sigma'),
-    ({'type': 'GaussianNoise'}, {}, 'datasets:val:degradations: must be a list'),
-    ([], {'degradation': []}, 'DegradedPairDataset has no option degradation. Did you mean degradations'),
-    ([], {'seed': 'x'}, "datasets:val:seed is 'x'"),
-    ([], {'io_backend': {'type': 'lmdb'}}, 'DegradedPairDataset reads image files')])
+    ({'type': 'GaussianNoise'}, {}, 'datasets: val: degradations is {'),
+    ([], {'degradation': []}, "there is no option 'degradation' here. Did you mean degradations"),
+    ([], {'seed': 'x'}, "datasets: val: seed is 'x'"),
+    ([], {'io_backend': {'type': 'lmdb'}}, 'reads image files')])
 def test_mistakes_are_one_line(folder, degradations, more, words):
     with pytest.raises(UserError) as error:
         dataset(folder, degradations, **more)

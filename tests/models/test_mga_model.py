@@ -210,10 +210,10 @@ def test_weights_of_a_plain_network_are_not_those_of_a_network_with_refine_net(t
 
 @pytest.mark.parametrize(('change', 'words'), [
     (lambda train: train.update(total_iter=10), 'add up to 9'),
-    (lambda train: train.pop('coarse_opt'), 'coarse_opt is missing'),
+    (lambda train: train.pop('coarse_opt'), "'coarse_opt' is missing"),
     (lambda train: train['optim_g'].update(lr=1), 'no effect'),
     (lambda train: train['optim_g'].update(type='Adan'), 'Adan'),
-    (lambda train: train.pop('steps'), 'steps is missing'),
+    (lambda train: train.pop('steps'), "'steps' is missing"),
 ])
 def test_wrong_training_options_are_one_line(tmp_path, change, words):
     opt = options(tmp_path)

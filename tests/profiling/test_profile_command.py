@@ -79,6 +79,9 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path):
     (['--json', 'nowhere/p.json'], '--json nowhere/p.json: there is no folder nowhere'),
     (['--force_yml', 'network_g:k=-2'], 'k is -2'),
     (['--force_yml', 'network_g:type=MGAA'], 'Did you mean MGA'),
+    (['--force_yml', 'network_g=~'], "'network_g' is missing"),
+    (['--force_yml', 'network_g={upscale: 4}'], "network_g: 'type' is missing"),
+    (['--force_yml', 'network_g:chunks=3'], "network_g: MGA has no option 'chunks'. Did you mean chunk?"),
 ])
 def test_mistakes_are_one_line(option_file, tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(tmp_path)

@@ -13,19 +13,7 @@ MGA = {'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'upscale': 4}, 'k': 6}
 
 @pytest.fixture
 def net():
-    return subject.build({'network_g': MGA}, 'file.yml')
-
-
-@pytest.mark.parametrize('network, message', [
-    (None, 'file.yml: network_g: has no type'),
-    ({'upscale': 4}, 'file.yml: network_g: has no type'),
-    ({'type': 'MGAA'}, "named 'MGAA'. Did you mean MGA"),
-    ({'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'upscale': 4}, 'chunks': 3}, 'file.yml: network_g: .*chunks'),
-])
-def test_a_network_that_cannot_be_built_is_one_line(network, message):
-    with pytest.raises(UserError, match=message) as error:
-        subject.build({'network_g': network}, 'file.yml')
-    assert '\n' not in str(error.value)
+    return subject.build({'network_g': MGA})
 
 
 def test_weights_are_loaded_and_named(net, tmp_path):
@@ -58,7 +46,7 @@ def test_variants_have_the_dense_one_beside_them(net, wanted, names):
 
 
 def test_a_network_without_variants_stands_alone():
-    net = subject.build({'network_g': {'type': 'FSRCNN', 'upscale': 4}}, 'file.yml')
+    net = subject.build({'network_g': {'type': 'FSRCNN', 'upscale': 4}})
     nets, dense = subject.choose_variants(net, None)
     assert (list(nets), dense, subject.variant_parameters(nets)) == (['FSRCNN'], None, {})
     with pytest.raises(UserError, match='FSRCNN has no variants'):

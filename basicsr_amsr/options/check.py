@@ -1,0 +1,175 @@
+"""Checks a whole option file: every section against what reads it, and sections against one another."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.options import schemas
+from basicsr_amsr.options.errors import Place, Problem, explain, prefix, shown, unknown_key, value_at
+from basicsr_amsr.options.scale import check_scale
+from basicsr_amsr.options.section import Named, Section
+from basicsr_amsr.options.sections import PHASES, SECTIONS, Dataset, Top
+from basicsr_amsr.options.signature import ignores_other_keywords
+
+NEEDED_IN_TRAINING = ('batch_size_per_gpu', 'num_worker_per_gpu')
+LISTED = ('arch', 'loss', 'metric', 'backbone', 'transform')
+NEAR = 0.8
+
+
+def check(options: Mapping[str, Any], is_train: bool | None) -> list[Problem]:
+    """Everything that is wrong with the options, as far as it can be known before anything is built.
+
+    Args:
+        options: the merged options; plugins are loaded.
+        is_train: training or testing; None where only the network is wanted (profile).
+    """
+    return _Check(options, is_train, strict=True).run()
+
+
+def check_shared(options: Mapping[str, Any], is_train: bool) -> list[Problem]:
+    """What BasicSR's pipelines themselves cannot do without; other programs may have keys of their own."""
+    return [problem for problem in _Check(options, is_train, strict=False).run() if problem.unknown is None]
+
+
+class _Check:
+    def __init__(self, options: Mapping[str, Any], is_train: bool | None, strict: bool) -> None:
+        self.options = {key: value for key, value in options.items() if key not in schemas.RUNTIME}
+        self.is_train, self.strict = is_train, strict
+        self.problems: list[Problem] = []
+        self.known: dict[Place, set[str]] = {}
+        self.model: Any = None
+        self.networks = tuple(str(key) for key, value in self.options.items()
+                              if str(key).startswith('network_') and value is not None)
+
+    def add(self, at: Place, text: str) -> None:
+        self.problems.append(Problem(at, text))
+
+    def missing(self, at: Place, about: str | None) -> None:
+        self.add(at, f"{prefix(at[:-1])}'{at[-1]}' is missing{f': {about}' if about else ''}.")
+
+    def run(self) -> list[Problem]:
+        self.model = self.target('model', self.options.get('model_type'), ('model_type',)) if self.strict else None
+        self.section(schemas.of_section('', self.model), self.options, ())
+        if self.is_train is None:  # a network is enough
+            self.problems = [p for p in self.problems if p.at[-1] not in ('name', 'model_type', 'datasets')
+                             or self.options.get(str(p.at[-1])) is not None]
+        if self.is_train and self.options.get('train') is None:
+            self.missing(('train',), Top.model_fields['train'].description)
+        for key in SECTIONS:
+            if isinstance(self.options.get(key), Mapping):
+                self.section(schemas.of_section(key, self.model, self.networks), self.options[key], (key,))
+        if isinstance(self.options.get('datasets'), Mapping):
+            self.datasets(self.options['datasets'])
+        if self.strict:
+            self.check_networks()
+        return [self.with_home(problem) for problem in self.problems]
+
+    def target(self, kind: str, name: Any, at: Place) -> Any:
+        """What a name stands for; None, with a problem, where there is nothing of that name."""
+        try:
+            return None if name is None else schemas.find(kind, name, self.model)
+        except UserError as error:
+            self.add(at, f'{prefix(at)}{error}')
+            return None
+
+    def section(self, schema: type[Section], values: Mapping[str, Any], place: Place, owner: str = '',
+                **context: Any) -> None:
+        """Check the values of a section, and what it names."""
+        self.known[place] = set(schema.model_fields)
+        elsewhere = set() if owner else schemas.read_anywhere(self.model)
+        try:
+            schema.model_validate(dict(values), context=context)
+        except ValidationError as error:
+            self.problems += [problem for problem in explain(error, schema, values, place, owner)
+                              if problem.unknown not in elsewhere]
+        if not self.strict:
+            return
+        for key, value in values.items():
+            field = schema.model_fields.get(key)
+            if field is not None:
+                for mark, at in schemas.named_inside(field.annotation, field.metadata, value, (*place, key)):
+                    self.named(mark, at)
+            if place == ('train',) and schemas.looks_like_a_loss(key, value, field):
+                self.named(Named('loss'), (*place, key))
+
+    def named(self, mark: Named, at: Place) -> None:
+        """Check options with a `type:`."""
+        values, kind = value_at(self.options, at), mark.kind
+        rest = {key: value for key, value in values.items() if key != 'type'}
+        name = values.get('type')
+        if name is None:
+            listed = f' of `basicsr list {kind}`' if kind in LISTED else ''
+            self.missing((*at, 'type'), f'the name of one {kind}{listed}')
+            return
+        schema, target = None, None
+        if mark.section is not None:
+            try:
+                schema = mark.section(values, value_at(self.options, at[:-1]))
+            except UserError as error:
+                self.add((*at, 'type'), str(error))
+        else:
+            target = self.target(kind, name, (*at, 'type'))
+            schema = None if target is None else schemas.of_named(kind, target)
+        if schema is None:
+            return
+        self.section(schema, rest, at, owner=str(name))
+        for key in schemas.needed_beside(kind, self.model):
+            if key not in rest:
+                self.missing((*at, key), None)
+        if ignores_other_keywords(target):
+            for key in set(rest) - set(schema.model_fields):
+                if difflib.get_close_matches(str(key), schema.model_fields, cutoff=NEAR):
+                    self.problems.append(unknown_key((*at, key), schema.model_fields, str(name)))
+
+    def datasets(self, datasets: Mapping[str, Any]) -> None:
+        for key, values in datasets.items():
+            at, phase = ('datasets', str(key)), str(key).split('_')[0]
+            if self.is_train is not None and phase not in PHASES[self.is_train]:
+                self.add(at, f'datasets: {key} is no phase of {"training" if self.is_train else "testing"}: write '
+                             f'{" or ".join(PHASES[self.is_train])}, also with _1, _2 ….')
+            elif not isinstance(values, Mapping):
+                self.add(at, f'datasets: {key} has to hold keys, not {values!r}.')
+            else:
+                self.dataset(values, at, phase)
+        if self.is_train and 'train' not in datasets:
+            self.missing(('datasets', 'train'), 'the data set to train on')
+
+    def dataset(self, values: Mapping[str, Any], at: Place, phase: str) -> None:
+        name = values.get('type')
+        if name is None:
+            self.missing((*at, 'type'), 'the name of one dataset of `basicsr list dataset`')
+        target = self.target('dataset', name, (*at, 'type')) if self.strict else None
+        if target is None:
+            return
+        self.section(schemas.of_dataset(target), values, at, owner=str(name), phase=phase,
+                     scale=self.options.get('scale'))
+        for key in NEEDED_IN_TRAINING if phase == 'train' else ():
+            if values.get(key) is None:
+                self.missing((*at, key), Dataset.model_fields[key].description)
+
+    def check_networks(self) -> None:
+        """Every network, and that it is built for the scale of the file."""
+        if not self.networks:
+            self.missing(('network_g',), 'the network, such as {type: RFDN}')
+        for network in self.networks:
+            if isinstance(self.options[network], Mapping):
+                self.named(Named('arch'), (network,))
+            else:
+                self.add((network,), f'{network} has to hold keys, such as {{type: RFDN}}, '
+                                     f'not {self.options[network]!r}.')
+        self.problems += check_scale(self.options)
+
+    def with_home(self, problem: Problem) -> Problem:
+        """An unknown key's line, with the section it belongs to where another one has it."""
+        if problem.unknown is None:
+            return problem
+        homes = [place for place, keys in self.known.items() if problem.unknown in keys and place != problem.at[:-1]]
+        if not homes:
+            return problem
+        home = f'under `{shown(homes[0])}:`' if homes[0] else 'at the top level of the file'
+        return replace(problem, text=f'{problem.text[:problem.text.index(". ")]}; it belongs {home}.')

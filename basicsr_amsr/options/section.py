@@ -1,0 +1,101 @@
+"""The base class of typed option sections, and the types that their keys have."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+
+class Section(BaseModel):
+    """Options that stand together under one key of an option file; a class declares them as fields.
+
+    ```python
+    class TrainSection(Section):
+        ema_decay: Share = Field(0.0, description='weight of the moving average; 0 for none')
+    ```
+
+    A key that is no field is a mistake, and so is text where a number is wanted; a whole number is fine as a float. `~`
+    stands for the default.
+    """
+
+    model_config = ConfigDict(extra='forbid', strict=True, defer_build=True, protected_namespaces=())
+    nothing_is_default: ClassVar[bool] = True
+
+    @model_validator(mode='before')
+    @classmethod
+    def _drop_nothing(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not cls.nothing_is_default:
+            return values
+        return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], *place: str | int, **context: Any) -> Self:
+        """The section with these values, for a class that reads its own options.
+
+        Args:
+            values: what the option file holds there.
+            place: keys that lead to it, such as 'train'.
+            context: what the section's validators ask for (`phase`, `scale`).
+
+        Raises:
+            UserError: one line for each mistake.
+        """
+        from basicsr_amsr.options.errors import OptionMistakes, explain
+
+        try:
+            return cls.model_validate(values, context=context)
+        except ValidationError as error:
+            raise OptionMistakes([problem.text for problem in explain(error, cls, values, place)]) from error
+
+
+class OpenSection(Section):
+    """A section that may hold other keys too: whatever takes them is not known here."""
+
+    model_config = ConfigDict(extra='allow')
+
+
+@dataclass(frozen=True)
+class Named:
+    """Marks options with a `type:` that names a class.
+
+    Attributes:
+        kind: a registry's name, 'optimizer' or 'scheduler'.
+        section: `section(options, those beside them)` returns what may stand beside the `type:`, or raises a UserError;
+            default is what the class declares, or its arguments.
+    """
+
+    kind: str
+    section: Callable[[Mapping[str, Any], Mapping[str, Any]], type[Section]] | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a value can be, where the type alone does not say it well."""
+
+    text: str
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Iterations = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+IterationsOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Number = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Folders = Annotated[str | list[str], Words('a folder, or a list of folders')]
+File = Annotated[str, Words('a file')]
+
+Network = Annotated[dict[str, Any], Named('arch')]
+Loss = Annotated[dict[str, Any], Named('loss')]
+Metric = Annotated[dict[str, Any], Named('metric')]
+Optimizer = Annotated[dict[str, Any], Named('optimizer')]
+Scheduler = Annotated[dict[str, Any], Named('scheduler')]
+TransformOptions = Annotated[dict[str, Any], Named('transform')]
