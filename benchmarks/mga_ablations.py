@@ -1,4 +1,4 @@
-"""Costs of the MGA paper's ablations (ECCV 2022, tables 3, 5 and 6) against the printed ones, cell by cell.
+"""Costs of the MGA paper's ablations (ECCV 2022, tables 3 to 6) against the printed ones, cell by cell.
 
     python -m benchmarks.mga_ablations [--extension] [--json FILE]
 
@@ -51,6 +51,10 @@ ABLATIONS = (
     Ablation(3, 'mga_table3_mp_channels_x4.csv', 4, (
         Row('PAN-B', 'B', {'backbone': PAN}), Row('PAN-M(1C)', 'M', {'backbone': PAN, 'mask_channels': 1}),
         Row('PAN-M', 'M', {'backbone': PAN}), Row('PAN-D', 'D', {'backbone': PAN}))),
+    Ablation(4, 'mga_table4_training_x2.csv', 2, (
+        Row('FSRCNN-B', 'B', {'backbone': FSRCNN}),
+        *(Row(f'FSRCNN-M{training}', 'M', {'backbone': FSRCNN}) for training in ('(E2E)', '(w/o S)', '')),
+        Row('FSRCNN-D', 'D', {'backbone': FSRCNN}))),
     Ablation(5, 'mga_table5_split_x2.csv', 2, (
         *(Row(f'PAN-M({a} + {b})', 'M', {'backbone': PAN, 'split_blocks': (a, b)})
           for a, b in ((10, 6), (12, 4), (14, 2))), Row('PAN-D', 'D', {'backbone': PAN}))),

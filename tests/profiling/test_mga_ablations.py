@@ -1,4 +1,4 @@
-"""Costs of the paper's tables 3, 5 and 6."""
+"""Costs of the paper's tables 3 to 6."""
 import pytest
 
 from benchmarks.mga_ablations import ABLATIONS, cells, urban100_area
