@@ -21,6 +21,7 @@ class MaskValidation(SRModel):
     net_g: Any  # MGA, in a wrapper for several devices or not
     mask_record: MaskRecord | None = None
     image_name = ''
+    validating = False
 
     def set_train_mode(self) -> None:
         """Put the network back into the mode in which it trains."""
@@ -37,7 +38,8 @@ class MaskValidation(SRModel):
                             'write model_type: SRModel.')
         with torch.no_grad():
             self.output = net(self.lq, target=getattr(self, 'gt', None))
-        self.report_mask(net)
+        if self.validating:
+            self.report_mask(net)
         if self.is_train:
             self.set_train_mode()
 
@@ -57,10 +59,12 @@ class MaskValidation(SRModel):
             folder = Path(self.opt['path']['visualization'], 'masks', *[str(iteration)] * self.is_train, name)
             self.mask_record = MaskRecord(folder, name, tb_logger, iteration)
         token = CURRENT.set(None)
+        self.validating = True
         try:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
         finally:
             CURRENT.reset(token)
+            self.validating = False
             if self.mask_record is not None:
                 self.mask_record.close()
                 self.mask_record = None
