@@ -170,6 +170,8 @@ plain = st.recursive(
 
 
 @given(plain)
+@example('0E0')
+@example({'1e-4': '.5e3'})
 def test_plain_values_survive_dump_and_parse(value):
     text = yaml.dump({'v': value}, Dumper=OptionDumper, default_flow_style=True, allow_unicode=True)
     assert yaml.load(text, Loader=OptionLoader) == {'v': value}

@@ -32,8 +32,10 @@ class OptionDumper(_SafeDumper):
 OptionLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != 'tag:yaml.org,2002:timestamp']
     for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()}
-OptionLoader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$'), list('-+.0123456789'))
+for _class in (OptionLoader, OptionDumper):  # the dumper quotes a string that the loader would read as a number
+    _class.add_implicit_resolver('tag:yaml.org,2002:float',
+                                 re.compile(r'^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$'),
+                                 list('-+.0123456789'))
 OptionDumper.add_multi_representer(dict, SafeRepresenter.represent_dict)
 
 
