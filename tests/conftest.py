@@ -32,8 +32,10 @@ def shared() -> Path:
 def fresh_log():
     """Let BasicSR's log begin anew after each test: a run adds its file to it only where there is none yet."""
     yield
-    logger = basicsr_logger.initialized_logger.pop('basicsr', None) and logging.getLogger('basicsr')
-    for handler in list(logger.handlers if logger else ()):
+    basicsr_logger.initialized_logger.pop('basicsr', None)
+    logger = logging.getLogger('basicsr')
+    logger.setLevel(logging.NOTSET)
+    for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
 

@@ -31,7 +31,7 @@ SELECTING = ('A', 'B', 'M')
 
 def build(opt: Mapping[str, Any]) -> nn.Module:
     """The network `network_g:` of checked options, with random weights."""
-    get_root_logger(log_level=logging.ERROR)  # a misfit would list every key; the error's one line says enough
+    get_root_logger().setLevel(logging.ERROR)  # a misfit would list every key; the error's one line says enough
     return build_network(opt['network_g'])
 
 
