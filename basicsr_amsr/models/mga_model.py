@@ -22,7 +22,7 @@ from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.mga.start import start_from_backbone
 from basicsr_amsr.models.mask_validation import MaskValidation
 from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
-from basicsr_amsr.options.sections import Path, Train
+from basicsr_amsr.options.sections import Path, Train, Val
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
 
@@ -54,6 +54,12 @@ class MGAPath(Path):
     pretrain_backbone_g: File | None = Field(None, description='weights of the plain network to start from')
 
 
+class MGAVal(Val):
+    """`val:` of MGAModel."""
+
+    save_masks: bool = Field(False, description='write pictures and figures of the error masks')
+
+
 @MODEL_REGISTRY.register()
 class MGAModel(MaskValidation, SRModel):
     """SRModel that goes through `train: steps:`, a list of variants of one MGA network.
@@ -65,7 +71,7 @@ class MGAModel(MaskValidation, SRModel):
     moving average, where `ema_decay` asks for one) with a fresh optimizer.
     """
 
-    option_schemas: ClassVar[dict[str, type[Section]]] = {'train': MGATrain, 'path': MGAPath}
+    option_schemas: ClassVar[dict[str, type[Section]]] = {'train': MGATrain, 'val': MGAVal, 'path': MGAPath}
 
     net_g: Any  # MGA, in a wrapper for several devices or not
 
