@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,3 +77,8 @@ def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
             device_ids=[torch.cuda.current_device()] if on_cuda else None,
             find_unused_parameters=self.opt.get('find_unused_parameters', False))
     return DataParallel(net) if self.opt['num_gpu'] > 1 else net
+
+
+def training_device(opt: Mapping[str, Any]) -> torch.device:
+    """Where this process trains, by its options."""
+    return torch.device('cuda', torch.cuda.current_device()) if opt['num_gpu'] else torch.device('cpu')

@@ -18,7 +18,7 @@ from basicsr_amsr.data.bicubic_paired_image_dataset import BicubicOptions, Bicub
 from basicsr_amsr.data.image_io import read_image, to_float
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.section import Count, TransformOptions
-from basicsr_amsr.transforms.base import Transform, seeded_generator
+from basicsr_amsr.transforms.base import Transform, drawn_generator, seeded_generator
 from basicsr_amsr.transforms.chain import build_transforms
 
 
@@ -96,7 +96,7 @@ class DegradedPairDataset(BicubicPairedImageDataset):
             raise UserError(f"Image '{path}' is {img.shape[0]}x{img.shape[1]}, smaller than gt_size {self.gt_size}; "
                             f'remove it or lower {self.key}:gt_size.')
         top, left = random.randint(0, height - side), random.randint(0, width - side)
-        generator = seeded_generator(random.getrandbits(63))
+        generator = drawn_generator()
         around = math.ceil(self.margin / self.scale)
         y0, x0 = max(top - around, 0), max(left - around, 0)
         y1, x1 = min(top + side + around, height), min(left + side + around, width)

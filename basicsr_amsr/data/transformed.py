@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from basicsr_amsr.compat.workers import MendedDataset
-from basicsr_amsr.errors import UserError
 from basicsr_amsr.transforms.chain import SampleTransforms, build_sample_transforms
+
+KEY = 'transforms'
 
 
 class TransformedDataset(MendedDataset):
@@ -26,22 +26,11 @@ class TransformedDataset(MendedDataset):
         return self.transforms(self.dataset[index])
 
 
-def build_transformed_dataset(options: dict[str, Any], build: Callable[[dict[str, Any]], Dataset]) -> Dataset:
-    """Build a dataset, and wrap it where its options name `transforms`.
-
-    Args:
-        options: of one dataset, with `transforms: [{type: SFM, target: lq, …}]` or without.
-        build: BasicSR's `build_dataset`, or whatever builds the dataset from the other options.
+def take_transforms(options: dict[str, Any]) -> tuple[dict[str, Any], SampleTransforms]:
+    """The options of a training set without its `transforms: [{type: SFM, target: lq, …}]`, and these.
 
     Raises:
-        UserError: a transform cannot be built, or the dataset is not for training.
+        UserError: a transform cannot be built.
     """
     plain = copy.copy(options)
-    phase = options.get('phase', 'train')
-    place = f'datasets:{phase}:transforms'
-    transforms = build_sample_transforms(plain.pop('transforms', None), place)
-    if not transforms.steps:
-        return build(plain)
-    if phase != 'train':
-        raise UserError(f'{place}: transforms are for training; to test on degraded images use DegradedPairDataset.')
-    return TransformedDataset(build(plain), transforms)
+    return plain, build_sample_transforms(plain.pop(KEY, None), f'datasets:train:{KEY}')

@@ -114,7 +114,7 @@ class _Check:
                 self.add((*at, 'type'), str(error))
         else:
             target = self.target(kind, name, (*at, 'type'))
-            schema = None if target is None else schemas.of_named(kind, target)
+            schema = None if target is None else schemas.with_more(schemas.of_named(kind, target), mark.more)
         if schema is None:
             return
         self.section(schema, rest, at, owner=str(name))

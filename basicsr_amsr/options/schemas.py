@@ -83,6 +83,11 @@ def of_named(kind: str, target: Any) -> type[Section]:
     return section_of(target, GIVEN.get(kind, ()))
 
 
+def with_more(schema: type[Section], more: type[Section] | None) -> type[Section]:
+    """A section and the keys of another one."""
+    return schema if more is None else create_model(schema.__name__, __base__=(more, schema))
+
+
 def of_dataset(target: Any) -> type[Section]:
     """The options of a data set."""
     declared = getattr(target, 'option_schema', None)

@@ -65,10 +65,12 @@ class Named:
         kind: a registry's name, 'optimizer' or 'scheduler'.
         section: `section(options, those beside them)` returns what may stand beside the `type:`, or raises a UserError;
             default is what the class declares, or its arguments.
+        more: a section whose keys stand there too, for whoever reads the options.
     """
 
     kind: str
     section: Callable[[Mapping[str, Any], Mapping[str, Any]], type[Section]] | None = None
+    more: type[Section] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,12 @@ Metric = Annotated[dict[str, Any], Named('metric')]
 Optimizer = Annotated[dict[str, Any], Named('optimizer')]
 Scheduler = Annotated[dict[str, Any], Named('scheduler')]
 TransformOptions = Annotated[dict[str, Any], Named('transform')]
+
+
+class Target(Section):
+    """What a transform of a sample says beside its own options."""
+
+    target: str = Field(description='the image to transform: lq or gt')
+
+
+SampleTransformOptions = Annotated[dict[str, Any], Named('transform', more=Target)]

@@ -22,6 +22,7 @@ from basicsr_amsr.options.section import (
     OpenSection,
     Optimizer,
     Positive,
+    SampleTransformOptions,
     Scheduler,
     Section,
     Words,
@@ -105,6 +106,8 @@ class Dataset(Section):
     num_worker_per_gpu: Count | None = Field(None, description='training: processes that load, per GPU')
     dataset_enlarge_ratio: Positive = Field(1, description='training: how often an epoch goes through the images')
     memory: Literal['host', 'device'] | None = Field(None, description='training: hold decoded images in memory')
+    transforms: list[SampleTransformOptions] | None = Field(
+        None, description='training: transforms of each sample, by the data workers, {type: …, target: lq, …}')
     use_shuffle: bool = Field(True, description='read by no part of BasicSR 1.4.2: training always shuffles')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(None, description='load ahead in a thread, or onto the GPU')
     num_prefetch_queue: Positive = Field(1, description='batches loaded ahead with `prefetch_mode: cpu`')
@@ -121,6 +124,8 @@ class Dataset(Section):
         if isinstance(gt_size, int) and phase == 'train' and gt_size % scale:
             raise ValueError(f'gt_size {gt_size} is no multiple of scale {scale}; '
                              f'{gt_size // scale * scale or scale} is.')
+        if self.transforms and phase != 'train':
+            raise ValueError('transforms are for training; to test on degraded images use DegradedPairDataset.')
         if self.prefetch_mode == 'cuda' and not self.pin_memory:
             raise ValueError('prefetch_mode: cuda needs pin_memory: true.')
         return self
@@ -138,6 +143,8 @@ class Train(Section):
     total_iter: Iterations = Field(description='iterations of the whole run')
     channels_last: bool = Field(False, description='weights and images pixel by pixel in memory (training_speed.md)')
     amp: Literal['bf16'] | None = Field(None, description='bf16 for autocast in the forward pass')
+    transforms: list[SampleTransformOptions] | None = Field(
+        None, description='transforms of whole training batches, on the device, {type: …, target: lq, …}')
     compile: bool | Compile = Field(False, description='torch.compile, of a mode with {mode: …}')
 
 

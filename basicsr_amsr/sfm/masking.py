@@ -8,8 +8,8 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.registry import TRANSFORM_REGISTRY
 from basicsr_amsr.sfm.dct import dct2, idct2
-from basicsr_amsr.sfm.masks import band_mask, central_bands, random_mask, targeted_bands
-from basicsr_amsr.transforms.base import Transform, generator_on, number
+from basicsr_amsr.sfm.masks import band_mask, central_bands, random_masks, targeted_bands
+from basicsr_amsr.transforms.base import Generators, Transform, generator_on, number, uniform
 
 MODES = ('random', 'central', 'targeted')  # modes 0, 1 and 2 of the authors' code
 
@@ -44,24 +44,24 @@ class StochasticFrequencyMasking(Transform):
         more = {'random': f', keep {self.keep:g}', 'targeted': f', {self.centre:g}/{self.sigma:g}'}
         return f'SFM {self.mode}{more.get(self.mode, "")}, rate {self.rate:g}'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         """Mask the samples that the draw selects."""
-        selected = torch.rand(len(batch), generator=generator) < self.rate
-        indices = selected.nonzero().flatten().to(batch.device, non_blocking=True)
+        selected = [index for index, draw in enumerate(uniform((0, 1), generators).tolist()) if draw < self.rate]
         result = batch.clone()
-        if len(indices):
+        if selected:
+            indices = torch.tensor(selected).to(batch.device, non_blocking=True)
             coefficients = dct2(batch[indices])
-            coefficients *= self.draw_masks(len(indices), batch, generator)[:, None]
+            coefficients *= self.draw_masks(batch, [generators[index] for index in selected])[:, None]
             result[indices] = idct2(coefficients).to(batch.dtype)
         return result
 
-    def draw_masks(self, count: int, like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """`count` masks (count, H, W), True where a coefficient is kept, of the size and on the device of `like`."""
+    def draw_masks(self, like: torch.Tensor, generators: Generators) -> torch.Tensor:
+        """A mask per generator (B, H, W), True where a coefficient is kept, of the size and on the device of `like`."""
         height, width = like.shape[-2:]
         if self.mode == 'random':
-            return random_mask(count, height, width, self.keep, generator_on(like.device, generator))
-        bands = (central_bands(count, generator) if self.mode == 'central' else
-                 targeted_bands(count, self.centre, self.sigma, generator))
+            return random_masks(height, width, self.keep, [generator_on(like.device, one) for one in generators])
+        bands = (central_bands(generators) if self.mode == 'central' else
+                 targeted_bands(self.centre, self.sigma, generators))
         return band_mask(height, width, bands, like.device)
 
 

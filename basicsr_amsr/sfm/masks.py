@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import torch
 
+from basicsr_amsr.transforms.base import Generators, drawn
+
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
@@ -52,25 +54,25 @@ def high_pass_mask(height: int, width: int, cutoff: float, device: torch.device)
     return radius_map(height, width, device) > cutoff * max_radius(height, width)
 
 
-def central_bands(count: int, generator: torch.Generator) -> torch.Tensor:
+def central_bands(generators: Generators) -> torch.Tensor:
     """Bands of the central mode, (B, 2): two radii uniform in [0, r_max], the smaller first.
 
     What lies at u·r_max is dropped with probability 2(u − u²): one radius below and one above, in either order. DC is
     never dropped.
     """
-    return torch.rand(count, 2, dtype=torch.float64, generator=generator).sort(dim=1).values
+    return drawn(torch.rand, generators, 2).sort(dim=1).values
 
 
-def targeted_bands(count: int, centre: float, sigma: float, generator: torch.Generator) -> torch.Tensor:
+def targeted_bands(centre: float, sigma: float, generators: Generators) -> torch.Tensor:
     """Bands of the targeted mode, (B, 2): from centre − |N(0, σ)| to centre + |N(0, σ)|, two independent draws.
 
     What lies at u·r_max is dropped with probability 2(1 − Φ(|u − centre| / σ)).
     """
-    spread = torch.randn(count, 2, dtype=torch.float64, generator=generator).abs() * sigma
+    spread = drawn(torch.randn, generators, 2).abs() * sigma
     return centre + spread * torch.tensor([-1.0, 1.0], dtype=torch.float64)
 
 
-def random_mask(count: int, height: int, width: int, keep: float, generator: torch.Generator) -> torch.Tensor:
-    """Masks of the random mode, (B, H, W) boolean on the generator's device: each coefficient kept with probability
+def random_masks(height: int, width: int, keep: float, generators: Generators) -> torch.Tensor:
+    """Masks of the random mode, (B, H, W) boolean on the generators' device: each coefficient kept with probability
     `keep`, DC as any other."""
-    return torch.rand(count, height, width, generator=generator, device=generator.device) < keep
+    return torch.stack([torch.rand(height, width, generator=one, device=one.device) for one in generators]) < keep

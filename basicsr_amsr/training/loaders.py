@@ -10,11 +10,15 @@ import basicsr.train as pipeline
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from basicsr_amsr.compat.devices import training_device
+from basicsr_amsr.data.transformed import TransformedDataset, take_transforms
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.training.batch_transforms import TransformedBatches
 from basicsr_amsr.training.epochs import Epochs
 from basicsr_amsr.training.memory import load_into_memory
 from basicsr_amsr.training.order import SampleOrder
 from basicsr_amsr.training.seeded import SeededDataset
+from basicsr_amsr.transforms.chain import build_sample_transforms
 
 
 class TrainLoader(DataLoader):
@@ -39,20 +43,22 @@ def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> 
     """
     val_loaders = []
     for phase, dataset_opt in opt['datasets'].items():
-        # Looked up in BasicSR's module at each call: others may listen there.
-        dataset = pipeline.build_dataset(dataset_opt)
+        # build_dataset is looked up in BasicSR's module at each call: others may listen there.
         if phase == 'train':
-            train_loader, order = create_train_loader(opt, dataset, dataset_opt, logger)
+            train_loader, order = create_train_loader(opt, dataset_opt, logger)
         else:
+            dataset = pipeline.build_dataset(dataset_opt)
             val_loaders.append(pipeline.build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'],
                                                          sampler=None, seed=opt['manual_seed']))
             logger.info(f'Number of val images/folders in {dataset_opt["name"]}: {len(dataset)}')
     return train_loader, order, val_loaders, order.epochs.count, order.epochs.total_iters
 
 
-def create_train_loader(opt: dict[str, Any], dataset: Any, dataset_opt: Mapping[str, Any],
+def create_train_loader(opt: dict[str, Any], options: dict[str, Any],
                         logger: logging.Logger) -> tuple[Any, SampleOrder]:
-    """The training's loader and its order of samples."""
+    """The training's loader and its order of samples; `options` are those of the data set."""
+    dataset_opt, transforms = take_transforms(options)
+    dataset = pipeline.build_dataset(dataset_opt)
     if isinstance(dataset, IterableDataset):
         raise UserError(f'datasets: train: {dataset_opt["type"]} is an IterableDataset; samples are drawn by number.')
     devices = 1 if opt['dist'] else max(opt['num_gpu'], 1)  # several GPUs in one process share a batch
@@ -69,10 +75,17 @@ def create_train_loader(opt: dict[str, Any], dataset: Any, dataset_opt: Mapping[
     logger.info(f'Training on {len(dataset):,d} images, times dataset_enlarge_ratio {ratio}; batch {batch} in each of '
                 f'{opt["world_size"]} process(es), {epochs.per_epoch:,d} iterations in an epoch; '
                 f'epochs: {epochs.count:,d}, iters: {epochs.total_iters:,d}.')
-    seeded = SeededDataset(dataset, opt['manual_seed'])
+    seed = opt['manual_seed']
+    loader: Any
     if dataset_opt.get('memory'):
-        return load_into_memory(opt, seeded, dataset_opt, order, batch, logger), order
-    return build_train_loader(seeded, dataset_opt, order, batch, dataset_opt['num_worker_per_gpu'] * devices), order
+        loader = load_into_memory(opt, SeededDataset(dataset, seed), transforms, dataset_opt, order, batch, logger)
+    else:
+        seeded = SeededDataset(TransformedDataset(dataset, transforms) if transforms.steps else dataset, seed)
+        loader = build_train_loader(seeded, dataset_opt, order, batch, dataset_opt['num_worker_per_gpu'] * devices)
+    on_device = build_sample_transforms(opt['train'].get('transforms'), 'train:transforms')
+    if on_device.steps:
+        loader = TransformedBatches(loader, order, batch, on_device, seed, training_device(opt))
+    return loader, order
 
 
 def build_train_loader(dataset: SeededDataset, dataset_opt: Mapping[str, Any], order: SampleOrder, batch: int,

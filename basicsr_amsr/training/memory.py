@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
+from basicsr_amsr.compat.devices import training_device
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.training.order import Sample, SampleOrder
 from basicsr_amsr.training.randomness import python_random
 from basicsr_amsr.training.seeded import SeededDataset
 from basicsr_amsr.training.store import ImageStore, draw_crop
 from basicsr_amsr.training.whole_images import KEY, Pair, read_pairs
+from basicsr_amsr.transforms.base import drawn_generator
+from basicsr_amsr.transforms.chain import SampleTransforms
 
 PLACES = ('host', 'device')
 AHEAD = 2  # batches that are ready before they are asked for
@@ -31,6 +34,9 @@ class PairedCrops:
         options: of the training set: scale, gt_size, use_hflip, use_rot.
         seed: of the run.
         device: where the images are kept.
+
+    Attributes:
+        transforms: of the training set, none at first; done there to whole batches, with the draws of data workers.
 
     Raises:
         UserError: the images of a pair do not fit each other, or are smaller than a crop.
@@ -48,6 +54,7 @@ class PairedCrops:
         lq, gt = [pair.lq for pair in pairs], [pair.gt for pair in pairs]
         pairs.clear()
         self.lq, self.gt = ImageStore(lq, device), ImageStore(gt, device)
+        self.transforms = SampleTransforms([])
 
     def _check(self, pair: Pair, first: Pair) -> None:
         (height, width, channels), (gt_height, gt_width, gt_channels) = pair.lq.shape, pair.gt.shape
@@ -62,13 +69,13 @@ class PairedCrops:
 
     def batch(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """The batch that BasicSR's DataLoader collates of these samples, on the images' device."""
-        crops = [draw_crop(python_random(self.seed, sample.epoch, sample.number), sample.image,
-                           self.lq.sizes[sample.image], self.side, self.hflip, self.rotation) for sample in samples]
+        draws = [python_random(self.seed, sample.epoch, sample.number) for sample in samples]
+        crops = [draw_crop(rng, sample.image, self.lq.sizes[sample.image], self.side, self.hflip, self.rotation)
+                 for rng, sample in zip(draws, samples, strict=True)]
         paths = [self.paths[sample.image] for sample in samples]
         batch = {'lq': self.lq.crops(crops), 'gt': self.gt.crops([crop.times(self.scale) for crop in crops]),
                  'lq_path': [lq for lq, _ in paths], 'gt_path': [gt for _, gt in paths]}
-        # Transforms of a batch on its device (frequency masking) have their place here.
-        return batch
+        return self.transforms(batch, [drawn_generator(rng) for rng in draws]) if self.transforms.steps else batch
 
 
 class MemoryLoader:
@@ -134,14 +141,16 @@ class MemoryLoader:
         return batch
 
 
-def load_into_memory(opt: Mapping[str, Any], dataset: SeededDataset, dataset_opt: Mapping[str, Any], order: SampleOrder,
-                     batch: int, logger: logging.Logger) -> MemoryLoader:
+def load_into_memory(opt: Mapping[str, Any], dataset: SeededDataset, transforms: SampleTransforms,
+                     dataset_opt: Mapping[str, Any], order: SampleOrder, batch: int,
+                     logger: logging.Logger) -> MemoryLoader:
     """Read the training set whole, and give its batches from memory.
 
     Args:
         opt: all options.
-        dataset: the training set as it is drawn from otherwise.
-        dataset_opt: its options.
+        dataset: the training set as it is drawn from otherwise, without its transforms.
+        transforms: those.
+        dataset_opt: its other options.
         order: which samples come when.
         batch: samples of a batch, of this process.
         logger: gets lines about progress.
@@ -153,15 +162,14 @@ def load_into_memory(opt: Mapping[str, Any], dataset: SeededDataset, dataset_opt
     place = dataset_opt['memory']
     if place not in PLACES:
         raise UserError(f"{KEY} is '{place}'; it can be {', '.join(PLACES)} or ~.")
-    if dataset_opt.get('transforms'):
-        raise UserError(f'{KEY}: transforms are not applied to images in memory; set memory: ~.')
     if not dataset_opt.get('gt_size'):
         raise UserError('datasets: train: gt_size is missing; set the side of a training crop in HR pixels.')
-    device = torch.device('cuda', torch.cuda.current_device()) if opt['num_gpu'] else torch.device('cpu')
+    device = training_device(opt)
     store = device if place == 'device' else torch.device('cpu')
     pairs = read_pairs(dataset_opt, logger, store)
     crops = PairedCrops(pairs, dataset_opt, opt['manual_seed'], store)
     check_crops(crops, dataset, dataset_opt['type'])
+    crops.transforms = transforms
     logger.info(f'Training from memory ({place}): LR as {crops.lq.pixels.dtype}, HR as {crops.gt.pixels.dtype}.')
     return MemoryLoader(crops, order, batch, device)
 

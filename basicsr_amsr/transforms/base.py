@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from basicsr_amsr.errors import UserError
 
 Range = tuple[float, float]
+Generators = Sequence[torch.Generator]
 
 
 class Transform:
@@ -26,37 +27,54 @@ class Transform:
     margin = 0
     scale = 1
 
-    def __call__(self, image: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    def __call__(self, image: torch.Tensor, generator: torch.Generator | Generators | None = None) -> torch.Tensor:
         """Transform one image or a batch, each sample by draws of its own.
 
         Args:
             image: (C, H, W) or (B, C, H, W), floating point, values in 0–1.
-            generator: a generator of the CPU that decides all draws, for a batch on any device. Without one, a seed is
-                drawn from Python's `random`, so that whoever seeds that (for a run, a worker, a sample) decides.
+            generator: a generator of the CPU for an image, or one per sample of a batch, on any device: a sample's
+                draws are the same alone and in any batch. One generator for a batch draws their seeds; without one,
+                a seed is drawn from Python's `random`, so that whoever seeds that (for a run, a worker, a sample)
+                decides.
 
         Returns:
             A tensor of the same type and device that shares no memory with `image`.
 
         Raises:
-            ValueError: another number of dimensions, an empty image or integer pixels.
+            ValueError: another number of dimensions, an empty image or integer pixels, another number of generators
+                than samples.
         """
         if image.dim() not in (3, 4) or 0 in image.shape[-3:] or not image.is_floating_point():
             raise ValueError(f'{type(self).__name__} takes floating-point images of shape (C, H, W) or (B, C, H, W), '
                              f'not {image.dtype} of shape {tuple(image.shape)}')
         if generator is None:
-            generator = seeded_generator(random.getrandbits(63))
+            generator = drawn_generator()
         batch = image if image.dim() == 4 else image[None]
+        if isinstance(generator, torch.Generator):
+            generator = [generator] if image.dim() == 3 else sample_generators(generator, len(batch))
+        if len(generator) != len(batch):
+            raise ValueError(f'{type(self).__name__} got {len(generator)} generators for {len(batch)} samples')
         result = self.apply(batch, generator)
         return result if image.dim() == 4 else result[0]
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The transform of (B, C, H, W), as a new tensor."""
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
+        """The transform of (B, C, H, W), as a new tensor; each of the B generators draws for its sample alone."""
         raise NotImplementedError
 
 
 def seeded_generator(seed: int, device: torch.device | str = 'cpu') -> torch.Generator:
     """A generator with this seed."""
     return torch.Generator(device).manual_seed(seed)
+
+
+def drawn_generator(source: Any = random) -> torch.Generator:
+    """A generator seeded by Python's `random`, or by a `random.Random`."""
+    return seeded_generator(source.getrandbits(63))
+
+
+def sample_generators(generator: torch.Generator, count: int) -> list[torch.Generator]:
+    """A generator for each of `count` samples, seeded by `generator`."""
+    return [seeded_generator(seed) for seed in torch.randint(2**62, (count,), generator=generator).tolist()]
 
 
 def generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
@@ -66,12 +84,27 @@ def generator_on(device: torch.device, generator: torch.Generator) -> torch.Gene
     return seeded_generator(int(torch.randint(2**62, (), generator=generator)), device)
 
 
-def uniform(bounds: Range, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` numbers (float64, CPU), uniform in `bounds`; without a draw where both bounds are equal."""
+def drawn(draw: Callable[..., torch.Tensor], generators: Generators, *shape: int) -> torch.Tensor:
+    """Numbers of each sample (B, *shape), float64, on the CPU, by `draw` = torch.rand or torch.randn."""
+    numbers = [draw(shape, dtype=torch.float64, generator=generator) for generator in generators]
+    return torch.stack(numbers) if numbers else torch.empty(0, *shape, dtype=torch.float64)
+
+
+def uniform(bounds: Range, generators: Generators, *shape: int) -> torch.Tensor:
+    """Numbers of each sample (B, *shape), float64, on the CPU, uniform in `bounds`; no draw where both are equal."""
     low, high = bounds
     if low == high:
-        return torch.full((count,), low, dtype=torch.float64)
-    return low + (high - low) * torch.rand(count, dtype=torch.float64, generator=generator)
+        return torch.full((len(generators), *shape), low, dtype=torch.float64)
+    return low + (high - low) * drawn(torch.rand, generators, *shape)
+
+
+def pixelwise(draw: Callable[..., torch.Tensor], batch: torch.Tensor, generators: Generators) -> torch.Tensor:
+    """Numbers of each pixel, of the shape and on the device of `batch`, at least float32, by torch.rand or randn."""
+    dtype = torch.promote_types(batch.dtype, torch.float32)
+    result = torch.empty(batch.shape, dtype=dtype, device=batch.device)
+    for sample, generator in zip(result, generators, strict=True):
+        draw(sample.shape, generator=generator_on(batch.device, generator), out=sample)
+    return result
 
 
 def per_sample(values: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from basicsr_amsr.errors import UnknownName, UserError, suggestion
 from basicsr_amsr.registry import TRANSFORM_REGISTRY, lookup
-from basicsr_amsr.transforms.base import Transform
+from basicsr_amsr.transforms.base import Generators, Transform, drawn_generator
 
 
 class SampleTransforms:
@@ -22,13 +22,13 @@ class SampleTransforms:
     def __init__(self, steps: Sequence[tuple[str, Transform]]):
         self.steps = list(steps)
 
-    def __call__(self, sample: Mapping[str, Any], generator: torch.Generator | None = None,
+    def __call__(self, sample: Mapping[str, Any], generator: torch.Generator | Generators | None = None,
                  device: torch.device | str | None = None) -> dict[str, Any]:
         """Apply them to an item of a data set, or to a batch of items.
 
         Args:
             sample: a dict of tensors (C, H, W), or (B, C, H, W) for a batch, and of anything else.
-            generator: as for a `Transform`.
+            generator: as for a `Transform`; it goes on from each to the next.
             device: move the images that are transformed there first. Default: they stay where they are.
 
         Returns:
@@ -38,6 +38,8 @@ class SampleTransforms:
             UserError: the sample has no image of that name.
         """
         result = dict(sample)
+        if generator is None and self.steps:
+            generator = drawn_generator()
         for target, transform in self.steps:
             image = result.get(target)
             if not isinstance(image, torch.Tensor):

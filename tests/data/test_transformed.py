@@ -8,7 +8,7 @@ import torch
 from basicsr.data import build_dataset
 
 from basicsr_amsr.cli.options import Options
-from basicsr_amsr.data.transformed import TransformedDataset, build_transformed_dataset
+from basicsr_amsr.data.transformed import TransformedDataset, take_transforms
 from basicsr_amsr.errors import UserError
 
 SFM = {'type': 'SFM', 'target': 'lq', 'mode': 'central', 'rate': 1}
@@ -25,19 +25,14 @@ def options(tmp_path):
                     'use_rot': False, 'io_backend': {'type': 'disk'}}, 'x.yml')
 
 
-def test_a_dataset_without_transforms_is_itself(options):
-    assert type(build_transformed_dataset(options, build_dataset)).__name__ == 'PairedImageDataset'
-    options['transforms'] = []
-    assert type(build_transformed_dataset(options, build_dataset)).__name__ == 'PairedImageDataset'
-
-
 def test_basicsrs_dataset_with_transforms(options):
     plain = build_dataset(options)[0]
     options['transforms'] = [SFM]
     before = dict(options)
-    dataset = build_transformed_dataset(options, build_dataset)
-    assert isinstance(dataset, TransformedDataset) and len(dataset) == 1 and options == before
-    assert dataset.opt['dataroot_lq'] == options['dataroot_lq']  # what BasicSR reads from a dataset
+    without, transforms = take_transforms(options)
+    assert options == before and without == {key: value for key, value in before.items() if key != 'transforms'}
+    dataset = TransformedDataset(build_dataset(without), transforms)
+    assert len(dataset) == 1 and dataset.opt['dataroot_lq'] == options['dataroot_lq']  # what BasicSR reads from it
     random.seed(0)
     item = dataset[0]
     assert torch.equal(item['gt'], plain['gt']) and not torch.equal(item['lq'], plain['lq'])
@@ -46,7 +41,7 @@ def test_basicsrs_dataset_with_transforms(options):
     assert not torch.equal(dataset[0]['lq'], item['lq'])
 
 
-def test_validation_is_not_transformed(options):
-    options.update(transforms=[SFM], phase='val')
-    with pytest.raises(UserError, match='datasets:val:transforms: transforms are for training'):
-        build_transformed_dataset(options, build_dataset)
+def test_a_mistake_names_the_data_set(options):
+    options['transforms'] = [{**SFM, 'mod': 'central'}]
+    with pytest.raises(UserError, match=r'datasets:train:transforms:0: SFM has no option mod\. Did you mean mode'):
+        take_transforms(options)

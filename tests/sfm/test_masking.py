@@ -81,7 +81,21 @@ def test_a_single_image_is_a_batch_of_one():
     x = batch(3, 16, 18)
     for seed in range(4):
         transform = StochasticFrequencyMasking('central')
-        assert torch.equal(transform(x, seeded(seed)), transform(x[None], seeded(seed))[0])
+        assert torch.equal(transform(x, seeded(seed)), transform(x[None], [seeded(seed)])[0])
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_a_sample_is_masked_the_same_in_any_batch(mode):
+    x = batch(6, 3, 13, 16)
+    transform = StochasticFrequencyMasking(mode)
+    together = transform(x, [seeded(seed) for seed in range(6)])
+    for seed in range(6):
+        torch.testing.assert_close(together[seed], transform(x[seed], seeded(seed)), rtol=0, atol=1e-6)
+
+
+def test_as_many_generators_as_samples():
+    with pytest.raises(ValueError, match='got 2 generators for 3 samples'):
+        StochasticFrequencyMasking()(batch(3, 3, 8, 8), [seeded(), seeded()])
 
 
 def test_read_only_arrays_and_views_are_left_alone():

@@ -13,7 +13,7 @@ from basicsr_amsr.sfm.masks import (
     low_pass_mask,
     max_radius,
     radius_map,
-    random_mask,
+    random_masks,
     targeted_bands,
 )
 
@@ -49,7 +49,7 @@ def test_a_band_written_out():
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 9), (8, 1), (7, 12), (16, 16)])
 def test_bands_per_sample(size):
-    bands = central_bands(20, seeded())
+    bands = central_bands([seeded()] * 20)
     mask = band_mask(*size, bands, CPU)
     unit = max_radius(*size)
     assert mask.shape == (20, *size)
@@ -73,7 +73,7 @@ def test_low_pass_and_high_pass():
 
 
 def test_the_central_mode_never_drops_dc():
-    assert band_mask(8, 8, central_bands(DRAWS, seeded()), CPU)[:, 0, 0].all()
+    assert band_mask(8, 8, central_bands([seeded()] * DRAWS), CPU)[:, 0, 0].all()
 
 
 def z_scores(dropped: torch.Tensor, probability: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def band_hits(bands, positions):
 def test_the_central_mode_drops_with_probability_2_u_minus_u_squared(seed):
     u = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
     probability = 2 * (u - u.square()).numpy()
-    z = z_scores(band_hits(central_bands(DRAWS, seeded(seed)), u), probability)
+    z = z_scores(band_hits(central_bands([seeded(seed)] * DRAWS), u), probability)
     assert np.abs(z).max() < norm.isf(ALPHA / 2 / len(u))  # Bonferroni over the positions
 
 
@@ -98,12 +98,12 @@ def test_the_central_mode_drops_with_probability_2_u_minus_u_squared(seed):
 def test_the_targeted_mode_drops_by_its_normal_tails(centre, sigma):
     u = torch.tensor([centre + k * sigma for k in (-2, -1, -0.5, -0.1, 0.1, 0.5, 1, 2)], dtype=torch.float64)
     probability = 2 * norm.sf(np.abs(u.numpy() - centre) / sigma)
-    z = z_scores(band_hits(targeted_bands(DRAWS, centre, sigma, seeded()), u), probability)
+    z = z_scores(band_hits(targeted_bands(centre, sigma, [seeded()] * DRAWS), u), probability)
     assert np.abs(z).max() < norm.isf(ALPHA / 2 / len(u))
 
 
 def test_the_sides_of_a_targeted_band_are_independent():
-    spread = (targeted_bands(DRAWS, 0.85, 0.15, seeded()) - 0.85).abs()
+    spread = (targeted_bands(0.85, 0.15, [seeded()] * DRAWS) - 0.85).abs()
     correlation = np.corrcoef(spread.T.numpy())[0, 1]
     assert abs(correlation) * math.sqrt(DRAWS) < norm.isf(ALPHA / 2)
 
@@ -111,7 +111,7 @@ def test_the_sides_of_a_targeted_band_are_independent():
 def test_masks_on_the_plane_have_the_same_probability():
     """The same law through radius_map and band_mask: u of a coefficient is its distance over r_max."""
     size, count = (9, 13), 4000
-    mask = band_mask(*size, central_bands(count, seeded(3)), CPU)
+    mask = band_mask(*size, central_bands([seeded(3)] * count), CPU)
     u = radius_map(*size, CPU).double().numpy() / max_radius(*size)
     places = [(0, 1), (2, 3), (4, 6), (8, 0), (0, 12), (8, 12)]
     probability = np.array([2 * (u[place] - u[place]**2) for place in places])
@@ -122,7 +122,7 @@ def test_masks_on_the_plane_have_the_same_probability():
 @pytest.mark.parametrize('keep', [0.2, 0.5, 0.9])
 def test_the_random_mode_keeps_each_coefficient_by_itself(keep):
     count = 4000
-    mask = random_mask(count, 5, 4, keep, seeded()).double().flatten(1).numpy()
+    mask = random_masks(5, 4, keep, [seeded()] * count).double().flatten(1).numpy()
     assert np.abs((mask.mean(0) - keep) / math.sqrt(keep * (1 - keep) / count)).max() < norm.isf(ALPHA / 2 / 20)
     correlation = np.corrcoef(mask.T)[np.triu_indices(20, 1)]
     assert count * np.square(correlation).sum() < chi2.isf(ALPHA, len(correlation))

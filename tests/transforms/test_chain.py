@@ -76,5 +76,5 @@ def test_mistakes_are_one_line(options, words):
 @given(low=st.floats(-9, 9), width=st.floats(0, 9), count=st.integers(0, 5), seed=st.integers(0, 99))
 def test_draws_stay_in_their_range(low, width, count, seed):
     bounds = number_range([low, low + width], 'x')
-    drawn = uniform(bounds, count, seeded_generator(seed))
+    drawn = uniform(bounds, [seeded_generator(seed)] * count)
     assert drawn.shape == (count,) and ((drawn >= bounds[0]) & (drawn <= bounds[1])).all()

@@ -12,24 +12,24 @@ from basicsr.utils.img_process_util import filter2D
 from basicsr_amsr.data.degradations.kernels import disk_kernel, read_kernels
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.registry import TRANSFORM_REGISTRY
-from basicsr_amsr.transforms.base import Transform, number_range, shown, uniform, whole_number
+from basicsr_amsr.transforms.base import Generators, Transform, number_range, shown, uniform, whole_number
 
 
 class Blur(Transform):
     """Correlation of each channel with a kernel per sample; images are mirrored at their border, the edge pixel not
     repeated (BasicSR's `filter2D`). A subclass draws the kernels."""
 
-    def draw_kernels(self, count: int, generator: torch.Generator) -> Sequence[np.ndarray]:
-        """`count` kernels (k, k), k odd, each of sum 1."""
+    def draw_kernels(self, generators: Generators) -> Sequence[np.ndarray]:
+        """A kernel (k, k) per generator, k odd, of sum 1."""
         raise NotImplementedError
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         """Blur (B, C, H, W).
 
         Raises:
             UserError: an image is too small to be mirrored by half of the kernel.
         """
-        kernels = self.draw_kernels(len(batch), generator)
+        kernels = self.draw_kernels(generators)
         side = max(len(kernel) for kernel in kernels)
         if min(batch.shape[-2:]) <= side // 2:
             raise UserError(f'{self!r}: an image or crop of {batch.shape[-2]}x{batch.shape[-1]} is too small for its '
@@ -56,9 +56,9 @@ class GaussianBlur(Blur):
     def __repr__(self) -> str:
         return f'Gaussian blur {shown(self.sigma)}'
 
-    def draw_kernels(self, count: int, generator: torch.Generator) -> Sequence[np.ndarray]:
+    def draw_kernels(self, generators: Generators) -> Sequence[np.ndarray]:
         return [bivariate_Gaussian(self.kernel_size, sigma, sigma, 0, isotropic=True)
-                for sigma in uniform(self.sigma, count, generator).tolist()]
+                for sigma in uniform(self.sigma, generators).tolist()]
 
 
 @TRANSFORM_REGISTRY.register()
@@ -81,9 +81,9 @@ class AnisotropicGaussianBlur(Blur):
     def __repr__(self) -> str:
         return f'anisotropic Gaussian blur {shown(self.sigma)}'
 
-    def draw_kernels(self, count: int, generator: torch.Generator) -> Sequence[np.ndarray]:
-        sigmas = uniform(self.sigma, 2 * count, generator).view(count, 2).tolist()
-        angles = uniform(self.angle, count, generator).tolist()
+    def draw_kernels(self, generators: Generators) -> Sequence[np.ndarray]:
+        sigmas = uniform(self.sigma, generators, 2).tolist()
+        angles = uniform(self.angle, generators).tolist()
         return [bivariate_Gaussian(self.kernel_size, x, y, math.radians(angle), isotropic=False)
                 for (x, y), angle in zip(sigmas, angles, strict=True)]
 
@@ -103,8 +103,8 @@ class DiskBlur(Blur):
     def __repr__(self) -> str:
         return f'disk blur {shown(self.radius)}'
 
-    def draw_kernels(self, count: int, generator: torch.Generator) -> Sequence[np.ndarray]:
-        return [disk_kernel(radius) for radius in uniform(self.radius, count, generator).tolist()]
+    def draw_kernels(self, generators: Generators) -> Sequence[np.ndarray]:
+        return [disk_kernel(radius) for radius in uniform(self.radius, generators).tolist()]
 
 
 @TRANSFORM_REGISTRY.register()
@@ -127,8 +127,8 @@ class KernelBlur(Blur):
     def __repr__(self) -> str:
         return f'kernels of {", ".join(self.path)}'
 
-    def draw_kernels(self, count: int, generator: torch.Generator) -> Sequence[np.ndarray]:
-        return [self.kernels[index] for index in torch.randint(len(self.kernels), (count,), generator=generator)]
+    def draw_kernels(self, generators: Generators) -> Sequence[np.ndarray]:
+        return [self.kernels[int(torch.randint(len(self.kernels), (), generator=one))] for one in generators]
 
 
 def _kernel_size(size: int | None, sigma: float) -> int:

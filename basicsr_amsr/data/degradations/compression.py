@@ -12,7 +12,7 @@ import torch
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.registry import TRANSFORM_REGISTRY
-from basicsr_amsr.transforms.base import Transform, number_range, shown, uniform
+from basicsr_amsr.transforms.base import Generators, Transform, number_range, shown, uniform
 
 
 @TRANSFORM_REGISTRY.register()
@@ -31,10 +31,9 @@ class JPEG(Transform):
     def __repr__(self) -> str:
         return f'JPEG {shown(self.quality)}'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         low, high = self.quality
-        qualities = (uniform((low, high + 1), len(batch), generator) if low < high else
-                     uniform(self.quality, len(batch), generator))
+        qualities = uniform((low, high + 1) if low < high else self.quality, generators)
         images = [_compress(image, min(int(quality), int(high)))
                   for image, quality in zip(batch.detach().float().cpu(), qualities.tolist(), strict=True)]
         return torch.stack(images).to(batch.device, batch.dtype)

@@ -9,7 +9,7 @@ import torch
 from basicsr_amsr.data.bicubic import imresize
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.registry import TRANSFORM_REGISTRY
-from basicsr_amsr.transforms.base import Transform, choice, whole_number
+from basicsr_amsr.transforms.base import Generators, Transform, choice, whole_number
 
 
 @TRANSFORM_REGISTRY.register()
@@ -30,7 +30,7 @@ class Downscale(Transform):
     def __repr__(self) -> str:
         return f'{"MATLAB bicubic" if self.method == "bicubic" else "every pixel of"} x{self.scale}'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         height, width = batch.shape[-2:]
         if height % self.scale or width % self.scale:
             raise UserError(f'Downscale: an image of {height}x{width} is no multiple of scale {self.scale}.')

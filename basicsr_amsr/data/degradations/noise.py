@@ -12,7 +12,16 @@ from collections.abc import Sequence
 import torch
 
 from basicsr_amsr.registry import TRANSFORM_REGISTRY
-from basicsr_amsr.transforms.base import Transform, generator_on, number_range, per_sample, shown, uniform
+from basicsr_amsr.transforms.base import (
+    Generators,
+    Transform,
+    generator_on,
+    number_range,
+    per_sample,
+    pixelwise,
+    shown,
+    uniform,
+)
 
 
 @TRANSFORM_REGISTRY.register()
@@ -31,9 +40,9 @@ class GaussianNoise(Transform):
     def __repr__(self) -> str:
         return f'Gaussian noise {shown(self.sigma)}{", clipped" if self.clip else ""}'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        sigma = per_sample(uniform(self.sigma, len(batch), generator), batch)
-        result = batch + _normal(batch, generator) * sigma / 255.0
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
+        sigma = per_sample(uniform(self.sigma, generators), batch)
+        result = batch + pixelwise(torch.randn, batch, generators) * sigma / 255.0
         return (result.clamp_(0, 1) if self.clip else result).to(batch.dtype)
 
 
@@ -56,14 +65,16 @@ class PoissonGaussianNoise(Transform):
         clipped = ', clipped' if self.clip else ''
         return f'Poisson-Gaussian noise, peak {shown(self.peak)}, sigma {shown(self.sigma)}{clipped}'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         low, high = (math.log(bound) for bound in self.peak)
-        peak = per_sample(uniform((low, high), len(batch), generator).exp(), batch)
-        sigma = per_sample(uniform(self.sigma, len(batch), generator), batch)
-        local = generator_on(batch.device, generator)
-        result = torch.poisson(batch.clamp(min=0).to(peak.dtype) * peak, generator=local) / peak
+        peak = per_sample(uniform((low, high), generators).exp(), batch)
+        sigma = per_sample(uniform(self.sigma, generators), batch)
+        photons = batch.clamp(min=0).to(peak.dtype) * peak
+        local = [generator_on(batch.device, generator) for generator in generators]
+        result = torch.stack([torch.poisson(sample, generator=one)
+                              for sample, one in zip(photons, local, strict=True)]) / peak
         if self.sigma[1] > 0:
-            result += _normal(batch, local) * sigma / 255.0
+            result += pixelwise(torch.randn, batch, local) * sigma / 255.0
         return (result.clamp_(0, 1) if self.clip else result).to(batch.dtype)
 
 
@@ -74,11 +85,5 @@ class Quantize(Transform):
     def __repr__(self) -> str:
         return '8 bits'
 
-    def apply(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         return (batch.clamp(0, 1) * 255).round_() / 255
-
-
-def _normal(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    local = generator_on(batch.device, generator)
-    dtype = torch.promote_types(batch.dtype, torch.float32)
-    return torch.randn(batch.shape, dtype=dtype, device=batch.device, generator=local)

@@ -40,8 +40,10 @@ def test_what_all_have_in_common(transform, channels, dtype):
     assert result.dtype == dtype and result.isfinite().all()
     assert result.shape == (5, channels, 24 // transform.scale, 32 // transform.scale)
     assert torch.equal(result, transform(x, seeded(3)))
-    assert transform(x[0], seeded(3)).shape == result[0].shape
-    torch.testing.assert_close(transform(x[0], seeded(3)), transform(x[:1], seeded(3))[0], rtol=0, atol=0)
+    assert torch.equal(transform(x[0], seeded(3)), transform(x[:1], [seeded(3)])[0])
+    together = transform(x, [seeded(number) for number in range(5)])
+    for number in range(5):  # a sample's draws do not depend on what it shares a batch with
+        torch.testing.assert_close(together[number], transform(x[number], seeded(number)))
 
 
 def cv2_filter(x, kernel):
@@ -51,23 +53,23 @@ def cv2_filter(x, kernel):
 def test_gaussian_blur_is_basicsrs_kernel():
     x = batch(3, 20, 26)
     expected = cv2_filter(x, bivariate_Gaussian(11, 1.7, 1.7, 0))
-    assert GaussianBlur(1.7).draw_kernels(1, seeded())[0].shape == (13, 13)  # 6 sigma is 10.2
+    assert GaussianBlur(1.7).draw_kernels([seeded()])[0].shape == (13, 13)  # 6 sigma is 10.2
     np.testing.assert_allclose(GaussianBlur(1.7, kernel_size=11)(x).numpy(), expected, atol=1e-6)
 
 
 def test_each_sample_has_a_kernel_of_its_own():
     x = batch(1, 2, 30, 30).expand(4, -1, -1, -1)
     transform = AnisotropicGaussianBlur([0.6, 3])
-    kernels = transform.draw_kernels(4, seeded(7))
-    for result, kernel in zip(transform(x, seeded(7)), kernels, strict=True):
+    kernels = transform.draw_kernels([seeded(seed) for seed in range(4)])
+    for result, kernel in zip(transform(x, [seeded(seed) for seed in range(4)]), kernels, strict=True):
         np.testing.assert_allclose(result.numpy(), cv2_filter(x[0], kernel), atol=1e-6)
     assert not np.allclose(kernels[0], kernels[1])
 
 
 def test_the_angle_of_an_anisotropic_kernel():
     # along its first axis, which an angle of 90 degrees turns onto the rows, the kernel has the larger variance
-    (kernel,) = AnisotropicGaussianBlur([0.5, 3], angle=0).draw_kernels(1, seeded(1))
-    (turned,) = AnisotropicGaussianBlur([0.5, 3], angle=90).draw_kernels(1, seeded(1))
+    (kernel,) = AnisotropicGaussianBlur([0.5, 3], angle=0).draw_kernels([seeded(1)])
+    (turned,) = AnisotropicGaussianBlur([0.5, 3], angle=90).draw_kernels([seeded(1)])
     assert not np.allclose(kernel, kernel.T)
     np.testing.assert_allclose(turned, kernel.T, atol=1e-12)
 
@@ -113,9 +115,10 @@ def test_downscale_refuses_what_does_not_divide():
 @pytest.mark.parametrize('clip', [True, False])
 def test_gaussian_noise_is_basicsrs_under_the_same_seed(clip):
     x = batch(3, 3, 10, 10)
-    torch.manual_seed(11)
-    expected = add_gaussian_noise_pt(x, sigma=25, clip=clip)
-    assert torch.equal(GaussianNoise(25, clip=clip)(x, seeded(11)), expected)
+    result = GaussianNoise(25, clip=clip)(x, [seeded(seed) for seed in (11, 12, 13)])
+    for index, seed in enumerate((11, 12, 13)):
+        torch.manual_seed(seed)
+        assert torch.equal(result[index], add_gaussian_noise_pt(x[index:index + 1], sigma=25, clip=clip)[0])
 
 
 def test_blind_noise_levels_are_uniform():
