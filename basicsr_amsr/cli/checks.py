@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from basicsr_amsr.backbones.pretrained import find_weights
 from basicsr_amsr.cli.options import Options
 from basicsr_amsr.errors import UserError, nearest
 from basicsr_amsr.options.errors import Place, Problem, prefix, shown
-from basicsr_amsr.resources import resolve
+from basicsr_amsr.resources import resolve, roots
 
 ON_DISK = (None, 'disk', 'lmdb')
 LISTS = ('meta_info_file', 'meta_info')
@@ -25,16 +26,27 @@ def absent_files(opt: Mapping[str, Any], is_train: bool, demo_offered: bool) -> 
         start = '; to start without them: --demo' if demo_offered else ''
         for key, path in absent_images(dataset):
             at: Place = ('datasets', str(name), key)
-            yield Problem(at, f'{shown(at)}: {path} does not exist. {near_path(path)}Put the images there or name '
-                              f'their place, e.g. --force_yml {":".join(map(str, at))}=FOLDER{start}.')
+            put, place = (('Put the list there or name its', 'FILE') if key in LISTS else
+                          ('Put the images there or name their', 'FOLDER'))
+            yield Problem(at, f'{shown(at)}: {path} does not exist. {near_path(path)}{put} place, e.g. --force_yml '
+                              f'{":".join(map(str, at))}={place}{start}.')
     paths = opt.get('path')
     paths = paths if isinstance(paths, dict) else {}
     for key, value in paths.items():
-        if str(key).startswith(('resume_state', 'pretrain_network')) and isinstance(value, str):
+        if not isinstance(value, str):
+            continue
+        if str(key).startswith('pretrain_backbone'):
+            try:
+                paths[key] = str(find_weights(value))
+            except UserError as error:
+                yield Problem(('path', key), f'path: {key}: {error}')
+        elif str(key).startswith(('resume_state', 'pretrain_network')):
             file = resolve(value)
             paths[key] = str(file)
             if not opt.get('auto_resume') and not file.is_file():
-                yield Problem(('path', key), f'path: {key}: {value} does not exist. {near_path(file)}'.rstrip())
+                without = ', or write ~ to start without it' if is_train else ''
+                yield Problem(('path', key), f'path: {key}: {value} does not exist. {near_path(Path(value))}'
+                                             f'Name the file{without}.')
 
 
 def absent_images(dataset: Any) -> list[tuple[str, Path]]:
@@ -59,13 +71,17 @@ def _absent_images(dataset: MutableMapping[str, Any]) -> Iterator[tuple[str, Pat
 
 
 def near_path(path: Path) -> str:
-    """'Did you mean FOLDER/NAME? ' where the folder that is there holds a similar name, else nothing."""
+    """'Did you mean FOLDER/NAME? ' where the folder that is there, or the project's own, holds a similar name."""
     missing = path
-    while not missing.parent.exists():
+    while not resolve(missing.parent).exists():
         missing = missing.parent
-    names = [entry.name for entry in missing.parent.iterdir()] if missing.parent.is_dir() else []
-    near = nearest(missing.name, names, count=1)
-    return f'Did you mean {missing.parent / near[0]}? ' if near else ''
+    own = [root / missing.parent for root in roots() if missing.parent != Path()]
+    for folder in (missing.parent, *own):
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        near = nearest(missing.name, names, count=1)
+        if near:
+            return f'Did you mean {missing.parent / near[0]}? '
+    return ''
 
 
 def check_purpose(opt: Options) -> None:
@@ -93,8 +109,12 @@ def leave_out_absent_sets(opt: Options) -> None:
             place = prefix(('datasets', phase, key)).removesuffix(': ')
             lines[phase] = f'{dataset["name"]}: {path} does not exist ({place}). {near_path(path)}'.rstrip(' .')
     if len(lines) == len(opt['datasets']):
-        raise UserError(f'{opt.file}: no test set is there: {"; ".join(lines.values())}.')
+        raise UserError(f'{opt.file}: no test set is there: {_ended("; ".join(lines.values()))}')
     for phase, line in lines.items():
         del opt['datasets'][phase]
         if opt['rank'] == 0:
-            print(f'basicsr: left out: {line}{"" if line.endswith("?") else "."}', file=sys.stderr)
+            print(f'basicsr: left out: {_ended(line)}', file=sys.stderr)
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith('?') else f'{line}.'

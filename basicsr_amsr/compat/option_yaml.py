@@ -87,8 +87,8 @@ def _walk(node: yaml.Node, place: tuple[str | int, ...], lines: dict[tuple[str |
         line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode) and key.value != '<<':
             if inside in lines:
-                raise yaml.MarkedYAMLError(problem=f"the key '{key.value}' stands in line {lines[inside]} already",
-                                           problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem_mark=key.start_mark, problem=f"the key '{key.value}' stands in "
+                                           f'line {lines[inside]} already; take one out')
             lines[inside] = line
         _walk(value, inside, lines, seen)
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import schemas
-from basicsr_amsr.options.errors import Place, Problem, explain, prefix, shown, unknown_key, value_at
+from basicsr_amsr.options.errors import Place, Problem, explain, missing_key, prefix, unknown_key, value_at
+from basicsr_amsr.options.reconsider import reconsider
 from basicsr_amsr.options.scale import check_scale
 from basicsr_amsr.options.section import Named, Section
 from basicsr_amsr.options.sections import PHASES, SECTIONS, Dataset, Top
@@ -50,7 +50,7 @@ class _Check:
         self.problems.append(Problem(at, text))
 
     def missing(self, at: Place, about: str | None) -> None:
-        self.add(at, f"{prefix(at[:-1])}'{at[-1]}' is missing{f': {about}' if about else ''}.")
+        self.problems.append(missing_key(at, about))
 
     def run(self) -> list[Problem]:
         self.model = self.target('model', self.options.get('model_type'), ('model_type',)) if self.strict else None
@@ -61,13 +61,19 @@ class _Check:
         if self.is_train and self.options.get('train') is None:
             self.missing(('train',), Top.model_fields['train'].description)
         for key in SECTIONS:
-            if isinstance(self.options.get(key), Mapping):
-                self.section(schemas.of_section(key, self.model, self.networks), self.options[key], (key,))
+            schema, values = schemas.of_section(key, self.model, self.networks), self.options.get(key)
+            if isinstance(values, Mapping):
+                self.section(schema, values, (key,))
+                for needed in schemas.needed_in(key, self.model) if self.is_train and self.strict else ():
+                    if values.get(needed) is None:
+                        self.missing((key, needed), schema.model_fields[needed].description)
+            else:
+                self.known[(key,)] = set(schema.model_fields)
         if isinstance(self.options.get('datasets'), Mapping):
             self.datasets(self.options['datasets'])
         if self.strict:
             self.check_networks()
-        return [self.with_home(problem) for problem in self.problems]
+        return reconsider(self.problems, self.options, self.known) if self.strict else self.problems
 
     def target(self, kind: str, name: Any, at: Place) -> Any:
         """What a name stands for; None, with a problem, where there is nothing of that name."""
@@ -94,6 +100,8 @@ class _Check:
             if field is not None:
                 for mark, at in schemas.named_inside(field.annotation, field.metadata, value, (*place, key)):
                     self.named(mark, at)
+            if place == ('train',) and schemas.is_loss_name(key, value, field):
+                self.add((*place, key), f'train: {key} has to hold keys, such as {{type: {value}}}, not {value!r}.')
             if place == ('train',) and schemas.looks_like_a_loss(key, value, field):
                 self.named(Named('loss'), (*place, key))
 
@@ -120,7 +128,7 @@ class _Check:
         self.section(schema, rest, at, owner=str(name))
         for key in schemas.needed_beside(kind, self.model):
             if key not in rest:
-                self.missing((*at, key), None)
+                self.missing((*at, key), schemas.NEEDED[key])
         if ignores_other_keywords(target):
             for key in set(rest) - set(schema.model_fields):
                 if difflib.get_close_matches(str(key), schema.model_fields, cutoff=NEAR):
@@ -163,13 +171,3 @@ class _Check:
                 self.add((network,), f'{network} has to hold keys, such as {{type: RFDN}}, '
                                      f'not {self.options[network]!r}.')
         self.problems += check_scale(self.options)
-
-    def with_home(self, problem: Problem) -> Problem:
-        """An unknown key's line, with the section it belongs to where another one has it."""
-        if problem.unknown is None:
-            return problem
-        homes = [place for place, keys in self.known.items() if problem.unknown in keys and place != problem.at[:-1]]
-        if not homes:
-            return problem
-        home = f'under `{shown(homes[0])}:`' if homes[0] else 'at the top level of the file'
-        return replace(problem, text=f'{problem.text[:problem.text.index(". ")]}; it belongs {home}.')

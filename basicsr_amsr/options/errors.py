@@ -1,9 +1,10 @@
 """What is wrong in an option file, one line for each mistake."""
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -33,12 +34,15 @@ class OptionMistakes(UserError):
 class Problem:
     """One mistake: the keys that lead to it, and the line that says what is wrong.
 
-    `unknown` is the key that a section does not know; the line can then be mended when all sections have been seen.
+    Attributes:
+        unknown: the key that a section does not know; the line can then be mended when all sections have been seen.
+        missing: the key is not there; no line where a misspelt one is.
     """
 
     at: Place
     text: str
     unknown: str | None = None
+    missing: bool = False
 
 
 def shown(place: Place) -> str:
@@ -71,7 +75,8 @@ def explain(error: ValidationError, section: type[Section], values: Any, place: 
         at = (*place, *inside)
         if at not in found:
             found[at] = _problem(item, at, value_at(values, inside), holder, field, owner if holder is section else '')
-    return list(found.values())
+    # Of several types a value is tried as each: what is wrong inside the one it looks like says more.
+    return [problem for at, problem in found.items() if not any(len(at) < len(o) and o[:len(at)] == at for o in found)]
 
 
 def _locate(section: type[Section], loc: Sequence[Any]) -> tuple[Place, type[Section], FieldInfo | None]:
@@ -80,14 +85,20 @@ def _locate(section: type[Section], loc: Sequence[Any]) -> tuple[Place, type[Sec
     field: FieldInfo | None = None
     inner: type[Section] | None = section
     holder = section
+    alternative = False  # the next part says which of several types was tried
     for part in loc:
-        if isinstance(part, int) and field is not None and _inner(field):
+        if alternative:
+            alternative = False
+            if inner is None or part != inner.__name__:
+                break
+        elif isinstance(part, int) and field is not None and _inner(field):
             path.append(part)
             inner = _inner(field)
         elif inner is not None:
             path.append(part)
             holder, field = inner, inner.model_fields.get(part)
             inner = _inner(field) if field is not None else None
+            alternative = inner is not None and field is not None and _alternatives(field) > 1
         else:
             break  # inside a value: which part of it is wrong, or which of several types did not fit
     return tuple(path), holder, field
@@ -104,13 +115,18 @@ def _inner(field: FieldInfo) -> type[Section] | None:
     return None
 
 
+def _alternatives(field: FieldInfo) -> int:
+    """How many types a field has, nothing not counted."""
+    union = get_origin(field.annotation) in (Union, types.UnionType)
+    return len(set(get_args(field.annotation)) - {types.NoneType}) if union else 1
+
+
 def _problem(item: Any, at: Place, value: Any, holder: type[Section], field: FieldInfo | None, owner: str) -> Problem:
     kind = item['type']
     if kind == 'extra_forbidden':
         return unknown_key(at, holder.model_fields, owner)
-    if kind == 'missing':
-        about = (field.description or '').rstrip('.') if field is not None else ''
-        return Problem(at, f"{prefix(at[:-1])}'{at[-1]}' is missing{f': {about}' if about else ''}.")
+    if kind == 'missing' and item['loc'][-1] == at[-1]:  # else an item of a list that is too short
+        return missing_key(at, field.description if field is not None else None)
     if kind == 'value_error':
         return Problem(at, f'{prefix(at)}{item["ctx"]["error"]}')
     if kind == 'model_type' or field is None:
@@ -124,6 +140,12 @@ def unknown_key(at: Place, known: Iterable[str], owner: str = '') -> Problem:
     here = '' if owner or len(at) == 1 else ' here'
     return Problem(at, f"{prefix(at[:-1])}{who} no option '{at[-1]}'{here}. {suggestion(str(at[-1]), known)}",
                    unknown=str(at[-1]))
+
+
+def missing_key(at: Place, about: str | None) -> Problem:
+    """A key that has to be there."""
+    meaning = f': {about.rstrip(".")}' if about else ''
+    return Problem(at, f"{prefix(at[:-1])}'{at[-1]}' is missing{meaning}.", missing=True)
 
 
 def wrong_value(at: Place, value: Any, wanted: str) -> str:

@@ -101,8 +101,8 @@ class OptionFile:
 def _read(file: Path, label: str, readers: tuple[Path, ...]) -> Iterator[tuple[Layer, dict[str, Any]]]:
     """The base files of a file, each after its own, and then the file."""
     if file.resolve() in readers:
-        raise UserError(f'{label}: base: the file is its own base, by way of '
-                        f'{", ".join(_short(reader) for reader in readers)}.')
+        circle = ' → '.join(_short(reader) for reader in (*readers[readers.index(file.resolve()):], file))
+        raise UserError(f'{label}: base: the files name one another in a circle, {circle}: take one `base:` out.')
     options, lines = read_lines(file, label)
     bases = options.pop('base', None)
     names = bases if isinstance(bases, list) else [bases] if bases is not None else []
@@ -127,7 +127,8 @@ def _others(name: str, file: Path) -> str:
     """The option files in the folder in which `name` was looked for."""
     folder = (file.parent / name).parent
     files = sorted(path for path in folder.glob('*.y*ml') if path != file)
-    return suggestion(name, [os.path.relpath(path, file.parent) for path in files])
+    names = [os.path.relpath(path, file.parent) for path in files]
+    return suggestion(name, names) if names else f'Name it relative to {file.name}.'
 
 
 def _short(path: Path) -> str:

@@ -31,6 +31,9 @@ OPTIMIZERS = {name: cls for name, cls in vars(torch.optim).items()
 SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
               'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 
+NEEDED = {'lr': 'the learning rate'}  # beside the `type:` of an optimizer
+PARTS = ('optim_g', 'optim_d', 'scheduler')
+
 
 def find(kind: str, name: Any, model: Any = None) -> Any:
     """What `type: name` stands for.
@@ -68,8 +71,17 @@ def needed_beside(kind: str, model: Any) -> list[str]:
     """Arguments of an optimizer without which the model cannot build it."""
     if kind != 'optimizer' or not uses(model, 'get_optimizer', 'setup_optimizers'):
         return []
-    parameters = inspect.signature(model.get_optimizer).parameters.values()
-    return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD][3:]
+    parameters = inspect.signature(model.get_optimizer).parameters
+    return [key for key in NEEDED if key in parameters and parameters[key].default is inspect.Parameter.empty]
+
+
+def needed_in(section: str, model: Any) -> list[str]:
+    """Keys of `train:` without which one of BasicSR's models stops: each sets up what its method names."""
+    methods = [getattr(model, name, None) for name in ('init_training_settings', 'setup_optimizers',
+                                                       'setup_schedulers')]
+    if section != 'train' or not all(getattr(method, '__module__', '').startswith('basicsr.') for method in methods):
+        return []
+    return [key for key in PARTS if any(key in constants(method) for method in methods[1:])]
 
 
 def of_named(kind: str, target: Any) -> type[Section]:
@@ -149,6 +161,12 @@ def looks_like_a_loss(key: str, value: Any, field: FieldInfo | None) -> bool:
     """Whether a key that is read from the source of a model names a loss, as BasicSR's `…_opt` do."""
     return ((field is None or field.annotation is Any) and str(key).endswith('_opt')
             and isinstance(value, Mapping) and 'type' in value)
+
+
+def is_loss_name(key: str, value: Any, field: FieldInfo | None) -> bool:
+    """Whether a loss of a model stands there without its keys."""
+    return ((field is None or field.annotation is Any) and str(key).endswith('_opt') and isinstance(value, str)
+            and value in REGISTRIES['loss'])
 
 
 def named_inside(annotation: Any, metadata: Sequence[Any], value: Any, place: Place) -> Iterator[tuple[Named, Place]]:

@@ -17,6 +17,7 @@ from basicsr_amsr.options.section import (
     Folders,
     Iterations,
     IterationsOrNone,
+    Loss,
     Metric,
     Number,
     OpenSection,
@@ -119,7 +120,8 @@ class Dataset(Section):
     @model_validator(mode='after')
     def _check_training(self, info: ValidationInfo) -> Self:
         context = info.context or {}
-        phase, scale = context.get('phase', self.phase), context.get('scale', self.scale) or 1
+        phase, scale = context.get('phase', self.phase), context.get('scale', self.scale)
+        scale = scale if isinstance(scale, int) and scale > 0 else 1  # one that is none has a line of its own
         gt_size = getattr(self, 'gt_size', None)
         if isinstance(gt_size, int) and phase == 'train' and gt_size % scale:
             raise ValueError(f'gt_size {gt_size} is no multiple of scale {scale}; '
@@ -156,8 +158,8 @@ class BasicSRDataset(Dataset):
     meta_info_file: File | None = Field(None, description='list of the image names')
     filename_tmpl: str | None = Field(None, description="name of an LR file, from that of its HR file: '{}x4'")
     gt_size: Positive | None = Field(None, description='side of a training crop in HR pixels, a multiple of the scale')
-    use_hflip: bool = Field(False, description='flips')
-    use_rot: bool = Field(False, description='rotation by 90°')
+    use_hflip: bool | None = Field(None, description='training: flips; to be written, true or false')
+    use_rot: bool | None = Field(None, description='training: rotation by 90°; to be written, true or false')
     color: Literal['y'] | None = Field(None, description='y for luma')
     mean: list[float] | None = Field(None, description='subtracted')
     std: list[float] | None = Field(None, description='divided by')
@@ -172,6 +174,8 @@ class BasicSRTrain(Train):
     optim_g: Optimizer | None = Field(None, description='{type: Adam, lr: …}')
     optim_d: Optimizer | None = Field(None, description='optimizer of the discriminator')
     scheduler: Scheduler | None = Field(None, description='{type: MultiStepLR, …} or CosineAnnealingRestartLR')
+    pixel_opt: Loss | None = Field(None, description='loss on the image, such as {type: L1Loss, loss_weight: 1}')
+    perceptual_opt: Loss | None = Field(None, description='loss on the features of VGG')
     warmup_iter: Annotated[int, Field(ge=-1)] = Field(-1, description='iterations of warm-up; -1 for none')
     ema_decay: Decay = Field(0.0, description='weight of the past in the moving average of the weights; 0 for none')
     net_d_iters: Iterations = Field(1, description='steps of the discriminator for each of the generator')

@@ -18,8 +18,8 @@ from basicsr_amsr.options.section import Count, Decay, Number, OpenSection, Posi
 
 # Types of arguments that have one meaning wherever they occur, for signatures that say none.
 KNOWN: dict[str, Any] = {
-    'upscale': Positive, 'lr': PositiveNumber, 'betas': list[Decay], 'weight_decay': Number, 'loss_weight': float,
-    'crop_border': Count, 'test_y_channel': bool,
+    'upscale': Positive, 'lr': PositiveNumber, 'betas': Annotated[tuple[Decay, Decay], Strict(False)],
+    'weight_decay': Number, 'loss_weight': float, 'crop_border': Count, 'test_y_channel': bool,
 }
 PLAIN = (int, float, bool, str, type(None), Any)
 CONTAINERS = (list, tuple, dict, Mapping, Sequence)
