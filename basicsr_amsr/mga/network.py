@@ -78,7 +78,8 @@ class MGA(nn.Module):
         split_blocks: (base, refine) body blocks; default is the paper's split.
         cut: `{body: path, tail: path}` of the backbone's list of blocks and its upsampler, for a network that nobody
             has split.
-        mask_pooling: 'after_softmax' or 'before_softmax', mask_channels: 2 or 1, see MaskPrediction.
+        mask_pooling: whether the mask is averaged over the patches after its softmax or before, see MaskPrediction.
+        mask_channels: 2, or 1 without softmax (table 3).
         chunk: patches per call of the refine net; bounds memory on large images. None for all at once.
 
     Attributes:

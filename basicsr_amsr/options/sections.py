@@ -43,6 +43,8 @@ class Top(Section):
         'auto', description='GPUs to use; 0 for the CPU, auto for all there are')
     manual_seed: Count | None = Field(None, description='random seed; default: another one at every run')
     datasets: dict[str, Any] = Field(description='data sets: `train`, `val`, `test`, also with _1, _2 …')
+    network_g: Annotated[Any, Words('{type: …}')] = Field(
+        None, description='the network; some models have network_d beside it')
     path: dict[str, Any] | None = Field(None, description='weights and saved states to start from')
     train: dict[str, Any] | None = Field(None, description='training: length, optimizer, losses')
     val: dict[str, Any] | None = Field(None, description='validation and testing; without it nothing is validated')

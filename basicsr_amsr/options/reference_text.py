@@ -1,0 +1,37 @@
+"""The sentences of docs/options.md that no section says."""
+
+INTRODUCTION = """\
+# Options
+
+What an option file may hold. This page is written from what files are checked by: `python -m
+basicsr_amsr.options.reference > docs/options.md`. A key that stands nowhere here is refused, with the near names
+([cli.md](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are read:
+[compat.md](compat.md).
+
+**What files share is written once.** `base: FILE`, or a list of files, names option files to start from, relative to
+the file that names it. The file goes over its bases, a later base over an earlier one, mapping by mapping: `train:
+{total_iter: 5}` changes that key of `train:` alone. Lists are replaced as a whole; `key: ~` takes a whole mapping out.
+Over that go `demo:` (with `basicsr train --demo`), then `--force_yml KEY:KEY=VALUE`. The copy in the folder of an
+experiment is complete.
+"""
+DATASETS = """\
+Each key is a phase: `train` and `val` in training, `val` or `test` in tests, also with a number behind it (`val_1`,
+`test_2`). These keys are for all data sets:
+"""
+NETWORKS = """\
+`network_g: {type: NAME, …}`, where NAME is one of `basicsr list arch`; beside it stand the arguments of its class.
+`upscale` (or `scale`) may be left out: it is the `scale` of the file. Discriminators go under `network_d:`.
+"""
+BACKBONES = """\
+What `backbone: {type: NAME, …}` of MGA takes, with the published defaults. Where MGA splits the network, the number of
+its blocks is `split_blocks` of the network.
+"""
+OTHERS = 'Further networks, with the defaults of their classes (**bold**: required):\n'
+TRANSFORMS = """\
+Under `transforms:` of a training set or of `train:`, with `target: lq` or `gt` beside the type, and under
+`degradations:` of DegradedPairDataset ([data.md](data.md), [sfm.md](sfm.md)).
+"""
+OPTIMIZERS = """\
+`optim_g: {type: NAME, …}`: MGAModel takes any optimizer of torch.optim with its arguments, but for `lr`, which the
+steps give. BasicSR's models need `lr`, and know OPTIMIZERS. Their schedulers:
+"""
