@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from basicsr_amsr.cli.network import choose_device, read_options
 from basicsr_amsr.cli.report import show, write_json
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.options.check import check
-from basicsr_amsr.options.errors import raise_problems
-from basicsr_amsr.options.files import OptionFile
-from basicsr_amsr.options.scale import give_scale
-from basicsr_amsr.plugins import load_plugins
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.profile import environment, profile_networks
 from basicsr_amsr.profiling.table import figures_table, uncounted_line
-from basicsr_amsr.resources import resolve
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
@@ -51,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     if args.json and not Path(args.json).parent.is_dir():
         raise UserError(f'--json {args.json}: there is no folder {Path(args.json).parent}.')
-    file = str(resolve(args.opt))
-    opt = read_options(file, args.force_yml)
+    opt = read_options(args.opt, args.force_yml)
     size = subject.parse_size(args.size) if args.size else None
     net = subject.build(opt)
     weights = subject.load_weights(net, opt)
@@ -73,28 +66,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_report(args.json, report, figures, dense)
     return 0
-
-
-def read_options(file: str, force_yml: Sequence[str]) -> dict[str, Any]:
-    """The options of a file for training or testing, of which a network is all that is needed.
-
-    Raises:
-        UserError: one line for each mistake.
-    """
-    source = OptionFile.read(file)
-    source.options.pop('demo', None)
-    source.force(force_yml)
-    load_plugins(source.options, file)
-    raise_problems(check(source.options, None), source.where)
-    give_scale(source.options)
-    return source.options
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device asked for, else a GPU where there is one; a UserError where it is missing."""
-    if name == 'cuda' and not torch.cuda.is_available():
-        raise UserError('--device cuda: PyTorch sees no GPU here; take --device cpu.')
-    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
 def place(net: nn.Module, x: torch.Tensor, device: torch.device, dtype: torch.dtype,

@@ -1,0 +1,1 @@
+"""What a network restores, by degradation and by spatial frequency."""
