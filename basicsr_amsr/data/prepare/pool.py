@@ -1,27 +1,21 @@
-"""A function over many items in several processes, on PyTorch's DataLoader."""
+"""A function over many items in several processes."""
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
-import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any
 
 import cv2
-from torch.utils.data import DataLoader, Dataset
 
+from basicsr_amsr.errors import UserError
 
-class _Calls(Dataset):
-    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any]):
-        self.function, self.items = function, items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.function(self.items[index])
+AHEAD = 2  # items per worker that are handed out before their results are taken
 
 
 def each(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
@@ -32,38 +26,54 @@ def each(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> 
     worker is this process itself.
 
     Args:
-        function, items: picklable where processes are spawned (Windows, macOS).
+        function, items: picklable.
         workers: how many.
 
     Raises:
-        What `function` raises; UserError from a worker stays one line.
+        UserError: a worker was killed, as a system that runs out of memory does.
+        What `function` raises.
     """
     workers = min(workers, len(items))
+    if workers <= 1:
+        return map(function, items)
     # OpenCV's threads do not survive a fork, and a child that then changes their number waits for them forever.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', message='This DataLoader will create')  # the number is the user's
-            return iter(DataLoader(_Calls(function, items), batch_size=None, collate_fn=_same, in_order=False,
-                                   num_workers=workers if workers > 1 else 0, worker_init_fn=_start))
+        rest = iter(items)
+        executor = ProcessPoolExecutor(workers, initializer=_start)
+        waiting = {executor.submit(function, item) for item in islice(rest, AHEAD * workers)}
     finally:
         cv2.setNumThreads(threads)
+    return _results(executor, function, rest, waiting)
 
 
-def _same(item: Any) -> Any:
-    return item
+def _results(executor: ProcessPoolExecutor, function: Callable[[Any], Any], rest: Iterator[Any],
+             waiting: set[Future[Any]]) -> Iterator[Any]:
+    try:
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                result = future.result()
+                waiting |= {executor.submit(function, item) for item in islice(rest, 1)}
+                yield result
+    except BrokenProcessPool:
+        raise UserError('A worker process was killed, most likely for lack of memory; run the same command again with '
+                        'fewer --workers.') from None
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def _start(_: int) -> None:
+def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if cv2.getNumThreads() != 1:  # spawned
+    if cv2.getNumThreads() != 1:  # not forked
         cv2.setNumThreads(1)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """The loader's own watch notices a killed parent only between items, and a full pipe would hold it forever."""
-    while os.getppid() == parent:
-        time.sleep(0.1)
-    os._exit(1)
+def _end_with_parent() -> None:
+    """The executor itself does not notice that the command was killed; a full pipe would hold a worker forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,6 +1,8 @@
 """Workers: all items, errors as one line, and no wait for OpenCV's threads after a fork."""
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import time
 
@@ -31,6 +33,43 @@ def test_error_is_one_line(workers):
     with pytest.raises(UserError) as error:
         list(each(fails, [4, 4], workers))
     assert str(error.value) == 'item 4 is wrong.'
+
+
+def dies(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_killed_worker_is_one_line():
+    """As the system does that runs out of memory."""
+    with pytest.raises(UserError, match=r'^A worker process was killed.*fewer --workers'):
+        list(each(dies, range(9), 2))
+
+
+@pytest.mark.parametrize('fails_in', ['worker', 'caller'])
+def test_no_worker_outlives_an_error(fails_in):
+    with pytest.raises(UserError):
+        for _ in each(fails if fails_in == 'worker' else abs, [4] * 9, 2):
+            raise UserError('the caller fails.')
+    assert not multiprocessing.active_children()
+
+
+def test_items_are_not_handed_out_before_results_are_taken():
+    """Results that nobody has taken yet stay few: of LMDBs, they are the images."""
+    taken = []
+
+    class Items(list):
+        def __iter__(self):
+            for item in super().__iter__():
+                taken.append(item)
+                yield item
+
+    results = each(abs, Items(range(50)), 2)
+    assert len(taken) == 4
+    next(results)
+    assert len(taken) == 5
+    assert len(list(results)) == 49
 
 
 def test_opencv_threads_of_the_parent():
