@@ -132,6 +132,8 @@ def _carry_out(plan: Plan, workers: int, watch: Watch) -> Report:
             more = f' ({len(problems)} of {plan.images} images cannot be used)' if len(problems) > 1 else ''
             raise UserError(f'{min(problems)[1]}{more} The others are done; mend it and run the same command again.')
         entries = list(journal.entries.values())
+        if plan.todo:
+            store.clean()  # a worker of a killed run may have outlived it by a moment
         store.finish(entries)
         journal.rewrite()
         return Report(plan.images, len(plan.todo), time.perf_counter() - start, pixels, len(plan.sources.left_out),

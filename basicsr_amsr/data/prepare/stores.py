@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,9 @@ from basicsr_amsr.data.prepare.journal import Entry
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.sources import cut
 from basicsr_amsr.data.prepare.work import Result
+
+# Between two notes in the journal: waiting for the disk to have one makes it write all files before, too.
+NOTE_SECONDS = 1.0
 
 
 class Store(Protocol):
@@ -57,6 +61,7 @@ class FolderStore:
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        self._since = time.monotonic()
 
     def complete(self, entries: list[Entry]) -> set[str]:
         """See Store."""
@@ -87,10 +92,11 @@ class FolderStore:
 
     def full(self) -> bool:
         """See Store."""
-        return True
+        return time.monotonic() - self._since >= NOTE_SECONDS
 
     def commit(self) -> None:
         """See Store."""
+        self._since = time.monotonic()
 
     def finish(self, entries: list[Entry]) -> None:
         """See Store."""

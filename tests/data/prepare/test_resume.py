@@ -77,7 +77,7 @@ def die_at(step: int, settings: Settings, **more) -> None:
     from basicsr_amsr.data.prepare import run as running
     for module in (journal, stores, work, running):
         module.write_whole = write_whole
-    lmdb_writer.BATCH_SECONDS = 0
+    lmdb_writer.BATCH_SECONDS = stores.NOTE_SECONDS = 0
     for name in ('replace', 'rename', 'fsync', 'unlink'):
         setattr(os, name, stepping(getattr(os, name)))
     lmdb_writer.LmdbStore._write = stepping(lmdb_writer.LmdbStore._write)
@@ -98,12 +98,12 @@ def test_killed_at_every_step(make, tmp_path, hr, lmdb):
     for name in 'bc':
         (hr / f'{name}.png').unlink()
     write(hr / 'd.png', (24, 30, 3))
-    expected = make(crop=36, lmdb=lmdb, out=tmp_path / 'expected')
+    expected = make(crop=36, scales=(3,), lmdb=lmdb, out=tmp_path / 'expected')
     prepare(expected)
     steps = 0
     while True:
         steps += 1
-        settings = make(crop=36, lmdb=lmdb, out=tmp_path / f'killed{steps}')
+        settings = make(crop=36, scales=(3,), lmdb=lmdb, out=tmp_path / f'killed{steps}')
         code = in_child(partial(die_at, steps, settings))
         if code == 0:
             break
