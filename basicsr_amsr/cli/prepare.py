@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     """Prepare or check; returns 0."""
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise UserError(f"--json '{args.json}': there is no folder '{Path(args.json).parent}'.")
+    if args.json and Path(args.json).is_dir():
+        raise UserError(f"--json '{args.json}' is a folder; name a file.")
     workers = args.workers if args.workers is not None else available_cores()
     if workers < 1:
         raise UserError(f'--workers {workers}: it must be 1 or more.')

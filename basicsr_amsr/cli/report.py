@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from basicsr_amsr.errors import UserError
+
 
 def jsonable(value: Any) -> Any:
     """`value` with floats that JSON lacks as the strings 'Infinity', '-Infinity' and 'NaN' (`float` reads them)."""
@@ -24,10 +26,19 @@ def jsonable(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write the file as a whole or not at all."""
+    """Write the file as a whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n'
     part = path.with_name(f'{path.name}.part')
-    part.write_text(json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
 
 
 def print_json(value: Any) -> None:

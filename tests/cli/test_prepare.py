@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,7 +127,12 @@ def test_json(basicsr, photos):
     (('--hr', 'photos', 'set/HR', '--out', 'made', '--scale', '2'),
      "'photos/0.png' and 'set/HR/0.png' would both become 0.png; rename one, or add --prefix"),
     (('--hr', 'photos', '--out', 'photos/0.png', '--scale', '2'), None),
-    (('--hr', 'photos', '--out', 'file', '--scale', '2'), "--out 'file' is a file"),
+    (('--hr', 'photos', '--out', 'file', '--scale', '2'), "--out 'file': 'file' is a file"),
+    (('--hr', 'photos', '--out', 'file/made', '--scale', '2'), "--out 'file/made': 'file' is a file"),
+    (('--hr', 'photos', '--out', 'made', '--scale', '2', '--json', 'photos'), "--json 'photos' is a folder"),
+    (('--hr', 'photos', '--out', '/proc/made', '--scale', '2'), "Cannot write '/proc/made'"),
+    (('--hr', 'photos', '--out', 'made', '--scale', '2', '--json', '/proc/made.json'),
+     "Cannot write '/proc/made.json'"),
     (('--hr', 'photos', '--out', 'made', '--scale', '64'), 'too small to be cropped to a multiple of 64'),
     (('--hr', 'photos', '--out', 'made', '--scale', '2', '--min-size', '999'), 'All 4 images have a side shorter'),
     (('--hr', 'photos', '--out', 'made', '--scale', '2', '--workers', '0'), '--workers 0'),
@@ -154,6 +160,24 @@ def test_names_that_are_no_lmdb_keys(basicsr, photos):
     assert 'größe.png' in refused(basicsr, '--hr', 'photos', '--out', 'made', '--scale', '2', '--lmdb')
     code, _, _ = basicsr('prepare', None, '--hr', 'photos', '--out', 'made', '--scale', '2')
     assert code == 0
+
+
+def test_name_that_is_no_utf8(basicsr, photos):
+    os.rename(photos / '1.png', os.fsencode(photos) + b'/\xff.png')
+    assert 'is no UTF-8 (1 such files)' in refused(basicsr, '--hr', 'photos', '--out', 'made', '--scale', '2')
+    assert not Path('made').exists()
+
+
+def test_damaged_lmdb(basicsr, photos):
+    words = ('--hr', 'photos', '--out', 'made', '--scale', '2', '--lmdb', '--workers', '1')
+    assert basicsr('prepare', None, *words)[0] == 0
+    expected = tree(Path('made'))
+    for rest in (b'', bytes(5000)):
+        Path('made/HR.lmdb/data.mdb').write_bytes(rest)
+        assert "'made/HR.lmdb' is damaged" in refused(basicsr, *words)
+    shutil.rmtree('made/HR.lmdb')
+    assert basicsr('prepare', None, *words)[0] == 0
+    assert tree(Path('made')) == expected
 
 
 def test_ctrl_c_on_the_whole_group(photos):

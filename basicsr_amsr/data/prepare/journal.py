@@ -64,4 +64,4 @@ class Journal:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps(entry, ensure_ascii=False).encode() + b'\n'
+    return json.dumps(entry).encode() + b'\n'

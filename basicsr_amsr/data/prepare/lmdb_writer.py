@@ -40,7 +40,11 @@ class LmdbStore:
                           None)
             if folder is None:
                 return set()
-            env = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+            try:
+                env = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+            except lmdb.Error as error:
+                raise UserError(f"'{folder}' is damaged ({str(error).removeprefix(f'{folder}: ')}); remove it and run "
+                                'the same command again.') from error
             try:
                 with env.begin(buffers=True) as txn:
                     found -= {entry['name'] for entry in entries if any(

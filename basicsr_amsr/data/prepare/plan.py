@@ -85,6 +85,13 @@ def make_plan(settings: Settings, overwrite: bool = False) -> Plan:
         UserError: the sources cannot be used; or the target holds something else: other files, or what was prepared
             with other settings and `overwrite` is not set.
     """
+    try:
+        return _make_plan(settings, overwrite)
+    except OSError as error:
+        raise UserError(f"Cannot read '{error.filename or settings.out}': {error.strerror or error}.") from error
+
+
+def _make_plan(settings: Settings, overwrite: bool) -> Plan:
     sources = find(settings)
     before = _settings_before(settings)
     if before is None:

@@ -86,8 +86,9 @@ class Settings:
             raise UserError('--name and --filename-tmpl are parts of file names; they cannot hold a slash.')
 
     def _check_folders(self) -> None:
-        if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out '{self.out}' is a file; give a folder.")
+        for folder in (self.out, *self.out.parents):
+            if folder.is_file():
+                raise UserError(f"--out '{self.out}': '{folder}' is a file; give a folder.")
         out = self.out.resolve()
         for folder in (*self.hr, *([self.lr] if self.lr else [])):
             source = folder.resolve()

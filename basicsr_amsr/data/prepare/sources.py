@@ -69,8 +69,7 @@ def find(settings: Settings) -> Sources:
         more = f' ({len(collisions)} such names in all)' if len(collisions) > 1 else ''
         help_ = 'rename one' if settings.prefix else "rename one, or add --prefix to put the folder's name before"
         raise UserError(f"'{first}' and '{second}' would both become {name}.png{more}; {help_}.")
-    if settings.lmdb:
-        _check_keys(named)
+    _check_names(settings, named)
     lrs = _given_lrs(settings, named)
     images: list[Source] = []
     left_out: list[Source] = []
@@ -91,7 +90,13 @@ def _name(settings: Settings, folder: Path, path: Path) -> str:
     return name.replace('.', '_') if settings.lmdb else name
 
 
-def _check_keys(named: dict[str, Path]) -> None:
+def _check_names(settings: Settings, named: dict[str, Path]) -> None:
+    # The file system's bytes that are no UTF-8 are lone surrogates in Python, which no list can hold.
+    unreadable = [path for name, path in named.items() if name.encode(errors='replace').decode() != name]
+    if unreadable:
+        raise UserError(f'The name {str(unreadable[0])!a} is no UTF-8 ({len(unreadable)} such files); rename it.')
+    if not settings.lmdb:
+        return
     wrong = [path for name, path in named.items() if not name.isascii() or len(name) > LONGEST_KEY]
     if wrong:
         raise UserError(f"'{wrong[0]}' cannot be a key of BasicSR's LMDB, which takes ASCII names of at most "
