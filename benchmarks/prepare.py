@@ -8,11 +8,12 @@ BasicSR's way: `basicsr.utils.matlab_functions.imresize` on the cropped images, 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import os
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +25,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from basicsr.utils.matlab_functions import imresize
 
 from basicsr_amsr.data.image_io import list_images
 from basicsr_amsr.data.prepare.run import run
 from basicsr_amsr.data.prepare.settings import Settings
+
+# isort: split
+from basicsr.utils.matlab_functions import imresize  # basicsr_amsr has mended BasicSR's imports by now
 
 SCALES = (2, 3, 4)
 CROP = 480
@@ -93,10 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--folder', metavar='DIR', help='where to write (default: the temporary folder)')
     args = parser.parse_args(argv)
 
-    script = args.basicsr / 'scripts/data_preparation/extract_subimages.py'
-    spec = importlib.util.spec_from_file_location('extract_subimages', script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.append(str(args.basicsr / 'scripts/data_preparation'))
+    module = importlib.import_module('extract_subimages')
     cv2.setNumThreads(1)
     pixels = sum(np.prod(cv2.imread(str(path)).shape[:2]) for path in list_images(args.hr))
     ways = {f'{name}, {workers} worker{"s" * (workers > 1)}': partial(function, workers=workers)
