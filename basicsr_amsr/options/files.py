@@ -118,9 +118,9 @@ def _read(file: Path, label: str, readers: tuple[Path, ...]) -> Iterator[tuple[L
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """A base file beside the file that names it, else among the project's own files."""
-    beside = folder / Path(name).expanduser()
-    return next((path for path in (beside, resources.resolve(name)) if path.is_file()), None)
+    """A base file beside the file that names it or in a folder above, else among the project's own files."""
+    beside = [place / Path(name).expanduser() for place in (folder, *folder.resolve().parents)]
+    return next((path for path in (*beside, resources.resolve(name)) if path.is_file()), None)
 
 
 def _others(name: str, file: Path) -> str:

@@ -8,11 +8,11 @@ basicsr_amsr.options.reference > docs/options.md`. A key that stands nowhere her
 ([cli.md](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are read:
 [compat.md](compat.md).
 
-**What files share is written once.** `base: FILE`, or a list of files, names option files to start from, relative to
-the file that names it. The file goes over its bases, a later base over an earlier one, mapping by mapping: `train:
-{total_iter: 5}` changes that key of `train:` alone. Lists are replaced as a whole; `key: ~` takes a whole mapping out.
-Over that go `demo:` (with `basicsr train --demo`), then `--force_yml KEY:KEY=VALUE`. The copy in the folder of an
-experiment is complete.
+**What files share is written once.** `base: FILE`, or a list of files, names option files to start from: beside the
+file that names it, in a folder above, or one that comes with the project. The file goes over its bases, a later base
+over an earlier one, mapping by mapping: `train: {total_iter: 5}` changes that key of `train:` alone. Lists are replaced
+as a whole; `key: ~` takes a whole mapping out. Over that go `demo:` (with `basicsr train --demo`), then `--force_yml
+KEY:KEY=VALUE`. The copy in the folder of an experiment is complete.
 """
 DATASETS = """\
 Each key is a phase: `train` and `val` in training, `val` or `test` in tests, also with a number behind it (`val_1`,

@@ -51,7 +51,7 @@ class Top(Section):
     logger: dict[str, Any] | None = Field(None, description='how often to log and to save')
     plugins: list[str] | None = Field(None, description='modules with networks and parts of your own (plugins.md)')
     base: Annotated[str | list[str] | None, Words('a file, or a list of files')] = Field(
-        None, description='option files to start from, relative to this one; what stands here goes over them')
+        None, description='option files to start from; what stands here goes over them')
     demo: dict[str, Any] | None = Field(None, description='what `basicsr train --demo` puts over the other options')
     dist_params: dict[str, Any] | None = Field(None, description='arguments of init_dist under slurm')
     find_unused_parameters: bool = Field(False, description="DistributedDataParallel's option of that name")

@@ -1,0 +1,139 @@
+"""Every option file that is shipped: what it merges from, the check, its network, the paper's recipe and test sets."""
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.archs import build_network
+
+from basicsr_amsr import resources
+from basicsr_amsr.mga.schedule import Step, StepPlan
+from basicsr_amsr.options.check import check
+from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.scale import give_scale
+
+FOLDER = Path(__file__).parents[2] / 'options'
+TRAINING, TESTING = sorted(FOLDER.glob('*.yml')), sorted((FOLDER / 'test').glob('*.yml'))
+BASES = sorted((FOLDER / 'base').glob('*.yml'))
+NETWORKS = ('fsrcnn', 'pan', 'rfdn', 'srresnet', 'rcan')
+MGA = [f'mga_{network}_x{scale}' for network in NETWORKS for scale in (2, 3, 4)]
+SETS = ['Set5', 'Set14', 'BSD100', 'Manga109', 'Urban100', 'Test2K', 'Test4K']  # the paper's seven
+
+
+def read(path, demo=False):
+    source = OptionFile.read(path)
+    if demo:
+        source.use_demo()
+    source.options.pop('demo', None)
+    return source.options
+
+
+@pytest.mark.parametrize('path', TRAINING + TESTING, ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_a_file_passes_the_check_and_builds_its_network(path):
+    options = read(path)
+    assert options['name'] == path.stem
+    assert check(options, path in TRAINING) == []
+    assert f'-opt options/{path.relative_to(FOLDER).as_posix()}' in path.read_text(encoding='utf-8')
+    give_scale(options)
+    with torch.device('meta'):
+        net = build_network(options['network_g'])
+    size = (1, getattr(net, 'num_in_ch', 3) if options['scale'] > 1 else 1, 16, 12)
+    with torch.device('meta'), torch.no_grad():
+        assert net.eval()(torch.zeros(size)).shape[-2:] == (16 * options['scale'], 12 * options['scale'])
+
+
+def test_there_is_a_file_for_every_network_and_scale_of_the_paper():
+    assert {path.stem for path in TRAINING} == set(MGA) <= {path.stem for path in TESTING}
+
+
+@pytest.mark.parametrize('name', MGA)
+def test_the_recipe_of_the_paper(name):
+    options = read(FOLDER / f'{name}.yml')
+    scale, train, images = options['scale'], options['train'], options['datasets']['train']
+    assert name == f'mga_{options["network_g"]["backbone"]["type"].lower()}_x{scale}'
+    assert options['network_g']['patch_size'] == 4
+    assert (images['gt_size'], images['batch_size_per_gpu']) == (64 * scale, 32)
+    assert images['use_hflip'] and images['use_rot']
+    assert [Path(folder).parts[1] for folder in images['dataroot_gt']] == ['DIV2K', 'Flickr2K']
+    assert all(metric['crop_border'] == scale for metric in options['val']['metrics'].values())
+    assert [train[key] for key in ('pixel_opt', 'coarse_opt', 'mask_opt')] == [
+        {'type': 'L1Loss', 'loss_weight': weight} for weight in (10, 1, 10)]
+    assert train['optim_g'] == {'type': 'Adam'} and 'ema_decay' not in train
+
+
+def test_the_learning_rates_of_the_paper():
+    plan = StepPlan([Step.of(step, 'train') for step in read(FOLDER / 'mga_rcan_x4.yml')['train']['steps']])
+    assert [step.variant for step in plan.steps] == ['D', 'A', 'M']
+    assert plan.ends == [600_000, 1_200_000, 1_300_000]
+    assert not any(step.end_to_end for step in plan.steps) and plan.steps[2].supervision == 'normalized'
+    starts = [*range(0, 1_200_000, 200_000), 1_200_000]
+    for start, end in zip(starts, [*starts[1:], 1_300_000], strict=True):
+        rates = [plan.learning_rate(start + index) for index in (1, 1001, 2001)]
+        assert rates == pytest.approx([4e-5, 2.2e-4, 4e-4])
+        middle = (start + 2001 + end) / 2  # half a cosine is half-way down
+        assert plan.learning_rate(int(middle)) == pytest.approx((4e-4 + 1e-7) / 2, rel=1e-4)
+        assert plan.learning_rate(end) == pytest.approx(1e-7)
+
+
+@pytest.mark.parametrize('name', MGA)
+def test_the_demo(name):
+    options = read(FOLDER / f'{name}.yml', demo=True)
+    assert check(options, True) == []
+    assert options['train']['total_iter'] <= 24 and [s['variant'] for s in options['train']['steps']] == ['D', 'A', 'M']
+    assert all(resources.resolve(data['dataroot_gt']).is_dir() for data in options['datasets'].values())
+
+
+@pytest.mark.parametrize('path', [path for path in TESTING if path.stem[-3:] in ('_x2', '_x3', '_x4')],
+                         ids=lambda path: path.stem)
+def test_the_test_sets_of_the_paper(path):
+    options = read(path)
+    assert all(metric['crop_border'] == options['scale'] and metric['test_y_channel']
+               for metric in options['val']['metrics'].values())
+    if path.stem != 'demo_x4':
+        assert [data['name'] for data in options['datasets'].values()] == SETS
+        assert all(data['type'] == 'BicubicPairedImageDataset' for data in options['datasets'].values())
+
+
+def test_a_training_leaves_what_the_test_of_that_name_takes():
+    for name in MGA:
+        weights = read(FOLDER / 'test' / f'{name}.yml')['path']['pretrain_network_g']
+        assert weights == f'experiments/{name}/models/net_g_latest.pth'
+
+
+def test_what_files_share_is_written_once():
+    used = {Path(layer.label).resolve() for path in TRAINING + TESTING for layer in OptionFile.read(path).layers}
+    assert set(BASES) <= used
+    for path in TRAINING + TESTING:
+        assert len(path.read_text(encoding='utf-8').splitlines()) <= 20, path
+    texts = [path.read_text(encoding='utf-8') for path in BASES]
+    for line in ('warmup', 'datasets/Set14', 'batch_size_per_gpu: 32', 'coarse_opt'):
+        assert sum(line in text for text in texts) == 1
+
+
+def test_a_copy_elsewhere_finds_its_base_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('mga_rcan_x4.yml', 'test/rfdn_x4.yml'):
+        shutil.copy(FOLDER / name, 'mine.yml')
+        assert read('mine.yml') == read(FOLDER / name)
+
+
+def test_installed_files_find_those_that_are_installed_beside_them(tmp_path, monkeypatch):
+    share = tmp_path / 'share' / 'basicsr_amsr'
+    shutil.copytree(FOLDER, share / 'options')
+    monkeypatch.setattr(resources, 'roots', lambda: [tmp_path / 'site-packages', share])
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+    source = OptionFile.read(resources.resolve('options/test/mga_pan_x3.yml'))
+    assert source.options['scale'] == 3 and source.options['network_g']['k'] == 1000
+    assert all(str(share) in layer.label for layer in source.layers)
+    shutil.copy(share / 'options' / 'mga_pan_x3.yml', 'mine.yml')
+    assert str(share / 'options' / 'base') in OptionFile.read('mine.yml').layers[0].label
+
+
+def test_a_base_file_of_ones_own_comes_first(tmp_path):
+    (tmp_path / 'options' / 'base').mkdir(parents=True)
+    (tmp_path / 'options' / 'base' / 'mga_train_x4.yml').write_text('scale: 4\nown: true\n')
+    shutil.copy(FOLDER / 'mga_rcan_x4.yml', tmp_path / 'options')
+    assert read(tmp_path / 'options' / 'mga_rcan_x4.yml')['own'] is True
