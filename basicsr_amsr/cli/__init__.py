@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -57,13 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; `argv` is without the program's name, by default that of the process.
 
     Returns:
-        0, 1 where a check found a problem, 2 for a user's mistakes (a line each on stderr), 130 when interrupted.
+        0, 1 where a check found a problem, 2 for a user's mistakes (a line each on stderr), 130 when interrupted,
+        141 when nobody reads the output any more.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith('-')), None)
     args = build_parser(chosen).parse_args(words)
     try:
-        return importlib.import_module(COMMANDS[args.command].module).run(args)
+        code = importlib.import_module(COMMANDS[args.command].module).run(args)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         if development_mode():
             traceback.print_exc()
@@ -73,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f'\n{PROG}: stopped.', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 141
 
 
 def development_mode() -> bool:

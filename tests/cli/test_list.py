@@ -1,5 +1,7 @@
 """`basicsr list`: every name of every registry."""
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +21,13 @@ def test_every_name_of_every_registry_is_listed(basicsr):
     assert {(entry['kind'], entry['name']) for entry in names} == {
         (kind, name) for kind, registry in REGISTRIES.items() for name, _ in registry}
     assert len(names) > 60
+
+
+def test_a_reader_that_goes_away():
+    process = subprocess.Popen([sys.executable, '-m', 'basicsr_amsr', 'list', '--json'], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == '' and process.wait() == 141
 
 
 def test_origins(basicsr):
