@@ -25,6 +25,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from basicsr_amsr.data.image_io import list_images
 from basicsr_amsr.data.prepare.run import run
@@ -99,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.path.append(str(args.basicsr / 'scripts/data_preparation'))
     module = importlib.import_module('extract_subimages')
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # BasicSR's imresize would wait for threads that a fork has not
     pixels = sum(np.prod(cv2.imread(str(path)).shape[:2]) for path in list_images(args.hr))
     ways = {f'{name}, {workers} worker{"s" * (workers > 1)}': partial(function, workers=workers)
             for workers in (1, 2)
