@@ -119,6 +119,16 @@ def test_force_yml(parse, entry, keys, value):
     assert opt == value and type(opt) is type(value)
 
 
+def test_force_yml_sets_items_of_lists():
+    opt = {'train': {'steps': [{'iters': 1}, {'iters': 2}], 'betas': [0.9, 0.99]}}
+    places = force_options(opt, ['train:steps:1:iters=5', 'train:betas:0=0.5', 'train:steps:0:lr=1e-4'])
+    assert opt == {'train': {'steps': [{'iters': 1, 'lr': 1e-4}, {'iters': 5}], 'betas': [0.5, 0.99]}}
+    assert places == [('train', 'steps', 1, 'iters'), ('train', 'betas', 0), ('train', 'steps', 0, 'lr')]
+    for entry in ('train:steps:2:iters=5', 'train:steps:first:iters=5', 'train:betas:-1=0'):
+        with pytest.raises(UserError, match='is a list of 2: name one of its items by its number, from 0'):
+            force_options(opt, [entry])
+
+
 def test_force_yml_takes_several(parse):
     opt = parse(TRAIN, '--force_yml', 'scale=2', 'datasets:val_1:name=Set14', 'manual_seed=7')
     assert opt['datasets']['val_1']['scale'] == 2 and opt['datasets']['val_1']['name'] == 'Set14'

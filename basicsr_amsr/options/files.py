@@ -81,9 +81,7 @@ class OptionFile:
         Raises:
             UserError: one line with the entry, where it is malformed or leads below a plain value.
         """
-        force_options(self.options, entries)
-        for entry in entries:
-            keys = tuple(key.strip() for key in entry.partition('=')[0].split(':'))
+        for keys, entry in zip(force_options(self.options, entries), entries, strict=True):
             places = dict.fromkeys((keys, *_places(value_at(self.options, keys), keys)), 0)
             self.layers.append(Layer(f'{self.path}: --force_yml {entry}', places))
 
@@ -150,12 +148,18 @@ def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
             base[key] = value
 
 
-def force_options(opt: dict[str, Any], entries: Sequence[str]) -> None:
+def force_options(opt: dict[str, Any], entries: Sequence[str]) -> list[Place]:
     """Set options in place from entries 'key:key=value'; keys that are not there are made, values are YAML.
+
+    An item of a list is named by its number, from 0: 'train:steps:0:iters=1000'.
+
+    Returns:
+        The place that each entry has set.
 
     Raises:
         UserError: one line with the entry, where it is malformed or leads below a plain value.
     """
+    places: list[Place] = []
     for entry in entries:
         left, sign, text = entry.partition('=')
         keys = [key.strip() for key in left.split(':')]
@@ -165,15 +169,30 @@ def force_options(opt: dict[str, Any], entries: Sequence[str]) -> None:
             value = parse_value(text)
         except yaml.YAMLError as error:
             raise UserError(f'--force_yml {entry!r}: the value is not plain YAML: {explain(error)[1]}.') from error
-        section = opt
-        for depth, key in enumerate(keys[:-1], start=1):
-            if section.get(key) is None:
-                section[key] = {}
-            section = section[key]
-            if not isinstance(section, dict):
-                raise UserError(f'--force_yml {entry!r}: {":".join(keys[:depth])} is {section!r}; '
-                                'there are no keys below it.')
-        section[keys[-1]] = value
+        places.append(_set(opt, keys, value, entry))
+    return places
+
+
+def _set(options: Any, keys: Sequence[str], value: Any, entry: str) -> Place:
+    """Set the value below these keys, and return its place, in which items of lists are numbers."""
+    place: Place = ()
+    for depth, name in enumerate(keys):
+        key: Any = name
+        above = f'--force_yml {entry!r}: {":".join(keys[:depth])}'
+        if isinstance(options, list):
+            if not name.isdecimal() or int(name) >= len(options):
+                raise UserError(f'{above} is a list of {len(options)}: name one of its items by its number, from 0.')
+            key = int(name)
+        elif not isinstance(options, dict):
+            raise UserError(f'{above} is {options!r}; there are no keys below it.')
+        place = (*place, key)
+        if depth == len(keys) - 1:
+            options[key] = value
+        else:
+            if isinstance(options, dict) and options.get(key) is None:
+                options[key] = {}
+            options = options[key]
+    return place
 
 
 def _places(value: Any, place: Place) -> Iterator[Place]:
