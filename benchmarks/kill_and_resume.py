@@ -81,7 +81,9 @@ def options(name: str, network: str = 'mga', workers: int = 0, ema: float = 0.0,
         opt['network_g'] = {'type': 'SwinIR', 'upscale': 2, 'img_size': 16, 'window_size': 8, 'embed_dim': 8,
                             'depths': [2, 2], 'num_heads': [2, 2], 'mlp_ratio': 2, 'drop_path_rate': 0.5,
                             'upsampler': 'pixelshuffledirect'}
-        opt['train'].update(warmup_iter=4)
+        # Inputs are masked on the device, and noise is added by the data workers.
+        opt['train'].update(warmup_iter=4, transforms=[{'type': 'SFM', 'target': 'lq', 'mode': 'central'}])
+        opt['datasets']['train']['transforms'] = [{'type': 'GaussianNoise', 'target': 'lq', 'sigma': [0, 20]}]
         opt['train']['optim_g']['lr'] = 1e-3
         opt['train']['scheduler'] = SCHEDULERS[network]
     return opt

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from basicsr.archs import build_network
 
 from basicsr_amsr import resources
@@ -19,6 +20,7 @@ TRAINING, TESTING = sorted(FOLDER.glob('*.yml')), sorted((FOLDER / 'test').glob(
 BASES = sorted((FOLDER / 'base').glob('*.yml'))
 NETWORKS = ('fsrcnn', 'pan', 'rfdn', 'srresnet', 'rcan')
 MGA = [f'mga_{network}_x{scale}' for network in NETWORKS for scale in (2, 3, 4)]
+SFM = ['sfm_rcan_x4', 'sfm_rrdb_x4', 'sfm_rfdn_x4', 'sfm_dncnn_gray', 'sfm_dncnn_color']
 SETS = ['Set5', 'Set14', 'BSD100', 'Manga109', 'Urban100', 'Test2K', 'Test4K']  # the paper's seven
 
 
@@ -39,13 +41,15 @@ def test_a_file_passes_the_check_and_builds_its_network(path):
     give_scale(options)
     with torch.device('meta'):
         net = build_network(options['network_g'])
-    size = (1, getattr(net, 'num_in_ch', 3) if options['scale'] > 1 else 1, 16, 12)
+    channels = next(parameter for parameter in net.parameters() if parameter.dim() == 4).shape[1]
+    size = (1, channels, 16, 12)
     with torch.device('meta'), torch.no_grad():
         assert net.eval()(torch.zeros(size)).shape[-2:] == (16 * options['scale'], 12 * options['scale'])
 
 
 def test_there_is_a_file_for_every_network_and_scale_of_the_paper():
-    assert {path.stem for path in TRAINING} == set(MGA) <= {path.stem for path in TESTING}
+    assert {path.stem for path in TRAINING} == {*MGA, *SFM}
+    assert set(MGA) <= {path.stem for path in TESTING}
 
 
 @pytest.mark.parametrize('name', MGA)
@@ -77,11 +81,33 @@ def test_the_learning_rates_of_the_paper():
         assert plan.learning_rate(end) == pytest.approx(1e-7)
 
 
-@pytest.mark.parametrize('name', MGA)
+@pytest.mark.parametrize('name', SFM)
+def test_masking_and_its_twin(name):
+    source = OptionFile.read(FOLDER / f'{name}.yml')
+    switch = next(word for line in (FOLDER / f'{name}.yml').read_text(encoding='utf-8').splitlines()
+                  if '--force_yml' in line for word in line.split() if 'train:' in word)
+    if 'dncnn' in name:
+        masking, noise = source.options['datasets']['train']['degradations']
+        assert masking == {'type': 'SFM', 'mode': 'targeted', 'rate': 0.5, 'centre': 0.85, 'sigma': 0.15}
+        assert noise == {'type': 'GaussianNoise', 'sigma': [0, 55], 'clip': False}
+    else:
+        (masking,) = source.options['train']['transforms']
+        assert masking == {'type': 'SFM', 'target': 'lq', 'mode': 'central', 'rate': 0.5}
+    before = yaml.safe_load(yaml.safe_dump(source.options))
+    source.force([switch])
+    if 'dncnn' in name:
+        before['datasets']['train']['degradations'][0]['rate'] = 0
+    else:
+        before['train']['transforms'] = None
+    assert source.options == before and check({k: v for k, v in before.items() if k != 'demo'}, True) == []
+
+
+@pytest.mark.parametrize('name', [*MGA, *SFM])
 def test_the_demo(name):
     options = read(FOLDER / f'{name}.yml', demo=True)
     assert check(options, True) == []
-    assert options['train']['total_iter'] <= 24 and [s['variant'] for s in options['train']['steps']] == ['D', 'A', 'M']
+    assert options['train']['total_iter'] <= 24
+    assert name in SFM or [step['variant'] for step in options['train']['steps']] == ['D', 'A', 'M']
     assert all(resources.resolve(data['dataroot_gt']).is_dir() for data in options['datasets'].values())
 
 
