@@ -1,4 +1,4 @@
-"""Operators that cost no multiply-accumulate by convention."""
+"""Operators that cost no multiply-accumulate by convention, why that is, and why others are not counted."""
 from __future__ import annotations
 
 import torch
@@ -45,12 +45,36 @@ POOLING = """
     avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices mkldnn_adaptive_avg_pool2d mkldnn_max_pool2d
 """
 
-TABLES = (CREATION, MOVEMENT, ELEMENTWISE, REDUCTION, NORMALISATION, POOLING)
-FREE = frozenset(f'aten::{name}' for table in TABLES for name in table.split())
+REASONS = {'creates a tensor': CREATION, 'moves data': MOVEMENT, 'element by element': ELEMENTWISE,
+           'reduction': REDUCTION, 'normalisation': NORMALISATION, 'pooling': POOLING}
+FREE = {f'aten::{name}': reason for reason, table in REASONS.items() for name in table.split()}
 FREE_NAMESPACES = frozenset({'prim', 'profiler', 'c10d', '_c10d_functional'})
+VIEW = 'view'
+
+UNKNOWN = {
+    'upsample': 'weighted interpolation: counters disagree on its cost',
+    'grid_sampler': 'weighted interpolation: counters disagree on its cost',
+    'fft': 'Fourier transform: not a matrix product',
+    'lstm': 'recurrent layer: no handle',
+    'gru': 'recurrent layer: no handle',
+    'rnn': 'recurrent layer: no handle',
+}
 
 
-def is_free(func: torch._ops.OpOverload) -> bool:
-    """Whether an operator is a view, works element by element, or stands in one of the tables above."""
-    return (func.is_view or torch.Tag.pointwise in func.tags or func._schema.name in FREE
-            or func.namespace in FREE_NAMESPACES)
+def why_free(func: torch._ops.OpOverload) -> str | None:
+    """Why an operator costs no multiply-accumulate; None where that is not known."""
+    if func.is_view:
+        return VIEW
+    if func._schema.name in FREE:
+        return FREE[func._schema.name]
+    if torch.Tag.pointwise in func.tags:
+        return 'element by element'
+    return "PyTorch's own bookkeeping" if func.namespace in FREE_NAMESPACES else None
+
+
+def why_uncounted(name: str) -> str:
+    """Why an operator that is not known to be free has no MACs."""
+    namespace, operator = name.split('::', 1)
+    if namespace != 'aten':
+        return 'custom operator: no handle'
+    return next((reason for part, reason in UNKNOWN.items() if part in operator), 'no handle')

@@ -12,14 +12,22 @@ import torch
 
 
 class Cost(NamedTuple):
-    """Multiply-accumulates: true ones, and by the counter behind the tables of the MGA paper."""
+    """What a call costs.
+
+    Attributes:
+        macs: true multiply-accumulates; macs_paper: by the counter behind the tables of the MGA paper.
+        activations: elements that a convolution wrote, transposed ones included (the NTIRE challenges' "#Acts").
+        convolutions: 1 for a convolution (their "#Conv").
+    """
 
     macs: int
     macs_paper: int
+    activations: int = 0
+    convolutions: int = 0
 
     def __add__(self, other: object) -> Cost:
         assert isinstance(other, Cost)
-        return Cost(self.macs + other.macs, self.macs_paper + other.macs_paper)
+        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 Handle = Callable[[Mapping[str, Any], Any], Cost]
@@ -67,7 +75,7 @@ def convolution_cost(arguments: Mapping[str, Any], out: torch.Tensor, transposed
     source = first(arguments, 'input', 'self')
     size = arguments['weight'].numel()
     at_output = size * positions(out)
-    return Cost(size * positions(source) if transposed else at_output, at_output)
+    return Cost(size * positions(source) if transposed else at_output, at_output, out.numel(), 1)
 
 
 @register_handle('aten::convolution', 'aten::_convolution', 'aten::convolution_overrideable')

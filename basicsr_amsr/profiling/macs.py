@@ -15,8 +15,12 @@ Counting convention
 at its *output* size, every output element of ReLU, LeakyReLU and PReLU counts one, and of the mask prediction only the
 first convolution counts (conventions.py).
 
+`activations` and `convolutions`: elements written by convolutions, transposed ones included, and how many of them ran:
+"#Acts" and "#Conv" of the NTIRE challenges on efficient super-resolution (Li et al., CVPRW 2022).
+
 An operator that has no handle and is not known to be free is reported under `uncounted` with the elements it wrote:
-interpolation with weights, Fourier transforms, recurrent layers, custom operators and the like. Shapes decide, so meta
+interpolation with weights, Fourier transforms, recurrent layers, custom operators and the like; free ones, with the
+reason, under `free`. So every operator that ran is in one of `by_op`, `free` and `uncounted`. Shapes decide, so meta
 tensors give the same figures without arithmetic; masks decide what runs, so they are counted as they fall.
 Not seen: Triton kernels launched outside a registered operator. Compiled modules run eagerly while they are counted.
 """
@@ -35,7 +39,7 @@ from torch.utils._pytree import tree_leaves
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling.conventions import paper_ignored
-from basicsr_amsr.profiling.free_ops import is_free
+from basicsr_amsr.profiling.free_ops import VIEW, why_free, why_uncounted
 from basicsr_amsr.profiling.handles import HANDLES, Cost, bind
 
 NOTHING = Cost(0, 0)
@@ -45,18 +49,26 @@ WHOLE = ('aten::upsample_', 'aten::_upsample_')
 
 @dataclass
 class Tally:
-    """Calls of an operator or module, and what they cost; `elements` is what an uncounted operator wrote."""
+    """Calls of an operator, or operators in a module, and what they cost.
+
+    `elements` is what operators without a cost wrote, `why` the reason that they have none.
+    """
 
     calls: int = 0
     macs: int = 0
     macs_paper: int = 0
+    activations: int = 0
+    convolutions: int = 0
     elements: int = 0
+    why: str = ''
 
     def add(self, cost: Cost = NOTHING, elements: int = 0) -> None:
         """One more call."""
         self.calls += 1
         self.macs += cost.macs
         self.macs_paper += cost.macs_paper
+        self.activations += cost.activations
+        self.convolutions += cost.convolutions
         self.elements += elements
 
 
@@ -68,18 +80,23 @@ class Count:
         macs: true multiply-accumulates.
         macs_paper: by the MGA paper's counter.
         params: elements of all parameters.
-        by_op: operator name to its calls and costs.
+        activations: elements that convolutions wrote. convolutions: how many ran.
+        by_op: operator name to its calls and costs; transposed convolutions stand apart.
         by_module: dotted module path to the costs of the module and all below it ('' is the network); `calls` counts
-            operators there.
-        uncounted: operators without a handle, with calls and elements written.
+            operators there, views apart. Modules in which nothing ran are missing.
+        uncounted: operators without a handle, with calls, elements written and the reason.
+        free: operators that cost nothing by convention, likewise.
     """
 
     macs: int
     macs_paper: int
     params: int
+    activations: int = 0
+    convolutions: int = 0
     by_op: Mapping[str, Tally] = field(default_factory=dict)
     by_module: Mapping[str, Tally] = field(default_factory=dict)
     uncounted: Mapping[str, Tally] = field(default_factory=dict)
+    free: Mapping[str, Tally] = field(default_factory=dict)
 
 
 class MacCounter(TorchDispatchMode):
@@ -96,6 +113,7 @@ class MacCounter(TorchDispatchMode):
         self.by_op: dict[str, Tally] = {}
         self.by_module: dict[str, Tally] = {}
         self.uncounted: dict[str, Tally] = {}
+        self.free: dict[str, Tally] = {}
         self.path: list[str] = ['']
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
@@ -103,8 +121,8 @@ class MacCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func._schema.name
         handle = HANDLES.get(name)
-        free = handle is None and is_free(func)
-        if handle is None and not free and not name.startswith(WHOLE):
+        reason = None if handle is not None else why_free(func)
+        if handle is None and reason is None and not name.startswith(WHOLE):
             # Under inference_mode composite operators (conv2d, matmul, einsum) arrive here whole.
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -112,20 +130,34 @@ class MacCounter(TorchDispatchMode):
                 return result
         result = func(*args, **kwargs)
         if handle is not None:
-            self.record(name, handle(bind(func, args, kwargs), result))
-        elif not free:
-            elements = sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
-            self.uncounted.setdefault(name, Tally()).add(elements=elements)
+            arguments = bind(func, args, kwargs)
+            self.record(f'{name} (transposed)' if arguments.get('transposed') else name, handle(arguments, result))
+        else:
+            self.record_costless(name, reason, result)
         return result
 
     def record(self, name: str, cost: Cost) -> None:
         """Enter one operator call under its name and under every module it lies in."""
         path = self.path[-1]
         if any(within(path, root) for root in self.ignored):
-            cost = Cost(cost.macs, 0)
+            cost = cost._replace(macs_paper=0)
         self.by_op.setdefault(name, Tally()).add(cost)
-        for prefix in prefixes(path):
-            self.by_module.setdefault(prefix, Tally()).add(cost)
+        self.enter(cost)
+
+    def record_costless(self, name: str, reason: str | None, result: Any) -> None:
+        """Enter one call of an operator that is free for `reason`, or that is not counted."""
+        elements = sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
+        if reason is None:
+            self.uncounted.setdefault(name, Tally(why=why_uncounted(name))).add(elements=elements)
+        else:
+            self.free.setdefault(name, Tally(why=reason)).add(elements=0 if reason == VIEW else elements)
+        if reason != VIEW:
+            self.enter(NOTHING, elements)
+
+    def enter(self, cost: Cost, elements: int = 0) -> None:
+        """Enter a call under the modules that it lies in."""
+        for prefix in prefixes(self.path[-1]):
+            self.by_module.setdefault(prefix, Tally()).add(cost, elements)
 
     @property
     def total(self) -> Tally:
@@ -220,5 +252,5 @@ def count(net: nn.Module, *inputs: Any, exclude: Sequence[str] = (), **kwargs: A
     with torch.no_grad(), evaluating(net), plain_operators(), counter.track(net), counter:
         net(*inputs, **kwargs)
     total = counter.total
-    return Count(total.macs, total.macs_paper, parameter_count(net), counter.by_op, counter.by_module,
-                 counter.uncounted)
+    return Count(total.macs, total.macs_paper, parameter_count(net), total.activations, total.convolutions,
+                 counter.by_op, counter.by_module, counter.uncounted, counter.free)

@@ -5,7 +5,7 @@ import copy
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
 from basicsr_amsr.profiling.memory import peak_memory
 from basicsr_amsr.profiling.timer import PairedTimes, Quartiles, threads, time_paired
@@ -22,7 +23,7 @@ MEBIBYTE = 1 << 20
 
 def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str | None = None, timing: bool = True,
                      memory: bool = True, budget: float = 10.0, num_threads: int | None = None,
-                     params: Mapping[str, int] | None = None,
+                     params: Mapping[str, int] | None = None, depth: int = DEPTH,
                      progress: Callable[[str], Any] = lambda stage: None) -> dict[str, dict[str, Any]]:
     """Run each network on `x` without gradient, in eval mode, and report what it costs.
 
@@ -37,12 +38,14 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
         budget: seconds for the timing of all networks together.
         num_threads: PyTorch's CPU threads; None leaves them.
         params: parameters of a network that uses only a part of its weights; counted where absent.
+        depth: levels of modules below the network in `by_module`.
         progress: called with a line before each stage.
 
     Returns:
         For each network a dict of
 
-        - `params`, `macs`, `macs_paper` (macs.py), `uncounted` {operator: elements written};
+        - `params`, `macs`, `macs_paper`, `activations`, `convolutions` (macs.py);
+        - `uncounted` {operator: {calls, elements, why}}, `by_operator`, `by_module` (breakdown.py);
         - `mask_ratio`: share of the patches or pixels that the network computed, its `last_mask_ratio`; 1.0 where it
           has none;
         - `latency_ms`: {median, q1, q3, samples}, None without timing;
@@ -57,13 +60,14 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
     """
     if dense is not None and dense not in nets:
         raise UserError(f"The dense network '{dense}' is not among those profiled. {suggestion(dense, nets)}")
+    check_depth(depth)
     results: dict[str, dict[str, Any]] = {}
     times: PairedTimes | None = None
     with torch.no_grad(), threads(num_threads), ExitStack() as stack:
         for name, net in nets.items():
             stack.enter_context(evaluating(net))
             progress(f'counting {name}')
-            results[name] = figures(name, net, x, (params or {}).get(name))
+            results[name] = figures(name, net, x, (params or {}).get(name), depth)
         for name, net in nets.items() if memory else ():
             progress(f'peak memory of {name}')
             results[name]['peak_memory_mb'] = peak_memory(partial(net, x), x.device) / MEBIBYTE
@@ -112,18 +116,24 @@ def device_name(device: torch.device) -> str:
     return 'no arithmetic' if device.type == 'meta' else device.type
 
 
-def figures(name: str, net: nn.Module, x: torch.Tensor, params: int | None) -> dict[str, Any]:
-    """Parameters, MACs and mask ratio of one call; the places for time and memory are empty."""
+def figures(name: str, net: nn.Module, x: torch.Tensor, params: int | None, depth: int) -> dict[str, Any]:
+    """What one call costs, and its mask ratio; the places for time and memory are empty."""
     counted, size = count_call(name, net, x)
+    if params is not None:
+        counted = replace(counted, params=params)
     return {
-        'params': counted.params if params is None else params,
+        'params': counted.params,
         'macs': counted.macs,
         'macs_paper': counted.macs_paper,
+        'activations': counted.activations,
+        'convolutions': counted.convolutions,
         'mask_ratio': float(getattr(net, 'last_mask_ratio', 1.0)),
         'latency_ms': None,
         'peak_memory_mb': None,
         'output_size': size,
-        'uncounted': {op: tally.elements for op, tally in counted.uncounted.items()},
+        'uncounted': uncounted(counted),
+        'by_operator': by_operator(counted),
+        'by_module': by_module(net, counted, depth),
     }
 
 

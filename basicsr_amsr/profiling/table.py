@@ -27,6 +27,8 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     'parameters': lambda f: f'{f["params"]:,}',
     'MACs (G)': lambda f: number(f['macs'], 3, 1e9),
     'MACs, paper (G)': lambda f: number(f['macs_paper'], 3, 1e9),
+    'activations (M)': lambda f: number(f['activations'], 3, 1e6),
+    'convolutions': lambda f: f'{f["convolutions"]:,}',
     'mask ratio': lambda f: number(f['mask_ratio'], 3),
     'latency (ms)': lambda f: latency(f, 'median'),
     'quartiles (ms)': lambda f: latency(f, 'q1', 'q3'),
@@ -56,11 +58,50 @@ def figures_table(title: str, figures: Mapping[str, Mapping[str, Any]], dense: s
     return table
 
 
+def module_table(title: str, modules: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per module, children under their parent, which holds what they cost; shares of the whole beside."""
+    table = Table(title=title, title_justify='left')
+    table.add_column('module')
+    table.add_column('type')
+    for heading in ('parameters', '%', 'MACs (G)', '%', 'activations (M)', '%', 'convolutions'):
+        table.add_column(heading, justify='right')
+    for path, row in modules.items():
+        name = '  ' * (path.count('.') + 1) + path.rpartition('.')[2] if path else 'whole network'
+        table.add_row(name, row['type'], f'{row["params"]:,}', percent(row, 'params'), number(row['macs'], 3, 1e9),
+                      percent(row, 'macs'), number(row['activations'], 3, 1e6), percent(row, 'activations'),
+                      f'{row["convolutions"]:,}')
+    return table
+
+
+def operator_table(title: str, operators: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per operator, the costliest first; below them those without MACs, with the reason."""
+    table = Table(title=title, title_justify='left')
+    table.add_column('operator')
+    for heading in ('calls', 'MACs (G)', '%', 'activations (M)', '%'):
+        table.add_column(heading, justify='right')
+    table.add_column('counts nothing, because')
+    for name, row in operators.items():
+        table.add_row(name.removeprefix('aten::'), f'{row["calls"]:,}', number(row['macs'], 3, 1e9),
+                      percent(row, 'macs'), number(row['activations'], 3, 1e6), percent(row, 'activations'),
+                      row.get('why', ''))
+    return table
+
+
+def percent(row: Mapping[str, Any], key: str) -> str:
+    """A share of the whole in per cent."""
+    return f'{100 * row["share"][key]:.1f}'
+
+
 def uncounted_line(figures: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Operators that are in no MAC figure, with the elements they wrote; None where there are none."""
-    found: dict[str, int] = {}
+    """Operators that are in no MAC figure: how often, elements written, and why; None where there are none.
+
+    Of several networks the one that wrote most speaks for an operator.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
     for network in figures.values():
-        for op, elements in network['uncounted'].items():
-            found[op] = max(elements, found.get(op, 0))
-    listed = ', '.join(f'{op.removeprefix("aten::")} ({elements:,} elements)' for op, elements in sorted(found.items()))
+        for op, entry in network['uncounted'].items():
+            if op not in found or entry['elements'] > found[op]['elements']:
+                found[op] = entry
+    listed = '; '.join(f'{op.removeprefix("aten::")} ({entry["calls"]} calls, {entry["elements"]:,} elements; '
+                       f'{entry["why"]})' for op, entry in sorted(found.items()))
     return f'Not counted in MACs: {listed}' if found else None

@@ -1,4 +1,6 @@
 """The MAC counter against hand arithmetic, thop and torch's FLOP counter."""
+from collections import Counter
+
 import pytest
 import thop
 import torch
@@ -6,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_amsr.errors import UserError
@@ -207,6 +210,10 @@ def test_masked_computation_counts_what_the_mask_leaves():
     (lambda: torch.fft.rfft2(X), 'aten::_fft_r2c', 2 * 4 * 9 * 6),
     (lambda: F.interpolate(X, scale_factor=2, mode='bilinear'), 'aten::upsample_bilinear2d', X.numel() * 4),
     (lambda: F.grid_sample(X, torch.zeros(2, 3, 3, 2), align_corners=False), 'aten::grid_sampler_2d', 2 * 4 * 9),
+    (lambda: F.interpolate(X, scale_factor=2, mode='bicubic', antialias=True), 'aten::_upsample_bicubic2d_aa',
+     X.numel() * 4),
+    (lambda: torch.cdist(Q, Q), 'aten::_cdist_forward', 2 * 3 * 5 * 5),
+    (lambda: nn.Bilinear(8, 8, 3, bias=False)(Q, Q), 'aten::_trilinear', 2 * 3 * 5 * 3),
 ])
 @pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
 def test_unknown_operators_are_reported_with_what_they_wrote(run, name, elements, mode):
@@ -214,6 +221,37 @@ def test_unknown_operators_are_reported_with_what_they_wrote(run, name, elements
         result = count(Call(run))
     assert result.macs == 0
     assert {key: (tally.calls, tally.elements) for key, tally in result.uncounted.items()} == {name: (1, elements)}
+
+
+def test_every_operator_that_ran_is_counted_free_or_reported():
+    """Against a mode that sees the same calls; PyTorch's profiler would not do, as it sees what operators call."""
+    seen = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func._schema.name)
+            return func(*args, **(kwargs or {}))
+
+    def call(x):
+        x = F.conv_transpose2d(F.relu(x), torch.rand(4, 4, 3, 3)) + F.interpolate(x, (11, 12), mode='bilinear')
+        x = F.scaled_dot_product_attention(x, x, x).softmax(1) @ torch.fft.fft2(x).real.mT
+        return F.layer_norm(x, x.shape[-1:]).view(-1)[torch.arange(3)]
+
+    with torch.no_grad(), Recorder():
+        call(X)
+    result = count(Call(call), X)
+    tallies = {**result.by_op, **result.free, **result.uncounted}
+    assert {name.removesuffix(' (transposed)'): tally.calls for name, tally in tallies.items()} == Counter(seen)
+    assert all(tally.why for tally in (*result.free.values(), *result.uncounted.values()))
+    assert result.uncounted['aten::_fft_c2c'].why == 'Fourier transform: not a matrix product'
+    assert result.free['aten::native_layer_norm'].why == 'normalisation'
+
+
+def test_activations_are_what_convolutions_wrote():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.ConvTranspose2d(8, 2, 4, 2), nn.Linear(20, 5))
+    result = count(net, torch.rand(2, 3, 19, 19))
+    assert (result.convolutions, result.activations) == (2, 2 * 8 * 9 * 9 + 2 * 2 * 20 * 20)
+    assert result.by_module['2'].activations == 1600 and result.by_module['3'].activations == 0
 
 
 def test_custom_operator_is_reported_until_it_has_a_handle():

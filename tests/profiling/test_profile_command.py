@@ -38,6 +38,27 @@ def test_json_and_table_of_several_variants(option_file, tmp_path, capsys):
     assert out.err == ''
 
 
+def test_break_down_by_module_and_operator(option_file, tmp_path, capsys):
+    flags = ['--no-timing', '--depth', '1', '--json', str(tmp_path / 'p.json')]
+    assert profile(option_file, '--by', 'module', *flags) == 0
+    out = capsys.readouterr().out
+    assert 'M by module' in out and 'D by module' in out and 'MaskPrediction' in out
+    report = json.loads((tmp_path / 'p.json').read_text())
+    modules = report['by_module']
+    assert list(modules) == ['', 'base', 'refine', 'mask']
+    parts = [modules[name] for name in ('base', 'refine', 'mask')]
+    for key in ('params', 'macs', 'activations', 'convolutions'):
+        assert sum(part[key] for part in parts) == modules[''][key] == report[key] > 0
+    assert sum(part['share']['macs'] for part in parts) == pytest.approx(1)
+    assert list(report['dense']['by_module']) == ['', 'base', 'refine']
+    assert profile(option_file, '--by', 'operator', *flags) == 0
+    assert 'counts nothing, because' in capsys.readouterr().out
+    operators = report['by_operator']
+    assert sum(row['macs'] for row in operators.values()) == report['macs']
+    assert sum(row['share']['activations'] for row in operators.values()) == pytest.approx(1)
+    assert operators['aten::view']['why'] == 'view' and operators['aten::convolution (transposed)']['macs'] > 0
+
+
 def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
@@ -73,6 +94,7 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path):
     (['--variant', 'X'], "--variant 'X' is unknown"),
     (['--k', '-3'], "--k '-3'"),
     (['--size', '24'], "--size '24'"),
+    (['--depth', '0'], '--depth 0: give 1'),
     (['--threads', '0'], 'threads is 0'),
     (['--budget', '-1'], 'budget -1.0'),
     (['--image', 'absent.png'], 'absent.png'),
