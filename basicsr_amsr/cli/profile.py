@@ -14,8 +14,9 @@ from basicsr_amsr.cli.report import show, write_json
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import DEPTH, check_depth
+from basicsr_amsr.profiling.peers import parse_peers
 from basicsr_amsr.profiling.profile import environment, profile_networks
-from basicsr_amsr.profiling.table import figures_table, module_table, operator_table, uncounted_line
+from basicsr_amsr.profiling.table import compare_table, figures_table, module_table, operator_table, uncounted_line
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--by', choices=['module', 'operator'], help='break each network down, with shares')
     parser.add_argument('--depth', type=int, default=DEPTH, metavar='N',
                         help=f'levels of modules below the network (default: {DEPTH})')
+    parser.add_argument('--compare', metavar='COUNTERS', help='MACs beside those of mmengine,thop: where they differ')
     parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
                         help='change options of the file, e.g. network_g:k=240')
@@ -50,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json and not Path(args.json).parent.is_dir():
         raise UserError(f'--json {args.json}: there is no folder {Path(args.json).parent}.')
     check_depth(args.depth)
+    peers = parse_peers(args.compare) if args.compare else []
+    if peers and device.type == 'meta':
+        raise UserError(f'--compare {args.compare}: other counters run the network; take --device cpu.')
     opt = read_options(args.opt, args.force_yml)
     size = subject.parse_size(args.size) if args.size else None
     net = subject.build(opt)
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         figures = profile_networks(
             nets, x, dense, timing=measured and not args.no_timing, memory=measured, budget=args.budget,
             num_threads=args.threads, params=subject.variant_parameters(nets), depth=args.depth,
-            progress=status.update)
+            peers=peers, progress=status.update)
     report = {'opt': args.opt, 'network': describe(opt['network_g']), 'weights': weights, 'image': image,
               'k': getattr(net, 'k', None), **environment(x, args.threads)}
     print_report(report, figures, dense)
@@ -106,10 +111,13 @@ def print_report(report: dict[str, Any], figures: dict[str, dict[str, Any]], den
 
 
 def print_breakdown(by: str | None, figures: dict[str, dict[str, Any]]) -> None:
-    """A table per network of its modules or operators."""
-    for name, network in figures.items() if by else ():
-        draw = module_table if by == 'module' else operator_table
-        show(draw(f'{name} by {by}', network[f'by_{by}']))
+    """Tables per network: its modules or operators, and what other counters say."""
+    for name, network in figures.items():
+        if by:
+            draw = module_table if by == 'module' else operator_table
+            show(draw(f'{name} by {by}', network[f'by_{by}']))
+        if 'compare' in network:
+            show(compare_table(f'{name} by other counters', network['compare']))
 
 
 def write_report(path: str, report: dict[str, Any], figures: dict[str, dict[str, Any]], dense: str | None) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,6 +16,7 @@ from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
 from basicsr_amsr.profiling.memory import peak_memory
+from basicsr_amsr.profiling.peers import compare
 from basicsr_amsr.profiling.timer import PairedTimes, Quartiles, threads, time_paired
 
 MEBIBYTE = 1 << 20
@@ -24,6 +25,7 @@ MEBIBYTE = 1 << 20
 def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str | None = None, timing: bool = True,
                      memory: bool = True, budget: float = 10.0, num_threads: int | None = None,
                      params: Mapping[str, int] | None = None, depth: int = DEPTH,
+                     peers: Sequence[str] = (),
                      progress: Callable[[str], Any] = lambda stage: None) -> dict[str, dict[str, Any]]:
     """Run each network on `x` without gradient, in eval mode, and report what it costs.
 
@@ -39,6 +41,7 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
         num_threads: PyTorch's CPU threads; None leaves them.
         params: parameters of a network that uses only a part of its weights; counted where absent.
         depth: levels of modules below the network in `by_module`.
+        peers: other counters to compare with, of peers.py; a network's figures then hold `compare`.
         progress: called with a line before each stage.
 
     Returns:
@@ -62,12 +65,14 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
         raise UserError(f"The dense network '{dense}' is not among those profiled. {suggestion(dense, nets)}")
     check_depth(depth)
     results: dict[str, dict[str, Any]] = {}
+    counts: dict[str, Count] = {}
     times: PairedTimes | None = None
     with torch.no_grad(), threads(num_threads), ExitStack() as stack:
         for name, net in nets.items():
             stack.enter_context(evaluating(net))
             progress(f'counting {name}')
-            results[name] = figures(name, net, x, (params or {}).get(name), depth)
+            counts[name], size = count_call(name, net, x)
+            results[name] = figures(net, counts[name], size, (params or {}).get(name), depth)
         for name, net in nets.items() if memory else ():
             progress(f'peak memory of {name}')
             results[name]['peak_memory_mb'] = peak_memory(partial(net, x), x.device) / MEBIBYTE
@@ -76,6 +81,9 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
             times = time_paired({name: partial(net, x) for name, net in nets.items()}, x.device, budget)
             for name in nets:
                 results[name]['latency_ms'] = asdict(times.latency(name))
+        for name, net in nets.items() if peers else ():
+            progress(f'comparing counters on {name}')
+            results[name]['compare'] = compare(net, counts[name], x, peers)
     if dense is not None:
         for name in nets:
             pair = times.ratio(name, dense) if times else None
@@ -116,9 +124,8 @@ def device_name(device: torch.device) -> str:
     return 'no arithmetic' if device.type == 'meta' else device.type
 
 
-def figures(name: str, net: nn.Module, x: torch.Tensor, params: int | None, depth: int) -> dict[str, Any]:
-    """What one call costs, and its mask ratio; the places for time and memory are empty."""
-    counted, size = count_call(name, net, x)
+def figures(net: nn.Module, counted: Count, size: list[int], params: int | None, depth: int) -> dict[str, Any]:
+    """What the call just counted costs, and its mask ratio; the places for time and memory are empty."""
     if params is not None:
         counted = replace(counted, params=params)
     return {

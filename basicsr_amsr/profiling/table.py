@@ -87,6 +87,21 @@ def operator_table(title: str, operators: Mapping[str, Mapping[str, Any]]) -> Ta
     return table
 
 
+def compare_table(title: str, comparison: Mapping[str, Any]) -> Table:
+    """One row per kind of operator, one column per counter, and why they differ."""
+    table = Table(title=title, title_justify='left', caption_justify='left')
+    table.add_column('MACs (G) of')
+    for name in comparison['totals']:
+        table.add_column(name, justify='right')
+    table.add_column('differs because')
+    for kind, row in comparison['kinds'].items():
+        table.add_row(kind, *(number(macs, 6, 1e9) for macs in row['macs'].values()),
+                      '\n'.join(f'{name}: {why}' for name, why in row['why'].items()))
+    table.add_section()
+    table.add_row('all', *(number(macs, 6, 1e9) for macs in comparison['totals'].values()), '')
+    return table
+
+
 def percent(row: Mapping[str, Any], key: str) -> str:
     """A share of the whole in per cent."""
     return f'{100 * row["share"][key]:.1f}'

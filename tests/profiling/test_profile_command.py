@@ -59,6 +59,17 @@ def test_break_down_by_module_and_operator(option_file, tmp_path, capsys):
     assert operators['aten::view']['why'] == 'view' and operators['aten::convolution (transposed)']['macs'] > 0
 
 
+def test_other_counters_stand_beside(option_file, tmp_path, capfd):
+    assert profile(option_file, '--no-timing', '--compare', 'mmengine,thop', '--json', str(tmp_path / 'p.json')) == 0
+    out, err = capfd.readouterr()
+    assert 'M by other counters' in out and 'thop: it counts at the output size' in out and err == ''
+    report = json.loads((tmp_path / 'p.json').read_text())
+    assert report['compare']['totals']['basicsr_amsr'] == report['macs']
+    assert report['compare']['kinds']['convolution']['why'] == {}
+    # D computes a coarse image that it does not return.
+    assert report['dense']['compare']['kinds']['convolution']['why'].keys() == {'mmengine'}
+
+
 def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
@@ -95,6 +106,8 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path):
     (['--k', '-3'], "--k '-3'"),
     (['--size', '24'], "--size '24'"),
     (['--depth', '0'], '--depth 0: give 1'),
+    (['--compare', 'mmengin'], "--compare 'mmengin' is unknown. Did you mean mmengine"),
+    (['--compare', 'thop', '--device', 'meta'], '--compare thop: other counters run the network'),
     (['--threads', '0'], 'threads is 0'),
     (['--budget', '-1'], 'budget -1.0'),
     (['--image', 'absent.png'], 'absent.png'),
