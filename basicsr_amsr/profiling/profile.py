@@ -17,7 +17,7 @@ from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, chec
 from basicsr_amsr.profiling.macs import Count, count, evaluating
 from basicsr_amsr.profiling.memory import peak_memory
 from basicsr_amsr.profiling.peers import compare
-from basicsr_amsr.profiling.timer import PairedTimes, Quartiles, threads, time_paired
+from basicsr_amsr.profiling.timer import PairedTimes, threads, time_paired
 
 MEBIBYTE = 1 << 20
 
@@ -86,8 +86,8 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
             results[name]['compare'] = compare(net, counts[name], x, peers)
     if dense is not None:
         for name in nets:
-            pair = times.ratio(name, dense) if times else None
-            results[name]['ratios'] = ratios(results[name], results[dense], pair)
+            time = times.ratio(name, dense).median if times else None
+            results[name]['ratios'] = share_of_dense(results[name], results[dense], time)
     return results
 
 
@@ -164,13 +164,13 @@ def count_call(name: str, net: nn.Module, x: torch.Tensor) -> tuple[Count, list[
         hook.remove()
 
 
-def ratios(own: Mapping[str, Any], dense: Mapping[str, Any], time: Quartiles | None) -> dict[str, float | None]:
-    """How a network stands to the dense one; see `profile_networks`."""
+def share_of_dense(own: Mapping[str, Any], dense: Mapping[str, Any], time: float | None) -> dict[str, float | None]:
+    """How a network stands to the dense one, `time` being its share of that one's; see `profile_networks`."""
     ideal = dense['macs'] / own['macs'] if own['macs'] else None
     share = {key: own[key] / dense[key] if dense[key] else None for key in ('params', 'macs', 'macs_paper')}
     peak = own['peak_memory_mb'] / dense['peak_memory_mb'] if dense['peak_memory_mb'] else None
-    speed_up = 1 / time.median if time else None
-    return {**share, 'peak_memory': peak, 'time': time.median if time else None, 'ideal': ideal, 'speed_up': speed_up,
+    speed_up = 1 / time if time else None
+    return {**share, 'peak_memory': peak, 'time': time, 'ideal': ideal, 'speed_up': speed_up,
             'efficiency': speed_up / ideal if speed_up and ideal else None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from basicsr_amsr.data.image_io import read_image, to_float
+from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
@@ -134,6 +134,23 @@ def input_image(path: str | None, size: tuple[int, int] | None, channels: int) -
     if tensor.shape[1] != channels:
         tensor = tensor[:, :1].expand(-1, channels, -1, -1).contiguous()
     return tensor, path or f'bundled photograph {Path(DEMO_IMAGE).name}'
+
+
+def input_images(folder: str, size: tuple[int, int] | None, channels: int, most: int | None
+                 ) -> tuple[Iterator[tuple[str, torch.Tensor]], int]:
+    """The LR images of a folder, (name, `input_image`), read as they are wanted, and how many there are.
+
+    Args:
+        folder: where they are. size, channels: see `input_image`.
+        most: only the first so many.
+
+    Raises:
+        UserError: no images there; while they are read: one cannot be read.
+    """
+    if most is not None and most < 1:
+        raise UserError(f'--max-images {most}: give 1 or more.')
+    files = list_images(folder)[:most]
+    return ((file.name, input_image(str(file), size, channels)[0]) for file in files), len(files)
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -28,7 +28,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     'MACs (G)': lambda f: number(f['macs'], 3, 1e9),
     'MACs, paper (G)': lambda f: number(f['macs_paper'], 3, 1e9),
     'activations (M)': lambda f: number(f['activations'], 3, 1e6),
-    'convolutions': lambda f: f'{f["convolutions"]:,}',
+    'convolutions': lambda f: f'{f["convolutions"]:,.6g}',
     'mask ratio': lambda f: number(f['mask_ratio'], 3),
     'latency (ms)': lambda f: latency(f, 'median'),
     'quartiles (ms)': lambda f: latency(f, 'q1', 'q3'),
@@ -69,7 +69,7 @@ def module_table(title: str, modules: Mapping[str, Mapping[str, Any]]) -> Table:
         name = '  ' * (path.count('.') + 1) + path.rpartition('.')[2] if path else 'whole network'
         table.add_row(name, row['type'], f'{row["params"]:,}', percent(row, 'params'), number(row['macs'], 3, 1e9),
                       percent(row, 'macs'), number(row['activations'], 3, 1e6), percent(row, 'activations'),
-                      f'{row["convolutions"]:,}')
+                      f'{row["convolutions"]:,.6g}')
     return table
 
 
@@ -81,7 +81,7 @@ def operator_table(title: str, operators: Mapping[str, Mapping[str, Any]]) -> Ta
         table.add_column(heading, justify='right')
     table.add_column('counts nothing, because')
     for name, row in operators.items():
-        table.add_row(name.removeprefix('aten::'), f'{row["calls"]:,}', number(row['macs'], 3, 1e9),
+        table.add_row(name.removeprefix('aten::'), f'{row["calls"]:,.6g}', number(row['macs'], 3, 1e9),
                       percent(row, 'macs'), number(row['activations'], 3, 1e6), percent(row, 'activations'),
                       row.get('why', ''))
     return table
@@ -117,6 +117,6 @@ def uncounted_line(figures: Mapping[str, Mapping[str, Any]]) -> str | None:
         for op, entry in network['uncounted'].items():
             if op not in found or entry['elements'] > found[op]['elements']:
                 found[op] = entry
-    listed = '; '.join(f'{op.removeprefix("aten::")} ({entry["calls"]} calls, {entry["elements"]:,} elements; '
+    listed = '; '.join(f'{op.removeprefix("aten::")} ({entry["calls"]:,.6g} calls, {entry["elements"]:,.0f} elements; '
                        f'{entry["why"]})' for op, entry in sorted(found.items()))
     return f'Not counted in MACs: {listed}' if found else None

@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.profile import environment, profile_network, profile_networks, ratios, variant_of
-from basicsr_amsr.profiling.timer import Quartiles
+from basicsr_amsr.profiling.profile import environment, profile_network, profile_networks, share_of_dense, variant_of
 
 
 class Selective(nn.Module):
@@ -54,11 +53,11 @@ def test_figures_and_ratios_of_a_network_that_selects():
 def test_ratios_are_the_definitions():
     own = {'params': 5, 'macs': 40, 'macs_paper': 50, 'peak_memory_mb': 3.0}
     dense = {'params': 4, 'macs': 100, 'macs_paper': 100, 'peak_memory_mb': 6.0}
-    assert ratios(own, dense, Quartiles(0.5, 0.4, 0.6, 9)) == {
+    assert share_of_dense(own, dense, 0.5) == {
         'params': 1.25, 'macs': 0.4, 'macs_paper': 0.5, 'peak_memory': 0.5, 'time': 0.5, 'ideal': 2.5, 'speed_up': 2.0,
         'efficiency': 0.8}
     nothing = {**own, 'macs': 0, 'peak_memory_mb': None}
-    assert ratios(nothing, nothing, None) == {
+    assert share_of_dense(nothing, nothing, None) == {
         'params': 1.0, 'macs': None, 'macs_paper': 1.0, 'peak_memory': None, 'time': None, 'ideal': None,
         'speed_up': None, 'efficiency': None}
 

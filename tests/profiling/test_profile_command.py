@@ -1,6 +1,8 @@
 """`basicsr profile` from the command line to its table and JSON."""
 import json
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -70,6 +72,25 @@ def test_other_counters_stand_beside(option_file, tmp_path, capfd):
     assert report['dense']['compare']['kinds']['convolution']['why'].keys() == {'mmengine'}
 
 
+def test_images_of_a_folder_are_averaged(option_file, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, size in (('a', (24, 32)), ('b', (20, 16)), ('c', (8, 8))):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    out = tmp_path / 'p.json'
+    flags = ['-opt', option_file, '--device', 'cpu', '--images', str(tmp_path), '--json', str(out), '--budget', '0']
+    assert main(['profile', *flags, '--max-images', '2']) == 0
+    report = json.loads(out.read_text())
+    assert [(one['name'], one['size']) for one in report['images']] == [('a.png', [24, 32]), ('b.png', [20, 16])]
+    assert report['mask_ratio'] == (6 / 48 + 6 / 20) / 2 and report['size'] is None
+    assert report['latency_ms']['median'] == pytest.approx(
+        sum(one['latency_ms']['median'] for one in report['images']) / 2)
+    assert report['ratios']['efficiency'] == pytest.approx(report['ratios']['speed_up'] / report['ratios']['ideal'])
+    printed = capsys.readouterr().out
+    assert '2 images' in printed and '1 of 24x32, 1 of 20x16' in printed
+    assert main(['profile', *flags, '--size', '8x12', '--no-timing']) == 0
+    assert json.loads(out.read_text())['size'] == [8, 12]
+
+
 def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
@@ -108,6 +129,11 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path):
     (['--depth', '0'], '--depth 0: give 1'),
     (['--compare', 'mmengin'], "--compare 'mmengin' is unknown. Did you mean mmengine"),
     (['--compare', 'thop', '--device', 'meta'], '--compare thop: other counters run the network'),
+    (['--images', 'absent'], "Folder 'absent' is not there"),
+    (['--images', 'absent', '--image', 'a.png'], '--image and --images exclude each other'),
+    (['--images', 'absent', '--compare', 'thop'], '--compare takes one image'),
+    (['--images', 'absent', '--max-images', '0'], '--max-images 0: give 1 or more'),
+    (['--max-images', '3'], '--max-images 3 belongs to --images DIR'),
     (['--threads', '0'], 'threads is 0'),
     (['--budget', '-1'], 'budget -1.0'),
     (['--image', 'absent.png'], 'absent.png'),
