@@ -182,7 +182,7 @@ def test_damaged_lmdb(basicsr, photos):
 
 def test_ctrl_c_on_the_whole_group(photos):
     """As a terminal sends it: to the command and its workers; exit code 130, one line, and the next run goes on."""
-    for index in range(16):
+    for index in range(64):  # on a busy machine the signal may come late
         write(photos / f'more{index}.png', (250, 250, 3), index)
     command = [sys.executable, '-m', 'basicsr_amsr', 'prepare', '--hr', 'photos', '--out', 'made', '--scale', '2,3,4',
                '--crop', '48', '--workers', '2']
@@ -196,4 +196,4 @@ def test_ctrl_c_on_the_whole_group(photos):
     assert process.returncode == 130, err
     assert 'the same command goes on from there' in err and 'Traceback' not in err
     journal = Path('made/.prepare/HR_sub/journal.jsonl').read_text()
-    assert 0 < journal.count('"shape"') < 20
+    assert 0 < journal.count('"shape"') < 64
