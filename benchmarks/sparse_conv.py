@@ -31,7 +31,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 def unfolded(unit: ConvUnit, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The unit by whole-image unfolds, `inside: masked`."""
-    first, second = (step.conv for step in unit.steps)
+    first, second = (step for step in unit.stages if isinstance(step, nn.Conv2d))
     body = unfold_conv(second, unfold_conv(first, x, mask).relu_(), mask)
     return torch.where(mask, x + body, x)
 

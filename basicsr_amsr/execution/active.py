@@ -60,6 +60,13 @@ class ActiveTiles:
         tiles = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
         return cls(tiles, size, *mask.shape[-2:])
 
+    def as_pixels(self) -> ActiveTiles:
+        """The pixels of the active tiles, as a list of single pixels."""
+        key = (-1, -1)
+        if key not in self._dilated:
+            self._dilated[key] = ActiveTiles.of(self.mask)
+        return self._dilated[key]
+
     @property
     def mask(self) -> torch.Tensor:
         """The pixels of the active tiles, bool (B, 1, H, W)."""

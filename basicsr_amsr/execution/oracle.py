@@ -7,15 +7,17 @@ from __future__ import annotations
 import torch
 
 from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.execution.unit import INSIDE, ConvUnit, Inside, pointwise
+from basicsr_amsr.execution.plan import Plan
+from basicsr_amsr.execution.unit import INSIDE, Inside, Unit, join
 
 
-def dense_masked(unit: ConvUnit, x: torch.Tensor, mask: torch.Tensor, inside: Inside = 'masked',
+def dense_masked(unit: Unit, x: torch.Tensor, mask: torch.Tensor, inside: Inside = 'masked',
                  skipped: torch.Tensor | None = None) -> torch.Tensor:
     """The unit where the mask is true, its input elsewhere.
 
-    `masked`: the input of each inner convolution is multiplied by the mask, so inner pixels outside it are as 0 as the
-    padding. `exact`: inner pixels are those of the dense unit, so active pixels have exactly their dense values.
+    `masked`: what a convolution reads is multiplied by the mask, as far as it comes from another convolution, so inner
+    pixels outside it are as 0 as the padding. `exact`: inner pixels are those of the dense unit. An average is that of
+    the active pixels, so without one in the unit active pixels of `exact` have exactly their dense values.
 
     Args:
         unit: what is computed.
@@ -28,12 +30,27 @@ def dense_masked(unit: ConvUnit, x: torch.Tensor, mask: torch.Tensor, inside: In
         (B, C, H, W).
     """
     check_inside(inside)
-    body = pointwise(unit.before, x)
-    for number, step in enumerate(unit.steps):
-        if number and inside == 'masked':
-            body = body * mask
-        body = pointwise(step.after, step.conv(body))
-    return torch.where(mask, unit.combine(x, body), x if skipped is None else skipped)
+    plan = Plan(unit, inside)
+    values = [x]
+
+    def read(value: int) -> torch.Tensor:
+        parts = [values[i] if plan.outer[i] else values[i] * mask for i in plan.parts(value)]
+        return join(*parts) if len(parts) > 1 else parts[0]
+
+    for node in unit.nodes:
+        if node.kind == 'conv' and inside == 'masked' and not plan.of_image[node.inputs[0]]:
+            values.append(node.call(read(node.inputs[0])))
+        elif node.kind == 'pool':
+            values.append(average_of_active(values[node.inputs[0]], mask))
+        else:
+            values.append(node.call(*(values[i] for i in node.inputs)))
+    return torch.where(mask, values[-1], x if skipped is None else skipped)
+
+
+def average_of_active(value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the active pixels of each image, (B, C, 1, 1); 0 where there is none."""
+    total = (value * mask).sum((2, 3), keepdim=True, dtype=torch.promote_types(value.dtype, torch.float32))
+    return (total / mask.sum((2, 3), keepdim=True).clamp(min=1)).to(value.dtype)
 
 
 def check_inside(inside: str) -> None:

@@ -58,7 +58,8 @@ def run_windows(layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: 
     tokens = x.reshape(-1, x.shape[-1])
     chosen = tokens.index_select(0, active.tokens).view(active.count, active.size**2, -1)
     out = x.clone(memory_format=torch.contiguous_format) if out is None else out
-    out.view_as(tokens).index_copy_(0, active.tokens, layer(chosen, active.number).reshape(-1, x.shape[-1]))
+    computed = layer(chosen, active.number).reshape(-1, x.shape[-1]).to(out.dtype)
+    out.view_as(tokens).index_copy_(0, active.tokens, computed)
     return out
 
 
