@@ -11,6 +11,7 @@ from torch import nn
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, rename, shuffle_scale
 from basicsr_amsr.backbones.layers import check_upscale
 from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, MEAN_LAYER, channel_mean
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import register_backbone
 
 STEPS = 3
@@ -153,7 +154,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 for _name, _class in {'CARN': CARN, 'CARN_M': CARN_M}.items():
     register_backbone(
-        _name, _class, defaults={'upscale': 4}, convert=convert,
+        _name, _class, defaults={'upscale': 4}, convert=convert, skips=units_of(ResidualBlock, EfficientBlock),
         identify=identifier(read_options, ['conv_first.weight', 'body.units.0.units.0.body.0.weight',
                                            'conv_last.weight'], PUBLIC_NAMES),
         source='Ahn et al., Fast, Accurate, and Lightweight SR with Cascading Residual Network, ECCV 2018')

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from basicsr.archs import edsr_arch
+from basicsr.archs.arch_util import ResidualBlockNoBN
 
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import check_upscale
 from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, TAIL_NAMES, ShiftedNetwork, mean_dropper
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import register_backbone
 
 
@@ -54,7 +56,7 @@ for _name, _defaults, _split_blocks in (
 ):
     register_backbone(
         _name, EDSR, defaults=_defaults, body='body', tail='upsample', split_blocks=_split_blocks,
-        convert=mean_dropper(PUBLIC_NAMES), classes=(EDSR, edsr_arch.EDSR),
+        convert=mean_dropper(PUBLIC_NAMES), classes=(EDSR, edsr_arch.EDSR), skips=units_of(ResidualBlockNoBN),
         identify=identifier(read_options, ['conv_first.weight', 'body.0.conv1.weight', 'upsample.0.weight',
                                            'conv_last.weight'], PUBLIC_NAMES),
         source='Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPR workshops 2017')

@@ -9,6 +9,7 @@ from torch import nn
 from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, rename
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
+from basicsr_amsr.backbones.skips import SkipLayers
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (3, 1)
@@ -116,6 +117,6 @@ register_backbone(
     'FSRCNN', FSRCNN, defaults={'upscale': 4}, convert=convert,
     identify=lambda state: identifier(read_options, ['feature.0.weight', 'shrink.0.weight',
                                                          'upsampler.deconv.weight'])(convert(state)),
-    split=split, split_blocks=SPLIT_BLOCKS,
+    split=split, split_blocks=SPLIT_BLOCKS, skips=lambda net: {'mapping': SkipLayers()},
     divide=divider(r'mapping\.(\d+)\.', ['upsampler.'], layers=2),
     source='Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016')

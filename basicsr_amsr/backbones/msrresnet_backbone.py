@@ -3,9 +3,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from basicsr.archs.arch_util import ResidualBlockNoBN
 from basicsr.archs.srresnet_arch import MSRResNet
 
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer, shuffle_scale
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import register_backbone
 
 # Names before BasicSR renamed them.
@@ -22,7 +24,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'MSRResNet', MSRResNet, defaults={'upscale': 4}, origin=__name__, convert=renamer(PUBLIC_NAMES),
-    body='body', tail='upconv1', split_blocks=(12, 4),
+    body='body', tail='upconv1', split_blocks=(12, 4), skips=units_of(ResidualBlockNoBN),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.conv1.weight', 'upconv1.weight', 'conv_hr.weight',
                                        'conv_last.weight'], PUBLIC_NAMES),
     source='Ledig et al., Photo-Realistic Single Image Super-Resolution Using a GAN, CVPR 2017; BasicSR')

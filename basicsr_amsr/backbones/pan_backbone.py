@@ -10,6 +10,7 @@ from torch import nn
 from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import check_upscale, convolve
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (12, 4)
@@ -199,6 +200,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'PAN', PAN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
+    skips=units_of(SCPA),
     divide=divider(r'body\.(\d+)\.', ['upsampler.']),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.attentive.attention.weight',
                                        'upsampler.conv_last.weight'], PUBLIC_NAMES),

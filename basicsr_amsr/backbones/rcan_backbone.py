@@ -13,6 +13,7 @@ from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, TAIL_NAMES, ShiftedNetwork, channel_mean, mean_dropper
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (7, 3)
@@ -104,5 +105,5 @@ register_backbone(
     blocks='num_group', divide=divider(r'body\.(\d+)\.', ['upsample.', 'conv_last.']),
     identify=identifier(read_options, ['conv_first.weight', 'body.0.residual_group.0.rcab.3.attention.1.weight',
                                        'upsample.0.weight', 'conv_last.weight'], PUBLIC_NAMES),
-    classes=(RCAN, rcan_arch.RCAN),
+    classes=(RCAN, rcan_arch.RCAN), skips=units_of(rcan_arch.RCAB),
     source='Zhang et al., Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV 2018')

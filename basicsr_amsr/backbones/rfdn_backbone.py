@@ -11,6 +11,7 @@ from torch import nn
 from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
+from basicsr_amsr.backbones.rfdn_skips import skips
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (4, 2)
@@ -187,7 +188,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'RFDN', RFDN, defaults={'upscale': 4}, convert=renamer(PUBLIC_NAMES), split=split, split_blocks=SPLIT_BLOCKS,
-    divide=divide,
+    divide=divide, skips=skips,
     identify=identifier(read_options, ['conv_first.weight', 'body.blocks.0.esa.conv1.weight', 'upsampler.0.weight'],
                         PUBLIC_NAMES),
     source='Liu et al., Residual Feature Distillation Network for Lightweight Image Super-Resolution, ECCVW 2020')

@@ -8,8 +8,9 @@ from basicsr.archs import rrdbnet_arch
 
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import check_upscale
-from basicsr_amsr.backbones.padding import pad_to_multiple
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.selection.padding import pad_to_multiple
 
 SCALES = (2, 4)
 
@@ -67,4 +68,5 @@ register_backbone(
     identify=identifier(read_options, ['conv_first.weight', 'body.0.rdb1.conv1.weight', 'conv_last.weight'],
                         PUBLIC_NAMES),
     classes=(RRDBNet, rrdbnet_arch.RRDBNet), size_multiple=2,
+    skips=units_of(rrdbnet_arch.ResidualDenseBlock),
     source='Wang et al., ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks, ECCV workshops 2018')

@@ -11,6 +11,7 @@ from torch import nn
 
 from basicsr_amsr.backbones.division import Divide
 from basicsr_amsr.backbones.keys import StateDict
+from basicsr_amsr.backbones.skips import Skips
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
 
@@ -64,6 +65,8 @@ class Backbone:
         body, tail: for a network without `split`: attribute paths of its list of body blocks and of the first module
             that is given the last LR feature; MGA then cuts it by name (chain.py).
         blocks: the option that counts the body blocks.
+        skips: `skips(net)` names the modules that AMSR runs sparsely, and how (skips.py); None: the residual blocks
+            that are found in the network.
         divide: `divide(state_dict, its blocks, base_blocks)` returns what the weights of the plain network are in base
             and refine net, see division.py; follows from `body` where that is given.
         origin: the module that registered it.
@@ -85,6 +88,7 @@ class Backbone:
     body: str = ''
     tail: str = ''
     blocks: str = 'num_block'
+    skips: Skips | None = None
     divide: Divide | None = None
     origin: str = ''
 
@@ -97,7 +101,8 @@ class Backbone:
     @property
     def methods(self) -> tuple[str, ...]:
         """The acceleration methods that know how to treat this family."""
-        return ('mga',) if self.split or self.body else ()
+        mga = ('mga',) if self.split or self.body else ()
+        return (*mga, 'amsr') if self.skips else mga
 
     def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Published defaults overridden by `options`; a UserError for a scale that the family does not have."""

@@ -9,6 +9,7 @@ from torch import nn
 from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
+from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import MGASplit, register_backbone
 
 SPLIT_BLOCKS = (12, 4)
@@ -101,6 +102,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 register_backbone(
     'SRResNet', SRResNet, defaults={'upscale': 4}, split=split, split_blocks=SPLIT_BLOCKS,
+    skips=units_of(ResidualBlock),
     divide=divider(r'body\.(\d+)\.', ['upsampler.']),
     identify=identifier(read_options, ['conv_first.0.weight', 'conv_first.1.weight', 'upsampler.0.weight']),
     source='Ledig et al., Photo-Realistic Single Image Super-Resolution Using a GAN, CVPR 2017; MGA, ECCV 2022')

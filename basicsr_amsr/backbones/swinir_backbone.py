@@ -11,9 +11,10 @@ from torch import nn
 
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import check_upscale
-from basicsr_amsr.backbones.padding import pad_to_multiple
 from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.backbones.swinir_skips import skips
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.selection.padding import pad_to_multiple
 
 WINDOW = 8
 BIAS_TABLE = 'layers.0.residual_group.blocks.0.attn.relative_position_bias_table'
@@ -92,5 +93,5 @@ for _name, _defaults in {
     register_backbone(
         _name, SwinIR, defaults=_defaults, size_multiple=WINDOW, derived=('attn_mask', 'relative_position_index'),
         identify=identifier(read_options, ['conv_first.weight', BIAS_TABLE, 'upsample.0.weight']),
-        classes=(SwinIR, swinir_arch.SwinIR),
+        classes=(SwinIR, swinir_arch.SwinIR), skips=skips,
         source='Liang et al., SwinIR: Image Restoration Using Swin Transformer, ICCV workshops 2021')

@@ -23,19 +23,22 @@ def tile_by_tile(rows: Rows, out: torch.Tensor) -> bool:
     ends = [value for value in first
             if any(value in node.inputs for later, node in enumerate(nodes, 1) if plan.pools[later])]
     target = pixel_rows(out)
-    high, wide = (range(-r, active.size + r) for r in plan.halo[0])
-    for number, (gather, own) in enumerate(zip(active.gathers(high, wide), active.own(), strict=True)):
-        values = {0: _patches(gather.read(rows.pixels), len(high), len(wide))}
-        in_image = _in_image(gather, len(high), len(wide))
-        for value in first:
-            node, halo = nodes[value - 1], plan.halo[value]
-            looks = reach(node)
-            around: Reach = (halo[0] + looks[0], halo[1] + looks[1])
-            reads = [_crop(values[i], plan.halo[i], around) for i in node.inputs]
-            if looks != (0, 0) and in_image is not None:
-                # What lies outside the image is the convolution's padding.
-                reads = [read.masked_fill(~_crop(in_image, plan.halo[0], around), 0) for read in reads]
-            values[value] = unpadded(node.call, *reads) if isinstance(node.call, nn.Conv2d) else node.call(*reads)
+    padded = {i for value in first if reach(nodes[value - 1]) != (0, 0) for i in nodes[value - 1].inputs}
+    lists = {halo: active.gathers(*(range(-r, active.size + r) for r in halo))
+             for halo in {plan.halo[0], *(plan.halo[value] for value in padded)}}
+    for number, own in enumerate(active.own()):
+        read = lists[plan.halo[0]][number].read(rows.pixels)
+        values = {0: read.view(-1, *(active.size + 2 * r for r in plan.halo[0]), read.shape[1]).permute(0, 3, 1, 2)}
+        for value in [0, *first]:
+            halo = plan.halo[value]
+            if value:
+                node = nodes[value - 1]
+                around: Reach = tuple(map(sum, zip(halo, reach(node), strict=True)))  # type: ignore[assignment]
+                reads = [_crop(values[i], plan.halo[i], around) for i in node.inputs]
+                values[value] = unpadded(node.call, *reads) if isinstance(node.call, nn.Conv2d) else node.call(*reads)
+            if value in padded:
+                # What lies outside the image is a convolution's padding, and of no other use.
+                values[value] = _clear(values[value], lists[halo][number])
         rows.start_chunk(active, number, own)
         for value in ends:
             rows.local[value] = pixel_rows(_crop(values[value], plan.halo[value], (0, 0)))
@@ -45,16 +48,10 @@ def tile_by_tile(rows: Rows, out: torch.Tensor) -> bool:
     return last in first
 
 
-def _patches(rows: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    return rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
-
-
-def _in_image(gather: Gather, height: int, width: int) -> torch.Tensor | None:
-    """Bool (tiles, 1, height, width), or None where all lies in the image."""
-    if gather.outside is None:
-        return None
-    flags = torch.ones(len(gather.rows), 1, dtype=torch.bool, device=gather.rows.device)
-    return _patches(flags.index_fill_(0, gather.outside, False), height, width)
+def _clear(patches: torch.Tensor, gather: Gather) -> torch.Tensor:
+    """Patches with zeros where the image ends; as a rule in place."""
+    tiles, _, height, width = patches.shape
+    return gather.clear(pixel_rows(patches)).view(tiles, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _crop(patches: torch.Tensor, halo: Reach, wanted: Reach) -> torch.Tensor:

@@ -22,3 +22,11 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
             target = length + -length % multiple
             x = x.index_select(dim, reflected(length, target, x.device))
     return x
+
+
+def pad_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(N, C, H, W) padded below and to the right, by reflection, to height × width."""
+    for dim, target in ((2, height), (3, width)):
+        if x.shape[dim] != target:
+            x = x.index_select(dim, reflected(x.shape[dim], target, x.device))
+    return x

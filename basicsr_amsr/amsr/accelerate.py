@@ -1,0 +1,169 @@
+"""`accelerate_` lets a network compute only where its image has high frequencies; `restore_` undoes it."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr.config import AMSRConfig
+from basicsr_amsr.amsr.report import Report
+from basicsr_amsr.amsr.structure import residual_blocks
+from basicsr_amsr.backbones.checkpoint import find_backbone
+from basicsr_amsr.backbones.skipping import CURRENT, Skipping
+from basicsr_amsr.backbones.skips import Skip, SkipConv
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.unit import unfit
+
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+class Converted(nn.Module):
+    """Mixed into the class of a module. The class changes, not the object: weights, keys, hooks and children stay.
+
+    Unlike a `forward` that is set on the object, the class follows the module into copies and DataParallel's replicas.
+    """
+
+    plain_class: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        mixin = next(cls for cls in type(self).__mro__ if cls in (ConvertedNetwork, ConvertedUnit))
+        return _empty, (self.plain_class, mixin), self.__dict__
+
+
+class ConvertedNetwork(Converted):
+    """A network that makes the masks of its image."""
+
+    amsr: AMSRConfig
+    last_mask_ratio: Any
+    variant: str
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.variant == 'D':
+            self.last_mask_ratio = 1.0
+            token = CURRENT.set(None)
+        else:
+            training = self.training or torch.is_grad_enabled()
+            differentiable = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
+            token = CURRENT.set(Skipping(x, self.amsr.selection, self.amsr.inside, differentiable))
+        try:
+            result = self.plain_class.forward(self, x, *args, **kwargs)
+            skipping = CURRENT.get()
+            if skipping is not None:
+                self.last_mask_ratio = skipping.ratio
+            return result
+        finally:
+            CURRENT.reset(token)
+
+    def set_variant(self, variant: str) -> None:
+        """'M': only where the mask is. 'D': the plain network."""
+        if variant not in ('M', 'D'):
+            raise UserError(f"variant '{variant}' is unknown. There is: M (masked), D (dense).")
+        self.variant = variant
+
+
+class ConvertedUnit(Converted):
+    """A module that runs where the mask of its network's image is. Outside such a network it is what it was."""
+
+    skip: Skip
+
+    def forward(self, *args: Any) -> Any:
+        skipping = CURRENT.get()
+        return self.plain_class.forward(self, *args) if skipping is None else self.skip.forward(self, skipping, *args)
+
+
+def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping[str, Skip] | None = None) -> Report:
+    """Convert a network, in place, so that its residual units compute only where a mask of the LR image is.
+
+    The mask is made once per forward pass from its first argument, RGB or gray images (B, 3 or 1, H, W), each with its
+    own. Keys and weights stay as they are, so checkpoints load and save as ever. What a network's family skips its
+    adapter says (docs/amsr.md); in any other network the residual blocks are found. Converting again replaces the
+    configuration.
+
+    Args:
+        net: the network, on any device; inside DataParallel, DistributedDataParallel and torch.compile it is found.
+        config: options; default is half of the tiles.
+        skips: paths of modules and how they run, in place of those of the family.
+
+    Returns:
+        What was converted and what stays dense.
+
+    Raises:
+        UserError: nothing in the network can be skipped, or its `forward` was replaced by somebody else.
+    """
+    config = config or AMSRConfig()
+    net = unwrapped(net)
+    if isinstance(net, torch.jit.ScriptModule) or 'forward' in net.__dict__:
+        raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
+                        'before.')
+    restore_(net)
+    family = find_backbone(net)
+    adapter = family.skips if family else None
+    by = 'options' if skips else 'adapter' if adapter else 'structure'
+    skips = skips or (adapter(net) if adapter else residual_blocks(net))
+    if not skips:
+        raise UserError(f'{type(net).__name__} has no residual block that can be skipped: nothing was converted.')
+    if config.unit == 'conv':
+        skips = _convolutions(net, skips)
+    chosen = dict(list(skips.items())[config.dense_first:])
+    if not chosen:
+        raise UserError(f'{type(net).__name__} has {len(skips)} units; with unit: {config.unit} and dense_first: '
+                        f'{config.dense_first} none is left to skip.')
+    modules = {path: net.get_submodule(path) for path in chosen}
+    report = Report.of(net, by, chosen)
+    for path, module in modules.items():
+        if not isinstance(module, Converted):  # it may be shared between two paths
+            module.__class__ = _class(type(module), ConvertedUnit)
+            module.__dict__['skip'] = chosen[path]
+    net.__class__ = _class(type(net), ConvertedNetwork)
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M')
+    return report
+
+
+def restore_(net: nn.Module) -> nn.Module:
+    """Undo `accelerate_`, in place; a network that is not converted stays as it is.
+
+    Returns:
+        The network.
+    """
+    for module in unwrapped(net).modules():
+        if isinstance(module, Converted):
+            module.__class__ = module.plain_class  # type: ignore[assignment]
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'skip'):
+                module.__dict__.pop(name, None)
+    return net
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network inside wrappers for several devices and of torch.compile."""
+    while isinstance(net, WRAPPERS) or hasattr(net, '_orig_mod'):
+        net = net.module if isinstance(net, WRAPPERS) else net._orig_mod  # type: ignore[assignment]
+    return net
+
+
+def _convolutions(net: nn.Module, skips: Mapping[str, Skip]) -> dict[str, Skip]:
+    """Each convolution inside the units whose skipped pixels can keep its input."""
+    found: dict[str, Skip] = {}
+    for unit in skips:
+        for path, module in net.get_submodule(unit).named_modules(prefix=unit):
+            if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels and not unfit(module):
+                found[path] = SkipConv()
+    return found
+
+
+_classes: dict[tuple[type, type], Any] = {}
+
+
+def _class(plain: type[nn.Module], mixin: type[Converted]) -> Any:
+    """The module's class with the mixin in front, one for each; it goes by the same name."""
+    if (plain, mixin) not in _classes:
+        names = {name: getattr(plain, name) for name in ('__module__', '__qualname__', '__doc__')}
+        _classes[plain, mixin] = type(plain.__name__, (mixin, plain), {'plain_class': plain, **names})
+    return _classes[plain, mixin]
+
+
+def _empty(plain: type[nn.Module], mixin: type[Converted]) -> nn.Module:
+    """A module without state, for copy and pickle."""
+    cls = _class(plain, mixin)
+    return cls.__new__(cls)

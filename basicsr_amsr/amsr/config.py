@@ -1,0 +1,51 @@
+"""What `accelerate_` does to a network."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from basicsr_amsr.backbones.skipping import Selection
+from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.oracle import check_inside
+from basicsr_amsr.execution.unit import Inside
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+
+UNITS = ('residual', 'conv')
+MODES = ('auto', 'sparse', 'dense_masked')
+
+
+def default_selection() -> HighFrequencyMask:
+    """Half of the tiles of 8×8."""
+    return HighFrequencyMask(ratio=0.5, smooth=5, tile=8)
+
+
+@dataclass(frozen=True)
+class AMSRConfig:
+    """How a network is accelerated.
+
+    Args:
+        selection: where it computes: the options of `HighFrequencyMask`.
+        inside: 'masked': inside a unit, what lies outside the mask is 0. 'exact': it is computed where it is needed.
+        unit: what is skipped as a whole: 'residual' units, or inside them each 'conv' by itself that has as many
+            channels coming in as going out (the paper's formula; without training it ruins the picture).
+        dense_first: so many units, the first ones, stay dense.
+        mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
+            'auto': dense_masked in training mode or while gradients are recorded, else sparse. Both give the same.
+
+    Raises:
+        UserError: a value that is not possible, named.
+    """
+
+    selection: Selection = field(default_factory=default_selection)
+    inside: Inside = 'masked'
+    unit: Literal['residual', 'conv'] = 'residual'
+    dense_first: int = 0
+    mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
+
+    def __post_init__(self) -> None:
+        check_inside(self.inside)
+        for name, known in (('unit', UNITS), ('mode', MODES)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")
+        if isinstance(self.dense_first, bool) or not isinstance(self.dense_first, int) or self.dense_first < 0:
+            raise UserError(f'dense_first is {self.dense_first!r}: give a number of units from 0.')

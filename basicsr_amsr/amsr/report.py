@@ -1,0 +1,48 @@
+"""What `accelerate_` converted in a network, and what it left dense."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Report:
+    """The modules of a network by their paths.
+
+    Attributes:
+        network: name of its class.
+        by: 'adapter' of its family, or 'structure': the residual blocks that were found in it.
+        converted: modules that run sparsely, and their classes.
+        dense: all other convolutions and linear layers.
+        share: of the weights of convolutions and linear layers, those in `converted`.
+    """
+
+    network: str
+    by: str
+    converted: Mapping[str, str]
+    dense: tuple[str, ...]
+    share: float
+
+    @classmethod
+    def of(cls, net: nn.Module, by: str, converted: Iterable[str]) -> Report:
+        """The report of a network of which the modules at these paths are converted."""
+        modules = dict(net.named_modules())
+        paths = list(converted)
+        inside = {id(module) for path in paths for module in modules[path].modules()}
+        layers = {path: module for path, module in modules.items()
+                  if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))}
+        weights = {path: layer.weight.numel() for path, layer in layers.items()}
+        dense = tuple(path for path, layer in layers.items() if id(layer) not in inside)
+        total = sum(weights.values())
+        share = 1 - sum(weights[path] for path in dense) / total if total else 0.0
+        return cls(type(net).__name__, by, {path: type(modules[path]).__name__ for path in paths}, dense, share)
+
+    def __str__(self) -> str:
+        kinds: dict[str, int] = {}
+        for kind in self.converted.values():
+            kinds[kind] = kinds.get(kind, 0) + 1
+        units = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
+        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run where the mask is; '
+                f'dense: {", ".join(self.dense) or "nothing"}.')

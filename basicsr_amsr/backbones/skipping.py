@@ -1,0 +1,123 @@
+"""One forward pass of an accelerated network: which pixels and windows are active, and how units run."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import torch
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.active import ActiveTiles
+from basicsr_amsr.execution.oracle import dense_masked
+from basicsr_amsr.execution.sparse import run_unit
+from basicsr_amsr.execution.unit import Inside, Unit
+from basicsr_amsr.execution.windows import ActiveWindows, run_windows
+from basicsr_amsr.selection.padding import pad_to, pad_to_multiple
+from basicsr_amsr.selection.regions import expand_blocks
+
+
+class Selection(Protocol):
+    """What chooses; a dataclass, as `HighFrequencyMask` is. Another `tile` is set by `dataclasses.replace`."""
+
+    @property
+    def tile(self) -> int:
+        """Side of the tiles in LR pixels."""
+
+    def tiles(self, images: torch.Tensor) -> torch.Tensor:
+        """Active tiles, bool (B, ⌈H/tile⌉, ⌈W/tile⌉), of LR images (B, 3 or 1, H, W)."""
+
+    def windows(self, images: torch.Tensor, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:
+        """Active windows for each cyclic shift, bool (B, H / size, W / size)."""
+
+
+class Skipping:
+    """What one forward pass skips. It lives as long as the pass, so several may run side by side.
+
+    Args:
+        image: the LR images (B, 3 or 1, H, W); a mask is made for each, when a size is first asked for.
+        selection: what chooses.
+        inside: 'masked' or 'exact', see `execution.oracle`.
+        differentiable: compute everything and mask it, as training needs it.
+    """
+
+    def __init__(self, image: torch.Tensor, selection: Selection, inside: Inside, differentiable: bool) -> None:
+        self.image, self.selection = image.detach(), selection
+        self.inside, self.differentiable = inside, differentiable
+        self._tiles: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
+        self._made: dict[Any, Any] = {}
+        self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
+
+    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+        """The unit on the active pixels of x (B, C, H, W); the others keep their values."""
+        size = x.shape[-2:]
+        if self.differentiable:
+            mask = self.once(('mask', size), lambda: expand_blocks(*self.tiles(*size), *size))
+            return dense_masked(unit, x, mask, self.inside)
+        active = self.once(('active', size), lambda: ActiveTiles(*self.tiles(*size), *size))
+        return run_unit(unit, x, active, self.inside)
+
+    def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
+                    shift: int) -> torch.Tensor:
+        """A layer of windows (see `execution.windows`) on the active windows of tokens (B, H, W, C)."""
+        height, width = x.shape[1:3]
+        windows = self.windows(height, width, size, shift)
+        active = self.once(('windows', height, width, size, shift), lambda: ActiveWindows(windows, size, shift))
+        return run_windows(layer, x, active)
+
+    def tokens(self, height: int, width: int, size: int, shift: int) -> torch.Tensor:
+        """The tokens in active windows, bool (B, height · width, 1)."""
+        def make() -> torch.Tensor:
+            mask = expand_blocks(self.windows(height, width, size, shift), size, height, width)
+            return torch.roll(mask, (shift, shift), dims=(2, 3)).flatten(2).transpose(1, 2)
+
+        return self.once(('tokens', height, width, size, shift), make)
+
+    def windows(self, height: int, width: int, size: int, shift: int) -> torch.Tensor:
+        """Active windows for a cyclic shift, of a token map made from the image padded by reflection."""
+        key = (height, width, size, shift)
+        if key not in self._windows:
+            # Both of a network's usual shifts at once: the map of the image is made once.
+            shifts = (0, shift) if shift and (*key[:3], 0) not in self._windows else (shift,)
+            masks = self.selection.windows(pad_to(self.image, height, width), size, shifts)
+            self._windows |= {(*key[:3], each): mask for each, mask in zip(shifts, masks, strict=True)}
+        return self._windows[key]
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, kept for the other units of the pass."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def tiles(self, height: int, width: int) -> tuple[torch.Tensor, int]:
+        """Active tiles of a feature map of the image's size, a fraction of it (unshuffled pixels) or a multiple.
+
+        Returns:
+            bool (B, rows, cols), and the side of a tile in pixels of the feature map.
+        """
+        if (height, width) not in self._tiles:
+            rows, cols = self.image.shape[-2:]
+            tile = self.selection.tile
+            less, more = max(round(rows / height), 1), max(round(height / rows), 1)
+            if (height, width) == (rows * more, cols * more):
+                found = self.selection.tiles(self.image), tile * more
+            elif (height, width) == (-(-rows // less), -(-cols // less)):
+                wide: Any = dataclasses.replace(self.selection, tile=tile * less)  # type: ignore[type-var]
+                found = wide.tiles(pad_to_multiple(self.image, less)), tile
+            else:
+                raise UserError(f'a unit works on {height}x{width}, which is neither a multiple nor a fraction of the '
+                                f'image, {rows}x{cols}: leave it dense, or give images of another size.')
+            self._tiles[height, width] = found
+        return self._tiles[height, width]
+
+    @property
+    def ratio(self) -> float | torch.Tensor:
+        """Mean share of active pixels or windows over the masks that were used; 1 where none was."""
+        masks = [tiles for tiles, _ in self._tiles.values()] or list(self._windows.values())
+        shares = [mask.float().mean() for mask in masks]
+        return torch.stack(shares).mean() if shares else 1.0
+
+
+# Set by the network's forward pass, read by its units. A context variable, as DataParallel runs replicas in threads.
+CURRENT: ContextVar[Skipping | None] = ContextVar('skipping', default=None)
