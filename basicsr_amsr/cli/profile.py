@@ -9,14 +9,20 @@ import torch
 from rich.console import Console
 
 from basicsr_amsr.cli.network import choose_device, read_options
-from basicsr_amsr.cli.report import show, write_json
+from basicsr_amsr.cli.profile_text import (
+    DRAWINGS,
+    describe,
+    print_breakdown,
+    print_report,
+    write_drawing,
+    write_report,
+)
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import DEPTH, check_depth
-from basicsr_amsr.profiling.images import profile_images, sizes_line
+from basicsr_amsr.profiling.images import profile_images
 from basicsr_amsr.profiling.peers import parse_peers
 from basicsr_amsr.profiling.profile import environment, profile_networks
-from basicsr_amsr.profiling.table import compare_table, figures_table, module_table, operator_table, uncounted_line
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
@@ -44,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'levels of modules below the network (default: {DEPTH})')
     parser.add_argument('--compare', metavar='COUNTERS', help='MACs beside those of mmengine,thop: where they differ')
     parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
+    parser.add_argument('--report', metavar='FILE',
+                        help='draw masks, MACs by module and the comparison: .html (one file, with tables) or .png')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
                         help='change options of the file, e.g. network_g:k=240')
 
@@ -83,20 +91,31 @@ def run(args: argparse.Namespace) -> int:
             figures = profile_networks(nets, x, dense, peers=peers, progress=status.update, **settings)
     report = {'opt': args.opt, 'network': describe(opt['network_g']), 'weights': weights, 'image': image,
               'k': getattr(net, 'k', None), **environment(x, args.threads), 'channels_last': args.channels_last}
+    shown = image
     if args.images:
-        sizes = {tuple(one['size']) for one in next(iter(figures.values()))['images']}
+        images = next(iter(figures.values()))['images']
+        sizes = {tuple(one['size']) for one in images}
         report['size'] = list(sizes.pop()) if len(sizes) == 1 else None
+        shown = str(Path(args.images) / images[0]['name'])
+        x = place(subject.input_image(shown, size, channels)[0]) if args.report else x
     print_report(report, figures, dense)
     print_breakdown(args.by, figures)
     if args.json:
         write_report(args.json, report, figures, dense)
+    if args.report:
+        write_drawing(args.report, report, figures, dense, nets, x, shown)
     return 0
 
 
 def check_flags(args: argparse.Namespace, device: torch.device) -> None:
     """Raise a UserError for flags that make no sense, alone or together."""
-    if args.json and not Path(args.json).parent.is_dir():
-        raise UserError(f'--json {args.json}: there is no folder {Path(args.json).parent}.')
+    for flag, file in (('--json', args.json), ('--report', args.report)):
+        if file and not Path(file).parent.is_dir():
+            raise UserError(f'{flag} {file}: there is no folder {Path(file).parent}.')
+    if args.report and Path(args.report).suffix.lower() not in DRAWINGS:
+        raise UserError(f"--report {args.report}: name a file that ends in {' or '.join(DRAWINGS)}.")
+    if args.report and device.type == 'meta':
+        raise UserError(f'--report {args.report}: its masks need arithmetic; take --device cpu.')
     check_depth(args.depth)
     if args.compare and device.type == 'meta':
         raise UserError(f'--compare {args.compare}: other counters run the network; take --device cpu.')
@@ -106,46 +125,3 @@ def check_flags(args: argparse.Namespace, device: torch.device) -> None:
         raise UserError('--image and --images exclude each other: leave one out.')
     if args.max_images is not None and not args.images:
         raise UserError(f'--max-images {args.max_images} belongs to --images DIR.')
-
-
-def describe(network: dict[str, Any]) -> str:
-    """'MGA RCAN x4' of a `network_g:`."""
-    backbone = network.get('backbone') or {}
-    scale = {**network, **backbone}.get('upscale')
-    return ' '.join(filter(None, [network['type'], backbone.get('type'), f'x{scale}' if scale else None]))
-
-
-def print_report(report: dict[str, Any], figures: dict[str, dict[str, Any]], dense: str | None) -> None:
-    """The table, what it was measured on, and what is not in it."""
-    images = next(iter(figures.values())).get('images')
-    size = f'{len(images)} images' if images else 'input {}x{}'.format(*report['size'])
-    layout = 'channels last' if report['channels_last'] else 'contiguous'
-    table = figures_table(f'{report["network"]}, {size}', figures, dense)
-    times = [f['latency_ms']['samples'] for f in figures.values() if f['latency_ms']]
-    show(table, f'{report["device"]} ({report["device_name"]}), {report["dtype"]}, {layout}, '
-                f'{report["threads"]} threads, torch {report["torch"]}'
-                + (f', {times[0]:g} rounds in turn' + (' per image' if images else '') if times else ''),
-         f'weights: {report["weights"]}; ' + (f'images: {report["image"]}, {sizes_line(images)}' if images
-                                              else f'image: {report["image"]}'))
-    line = uncounted_line(figures)
-    if line:
-        show(line)
-
-
-def print_breakdown(by: str | None, figures: dict[str, dict[str, Any]]) -> None:
-    """Tables per network: its modules or operators, and what other counters say."""
-    for name, network in figures.items():
-        if by:
-            draw = module_table if by == 'module' else operator_table
-            show(draw(f'{name} by {by}', network[f'by_{by}']))
-        if 'compare' in network:
-            show(compare_table(f'{name} by other counters', network['compare']))
-
-
-def write_report(path: str, report: dict[str, Any], figures: dict[str, dict[str, Any]], dense: str | None) -> None:
-    """JSON: the first network's figures at the top, the dense one's under `dense`, all of them under `variants`."""
-    first = next(iter(figures))
-    value = {**report, 'variant': first if dense else None, **figures[first]}
-    if dense is not None:
-        value.update(dense={'variant': dense, **figures[dense]}, variants=figures)
-    write_json(Path(path), value)

@@ -32,9 +32,18 @@ def write_json(path: Path, value: Any) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n'
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write the file as a whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     part = path.with_name(f'{path.name}.part')
     try:
-        part.write_text(text, encoding='utf-8')
+        part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -160,12 +160,28 @@ class MGA(nn.Module):
         if self.variant == 'D':
             self.last_mask_ratio = 1.0
             return self.refine(feature, halo=False)
+        index = self.chosen(feature, coarse, target)
+        return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
+
+    def chosen(self, feature: torch.Tensor, coarse: torch.Tensor, target: torch.Tensor | None = None) -> PatchIndex:
+        """The patches that A or M refines, also where the true error says which."""
         error = None
         if self.variant == 'M' and self.order in ORACLES:
             everything = self.refine_patches(feature, coarse, self.every_patch(feature))
             error = self.ranked_by(coarse, everything, target)
-        index = self.select(feature, error)
-        return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
+        return self.select(feature, error)
+
+    def active_pixels(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, W) bool: the pixels of the LR image (N, 3, H, W) that the variant refines; for the profiler."""
+        batch, _, height, width = x.shape
+        if self.variant in ('B', 'D'):
+            return torch.full((batch, height, width), self.variant == 'D', device=x.device)
+        feature = self.base.extract(x)
+        index = self.chosen(feature, self.base.reconstruct(feature, x))
+        active = torch.zeros(batch, *grid_size(height, width, self.patch_size), dtype=torch.bool, device=x.device)
+        active[index.batch, index.row, index.col] = True
+        patches = active.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)
+        return patches[:, :height, :width]
 
     def ranked_by(self, coarse: torch.Tensor, refined: torch.Tensor, target: torch.Tensor | None = None,
                   mask: torch.Tensor | None = None) -> torch.Tensor | None:

@@ -110,8 +110,8 @@ def pooled_time(own: Sequence[Figures], dense: Sequence[Figures]) -> float | Non
 
 
 def sizes_line(images: Sequence[Mapping[str, Any]]) -> str:
-    """'60 of 80x120, 40 of 120x80', the most frequent sizes first, four at most."""
+    """'60 of 80x120, 40 of 120x80', the most frequent sizes first, six at most."""
     counts = Counter(tuple(image['size']) for image in images).most_common()
-    listed = ', '.join(f'{times} of {height}x{width}' for (height, width), times in counts[:4])
-    more = sum(times for _, times in counts[4:])
+    listed = ', '.join(f'{times} of {height}x{width}' for (height, width), times in counts[:6])
+    more = sum(times for _, times in counts[6:])
     return listed + (f', {more} of other sizes' if more else '')

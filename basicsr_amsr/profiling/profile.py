@@ -15,6 +15,7 @@ from torch import nn
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
+from basicsr_amsr.profiling.masks import mask_ratio
 from basicsr_amsr.profiling.memory import peak_memory
 from basicsr_amsr.profiling.peers import compare
 from basicsr_amsr.profiling.timer import PairedTimes, threads, time_paired
@@ -49,8 +50,7 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
 
         - `params`, `macs`, `macs_paper`, `activations`, `convolutions` (macs.py);
         - `uncounted` {operator: {calls, elements, why}}, `by_operator`, `by_module` (breakdown.py);
-        - `mask_ratio`: share of the patches or pixels that the network computed, its `last_mask_ratio`; 1.0 where it
-          has none;
+        - `mask_ratio`: share of the patches or pixels that the network computed (masks.py), 1.0 where it selects none;
         - `latency_ms`: {median, q1, q3, samples}, None without timing;
         - `peak_memory_mb`: MiB on top of weights and input (memory.py), None without measurement;
         - `output_size`: [height, width];
@@ -134,7 +134,7 @@ def figures(net: nn.Module, counted: Count, size: list[int], params: int | None,
         'macs_paper': counted.macs_paper,
         'activations': counted.activations,
         'convolutions': counted.convolutions,
-        'mask_ratio': float(getattr(net, 'last_mask_ratio', 1.0)),
+        'mask_ratio': mask_ratio(net),
         'latency_ms': None,
         'peak_memory_mb': None,
         'output_size': size,

@@ -87,9 +87,9 @@ def test_mean(values, expected):
 
 
 def test_sizes_are_named():
-    images = [{'size': [8, 9]}] * 2 + [{'size': [7, 9]}] * 3 + [{'size': [side, 1]} for side in (1, 2, 3)]
+    images = [{'size': [8, 9]}] * 2 + [{'size': [7, 9]}] * 3 + [{'size': [side, 1]} for side in range(1, 7)]
     assert sizes_line(images[:5]) == '3 of 7x9, 2 of 8x9'
-    assert sizes_line(images) == '3 of 7x9, 2 of 8x9, 1 of 1x1, 1 of 2x1, 1 of other sizes'
+    assert sizes_line(images) == '3 of 7x9, 2 of 8x9, 1 of 1x1, 1 of 2x1, 1 of 3x1, 1 of 4x1, 2 of other sizes'
 
 
 def test_mistakes_name_the_image():

@@ -1,5 +1,6 @@
 """`basicsr profile` from the command line to its table and JSON."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -91,6 +92,26 @@ def test_images_of_a_folder_are_averaged(option_file, tmp_path, capsys):
     assert json.loads(out.read_text())['size'] == [8, 12]
 
 
+@pytest.mark.parametrize('many', [False, True])
+def test_report_as_page_and_picture(option_file, tmp_path, many):
+    cv2.imwrite(str(tmp_path / 'a&b.png'), np.zeros((12, 20, 3), np.uint8))
+    source = ['--images', str(tmp_path)] if many else []
+    assert profile(option_file, '--no-timing', '--variant', 'B,M', *source, '--report', str(tmp_path / 'r.html')) == 0
+    text = (tmp_path / 'r.html').read_text()
+    assert text.startswith('<!DOCTYPE html>') and 'M by module' in text and 'D (dense)' in text
+    assert ('a&amp;b.png' in text) == many
+    assert re.findall(r'src="(.{22})', text) == ['data:image/png;base64,'] and 'http' not in text
+    assert profile(option_file, '--no-timing', '--depth', '1', *source, '--report', str(tmp_path / 'r.PNG')) == 0
+    assert cv2.imread(str(tmp_path / 'r.PNG')).shape[1] == 1430
+    assert not list(tmp_path.glob('*.part'))
+
+
+def test_report_of_a_plain_network(option_file, tmp_path):
+    assert profile(option_file, '--no-timing', '--report', str(tmp_path / 'r.png'), '--force_yml',
+                   'network_g={type: FSRCNN, upscale: 2}') == 0
+    assert cv2.imread(str(tmp_path / 'r.png')) is not None
+
+
 def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
@@ -134,6 +155,9 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path):
     (['--images', 'absent', '--compare', 'thop'], '--compare takes one image'),
     (['--images', 'absent', '--max-images', '0'], '--max-images 0: give 1 or more'),
     (['--max-images', '3'], '--max-images 3 belongs to --images DIR'),
+    (['--report', 'nowhere/r.html'], '--report nowhere/r.html: there is no folder nowhere'),
+    (['--report', 'r.pdf'], '--report r.pdf: name a file that ends in .html or .png'),
+    (['--report', 'r.png', '--device', 'meta'], '--report r.png: its masks need arithmetic'),
     (['--threads', '0'], 'threads is 0'),
     (['--budget', '-1'], 'budget -1.0'),
     (['--image', 'absent.png'], 'absent.png'),
