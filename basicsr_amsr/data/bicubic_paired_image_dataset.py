@@ -19,6 +19,7 @@ from basicsr_amsr import resources
 from basicsr_amsr.data.bicubic import downscale, downscale_window
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import File, Folders, Positive
 from basicsr_amsr.options.sections import Dataset
 
@@ -77,7 +78,7 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         self.opt = opt
         self.phase = opt['phase']
         self.key = f'datasets:{self.phase}'
-        self.options = options = self.option_schema.of(opt, 'datasets', self.phase)
+        self.options = options = read(self.option_schema, opt, 'datasets', self.phase)
         self.scale, self.gt_size, self.color = options.scale or 1, options.gt_size or 0, options.color
         self.mean, self.std = options.mean, options.std
         self.folders = self._folders()

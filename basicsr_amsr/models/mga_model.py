@@ -21,6 +21,7 @@ from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.mga.start import start_from_backbone
 from basicsr_amsr.models.mask_validation import MaskValidation
+from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
 from basicsr_amsr.options.sections import Path, Train, Val
 from basicsr_amsr.registry import MODEL_REGISTRY
@@ -78,7 +79,7 @@ class MGAModel(MaskValidation, SRModel):
     def init_training_settings(self) -> None:
         if not isinstance(self.get_bare_model(self.net_g), MGA):
             raise UserError(f"model_type MGAModel trains network_g of type MGA, not {self.opt['network_g']['type']}.")
-        self.train_options = MGATrain.of(self.opt['train'], 'train')
+        self.train_options = read(MGATrain, self.opt['train'], 'train')
         self.plan = StepPlan(self.train_options.steps)
         self.cri_pix, self.cri_coarse, self.cri_mask = (build_loss(options).to(self.device) for options in (
             self.train_options.pixel_opt, self.train_options.coarse_opt, self.train_options.mask_opt))

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from typing_extensions import Self
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -30,25 +29,6 @@ class Section(BaseModel):
         if not isinstance(values, Mapping) or not cls.nothing_is_default:
             return values
         return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], *place: str | int, **context: Any) -> Self:
-        """The section with these values, for a class that reads its own options.
-
-        Args:
-            values: what the option file holds there.
-            place: keys that lead to it, such as 'train'.
-            context: what the section's validators ask for (`phase`, `scale`).
-
-        Raises:
-            UserError: one line for each mistake.
-        """
-        from basicsr_amsr.options.errors import OptionMistakes, explain
-
-        try:
-            return cls.model_validate(values, context=context)
-        except ValidationError as error:
-            raise OptionMistakes([problem.text for problem in explain(error, cls, values, place)]) from error
 
 
 class OpenSection(Section):

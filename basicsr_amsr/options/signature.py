@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field, Strict, create_model
 
 from basicsr_amsr.options.errors import is_number
+from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Count, Decay, Number, OpenSection, Positive, PositiveNumber, Section
 
 # Types of arguments that have one meaning wherever they occur, for signatures that say none.
@@ -72,7 +73,7 @@ def check_arguments(called: Callable[..., Any], place: str, **given: Any) -> Non
     Raises:
         UserError: one line for each argument that does not fit.
     """
-    section_of(called).of(given, place)
+    read(section_of(called), given, place)
 
 
 def _hints(called: Any) -> dict[str, Any]:

@@ -2,13 +2,14 @@ import pytest
 
 from basicsr_amsr import UserError
 from basicsr_amsr.mga.schedule import Step, StepPlan
+from basicsr_amsr.options.read import read
 
 PAPER = [{'variant': 'D', 'iters': 600_000, 'periods': 3}, {'variant': 'A', 'iters': 600_000, 'periods': 3},
          {'variant': 'M', 'iters': 100_000}]
 
 
 def test_the_papers_learning_rate_at_its_corners():
-    plan = StepPlan([Step.of(step) for step in PAPER])
+    plan = StepPlan([read(Step, step) for step in PAPER])
     assert plan.total == 1_300_000
     for start in (0, 200_000, 400_000, 600_000, 1_000_000, 1_200_000):
         assert plan.learning_rate(start + 1) == pytest.approx(4e-5)
@@ -21,7 +22,7 @@ def test_the_papers_learning_rate_at_its_corners():
 
 
 def test_steps_change_exactly_at_their_boundaries():
-    plan = StepPlan([Step.of(step) for step in PAPER])
+    plan = StepPlan([read(Step, step) for step in PAPER])
     assert [plan.index(i) for i in (0, 1, 600_000, 600_001, 1_200_000, 1_200_001, 1_300_000, 1_300_001)] == \
         [0, 0, 0, 1, 1, 2, 2, 2]
 
@@ -52,5 +53,5 @@ def test_a_step_without_warmup_and_a_step_of_one_iteration():
 ])
 def test_wrong_steps_are_one_line(step, line):
     with pytest.raises(UserError) as caught:
-        Step.of(step, 'train', 'steps', 1)
+        read(Step, step, 'train', 'steps', 1)
     assert str(caught.value) == line

@@ -13,6 +13,7 @@ from basicsr_amsr import resources
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.read import read as section
 from basicsr_amsr.options.scale import give_scale
 
 FOLDER = Path(__file__).parents[2] / 'options'
@@ -68,7 +69,7 @@ def test_the_recipe_of_the_paper(name):
 
 
 def test_the_learning_rates_of_the_paper():
-    plan = StepPlan([Step.of(step, 'train') for step in read(FOLDER / 'mga_rcan_x4.yml')['train']['steps']])
+    plan = StepPlan([section(Step, step, 'train') for step in read(FOLDER / 'mga_rcan_x4.yml')['train']['steps']])
     assert [step.variant for step in plan.steps] == ['D', 'A', 'M']
     assert plan.ends == [600_000, 1_200_000, 1_300_000]
     assert not any(step.end_to_end for step in plan.steps) and plan.steps[2].supervision == 'normalized'
