@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr profile`."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file, for training or testing')
     parser.add_argument('--variant', metavar='V',
-                        help='MGA: B, D, A or M, or several as B,D,A,M (default: that of the file)')
+                        help='MGA: B, D, A, M or plain, or several as B,D,A,M (default: that of the file)')
     parser.add_argument('--size', metavar='HxW', help='LR image in pixels (default: 180x320, or that of --image)')
     parser.add_argument('--k', metavar='N', help='MGA: patches to refine, a number or a share such as 0.25')
     parser.add_argument('--image', metavar='FILE', help='LR image; masks depend on content (default: a bundled photo)')
@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
         subject.set_k(net, args.k)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     dtype, channels = DTYPES[args.dtype], subject.input_channels(opt['network_g'])
-    net = net.to(device=device, dtype=dtype).to(memory_format=layout)
     nets, dense = subject.choose_variants(net, args.variant)
+    for each in nets.values():
+        each.to(device=device, dtype=dtype).to(memory_format=layout)
 
     def place(x: torch.Tensor) -> torch.Tensor:
         return x.to(device=device, dtype=dtype).contiguous(memory_format=layout)

@@ -46,7 +46,8 @@ def notes(report: Mapping[str, Any], figures: Figures) -> list[str]:
 
 def print_report(report: Mapping[str, Any], figures: Figures, dense: str | None) -> None:
     """The table, what it was measured on, and what is not in it."""
-    show(figures_table(heading(report, figures), figures, dense), *notes(report, figures))
+    alone = [] if dense else ['It selects nothing, so there is no dense network to compare it with.']
+    show(figures_table(heading(report, figures), figures, dense), *alone, *notes(report, figures))
 
 
 def print_breakdown(by: str | None, figures: Figures) -> None:

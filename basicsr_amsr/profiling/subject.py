@@ -18,6 +18,7 @@ from torch import nn
 
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.mga.parts import find_family
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 from basicsr_amsr.resources import resolve
@@ -27,6 +28,7 @@ DEMO_IMAGE = 'demo/test/house.jpg'
 DEFAULT_SIZE = (180, 320)
 DENSE = 'D'
 SELECTING = ('A', 'B', 'M')
+PLAIN = 'plain'
 
 
 def build(opt: Mapping[str, Any]) -> nn.Module:
@@ -69,8 +71,9 @@ def set_k(net: Any, k: str) -> None:
 def choose_variants(net: Any, wanted: str | None) -> tuple[dict[str, nn.Module], str | None]:
     """The networks to profile by name, and which of them is the dense one.
 
-    A network with variants (MGA) gives those in `wanted` ('M' or 'B,D,A,M'; else the one it is set to), and beside
-    them its dense one, D. Any other network stands alone.
+    A network with variants (MGA, an accelerated one) gives those in `wanted` ('M' or 'B,D,A,M'; else the one it is set
+    to), and beside them its dense one, D. `plain` is the unmodified network that MGA was made of, with random weights.
+    Any other network stands alone.
 
     Raises:
         UserError: an unknown variant, or variants of a network that has none.
@@ -80,12 +83,19 @@ def choose_variants(net: Any, wanted: str | None) -> tuple[dict[str, nn.Module],
             raise UserError(f'--variant {wanted}: {type(net).__name__} has no variants; leave --variant out.')
         return {type(net).__name__: net}, None
     names = [name.strip() for name in wanted.split(',')] if wanted else [str(net.variant)]
+    known = [*SELECTING, DENSE, *([PLAIN] if hasattr(net, 'backbone') else [])]
     for name in names:
-        if name not in (*SELECTING, DENSE):
-            raise UserError(f"--variant '{name}' is unknown. {suggestion(name, [*SELECTING, DENSE])}")
-    if any(name in SELECTING for name in names) and DENSE not in names:
+        if name not in known:
+            raise UserError(f"--variant '{name}' is unknown. {suggestion(name, known)}")
+    if DENSE not in names:
         names.append(DENSE)
-    return {name: variant_of(net, name) for name in names}, DENSE
+    return {name: plain_network(net) if name == PLAIN else variant_of(net, name) for name in names}, DENSE
+
+
+def plain_network(net: Any) -> nn.Module:
+    """The unmodified network of an MGA network's `backbone`, with random weights."""
+    family, options = find_family(net.backbone, net.cut)
+    return family.create(**options)
 
 
 def variant_parameters(nets: Mapping[str, Any]) -> dict[str, int]:

@@ -1,4 +1,6 @@
 """Peak memory of calls whose allocations are known."""
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,19 @@ def test_network_needs_its_two_largest_features_and_more_pixels_more():
             peaks.append(peak_memory(lambda x=x: net(x)))
         assert peaks[-1] >= 2 * 64 * side * side * 4
     assert peaks[1] == pytest.approx(4 * peaks[0], rel=0.1)
+
+
+def test_what_a_network_keeps_is_released_without_a_word(capfd):
+    kept = []
+
+    def call():
+        kept[:] = [torch.empty(MIB, dtype=torch.uint8)]
+        os.write(2, b'its own line\n')
+
+    call()
+    assert peak_memory(call) == MIB
+    out, err = capfd.readouterr()
+    assert err == 'its own line\n' * 2 and out == ''
 
 
 def test_other_devices_are_refused():

@@ -135,12 +135,23 @@ def test_dtypes(option_file, tmp_path, dtype, name):
     assert json.loads((tmp_path / 'p.json').read_text())['dtype'] == name
 
 
-def test_force_yml_and_a_plain_network(option_file, tmp_path):
+def test_the_unmodified_network_in_the_same_run(option_file, tmp_path):
+    assert profile(option_file, '--variant', 'M,plain', '--no-timing', '--dtype', 'bf16', '--json',
+                   str(tmp_path / 'p.json')) == 0
+    plain, base = json.loads((tmp_path / 'p.json').read_text())['variants'], tmp_path / 'b.json'
+    assert profile(option_file, '--variant', 'B', '--no-timing', '--json', str(base)) == 0
+    # The base net of FSRCNN is the whole FSRCNN, with fewer mapping layers.
+    assert json.loads(base.read_text())['macs'] < plain['plain']['macs'] < plain['D']['macs']
+    assert plain['plain']['ratios']['ideal'] == plain['D']['macs'] / plain['plain']['macs']
+
+
+def test_force_yml_and_a_plain_network(option_file, tmp_path, capsys):
     assert profile(option_file, '--no-timing', '--json', str(tmp_path / 'p.json'),
                    '--force_yml', 'network_g={type: FSRCNN, upscale: 2}') == 0
     report = json.loads((tmp_path / 'p.json').read_text())
     assert report['output_size'] == [48, 64] and report['mask_ratio'] == 1.0
     assert 'dense' not in report and 'ratios' not in report and report['k'] is None
+    assert 'no dense network to compare it with' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('flags, message', [

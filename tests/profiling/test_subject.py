@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from basicsr_amsr.amsr.accelerate import accelerate_
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling import subject
+from basicsr_amsr.profiling.profile import profile_networks
 from basicsr_amsr.profiling.table import figures_table, uncounted_line
 
 MGA = {'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'upscale': 4}, 'k': 6}
@@ -43,6 +45,28 @@ def test_variants_have_the_dense_one_beside_them(net, wanted, names):
     assert net.variant == 'M'
     assert all(view.base is net.base for view in nets.values())
     assert subject.variant_parameters(nets) == {name: net.variant_parameters(name) for name in names}
+
+
+def test_the_unmodified_network_may_stand_beside(net):
+    nets, dense = subject.choose_variants(net, 'M,plain')
+    assert (list(nets), dense) == (['M', 'plain', 'D'], 'D')
+    plain = subject.build({'network_g': {'type': 'FSRCNN', 'upscale': 4}})
+    assert {name: value.shape for name, value in nets['plain'].state_dict().items()} == {
+        name: value.shape for name, value in plain.state_dict().items()}
+    assert 'plain' not in subject.variant_parameters(nets)
+
+
+def test_an_accelerated_network_has_its_dense_one_beside_it():
+    net = subject.build({'network_g': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 3}})
+    accelerate_(net)
+    nets, dense = subject.choose_variants(net, None)
+    x = torch.rand(1, 3, 32, 32)
+    figures = profile_networks(nets, x, dense, timing=False, memory=False)
+    units = 3 * 2 * 8 * 8 * 9 * 32 * 32
+    assert figures['M']['mask_ratio'] == 0.5 and figures['M']['ratios']['ideal'] > 1
+    assert figures['D']['macs'] - figures['M']['macs'] == units // 2
+    with pytest.raises(UserError, match="variant 'plain' is unknown"):
+        subject.choose_variants(net, 'plain')
 
 
 def test_a_network_without_variants_stands_alone():
