@@ -40,7 +40,7 @@ class ConvertedNetwork(Converted):
     variant: str
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.variant == 'D':
+        if self.variant == 'D' or x.is_meta:  # without content there is no mask
             self.last_mask_ratio = 1.0
             token = CURRENT.set(None)
         else:

@@ -87,7 +87,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> StateDict:
 def find_backbone(net: nn.Module) -> Backbone | None:
     """The registered family that a network belongs to, by its class, or None."""
     families = [backbone for _, backbone in BACKBONE_REGISTRY]
-    exact = (b for b in families if type(net) in b.classes)
+    plain = getattr(net, 'plain_class', type(net))  # where `accelerate_` has changed it
+    exact = (b for b in families if plain in b.classes)
     derived = (b for b in families if b.classes and isinstance(net, b.classes))
     return next(exact, None) or next(derived, None)
 

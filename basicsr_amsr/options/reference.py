@@ -34,10 +34,11 @@ from basicsr_amsr.registry import REGISTRIES
 def reference() -> str:
     """The whole page, Markdown."""
     models, networks, backbones = (_shipped(kind) for kind in ('model', 'arch', 'backbone'))
-    others = {name: target for name, target in networks.items() if name != 'MGA' and name not in backbones}
+    others = {name: target for name, target in networks.items() if name not in ('MGA', 'AMSR', *backbones)}
     parts = [INTRODUCTION, '## The file\n', _table(Top), *_datasets(),
              '## `network_g:`\n', NETWORKS, '### MGA\n', 'See [mga.md](mga.md).\n',
-             _table(schemas.of_named('arch', networks['MGA'])), '### Backbones\n', BACKBONES,
+             _table(schemas.of_named('arch', networks['MGA'])), '### AMSR\n', 'See [amsr.md](amsr.md).\n',
+             _table(schemas.of_named('arch', networks['AMSR'])), '### Backbones\n', BACKBONES,
              _arguments('backbone', backbones), '### Others\n', OTHERS, _arguments('network', others, 'arch')]
     for key, section in SECTIONS.items():
         parts += _section(key, section, models)

@@ -23,8 +23,8 @@ NETWORKS = """\
 `upscale` (or `scale`) may be left out: it is the `scale` of the file. Discriminators go under `network_d:`.
 """
 BACKBONES = """\
-What `backbone: {type: NAME, …}` of MGA takes, with the published defaults. Where MGA splits the network, the number of
-its blocks is `split_blocks` of the network.
+What `backbone: {type: NAME, …}` of MGA and AMSR takes, with the published defaults. Where MGA splits the network, the
+number of its blocks is `split_blocks` of the network.
 """
 OTHERS = 'Further networks, with the defaults of their classes (**bold**: required):\n'
 TRANSFORMS = """\

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from basicsr_amsr.amsr.network import AMSROptions, SelectionOptions
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step
 from basicsr_amsr.models.mga_model import MGAModel
@@ -16,7 +17,7 @@ from basicsr_amsr.registry import BACKBONE_REGISTRY, DATASET_REGISTRY, TRANSFORM
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'options.md'
 OURS = [DATASET_REGISTRY.get(name).option_schema for name in ('BicubicPairedImageDataset', 'DegradedPairDataset')]
-DECLARED = [Top, Dataset, Step, Compile, *SECTIONS.values(), *SHARED.values(), *OURS,
+DECLARED = [AMSROptions, SelectionOptions, Top, Dataset, Step, Compile, *SECTIONS.values(), *SHARED.values(), *OURS,
             *MGAModel.option_schemas.values()]
 
 
