@@ -1,17 +1,19 @@
 """`accelerate_` lets a network compute only where its image has high frequencies; `restore_` undoes it."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
 from basicsr_amsr.backbones.checkpoint import find_backbone
-from basicsr_amsr.backbones.skipping import CURRENT, Skipping
+from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
 from basicsr_amsr.backbones.skips import Skip, SkipConv
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.unit import unfit
@@ -38,6 +40,7 @@ class ConvertedNetwork(Converted):
     amsr: AMSRConfig
     last_mask_ratio: Any
     variant: str
+    costs: dict[tuple[int, ...], Costs]
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if self.variant == 'D' or x.is_meta:  # without content there is no mask
@@ -46,7 +49,7 @@ class ConvertedNetwork(Converted):
         else:
             training = self.training or torch.is_grad_enabled()
             differentiable = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
-            token = CURRENT.set(Skipping(x, self.amsr.selection, self.amsr.inside, differentiable))
+            token = CURRENT.set(Skipping(x, self.selection_for(x), self.amsr.inside, differentiable))
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)
             skipping = CURRENT.get()
@@ -55,6 +58,16 @@ class ConvertedNetwork(Converted):
             return result
         finally:
             CURRENT.reset(token)
+
+    def selection_for(self, x: torch.Tensor) -> Selection:
+        """The selection of the options, with the ratio that their budget allows for images of this size."""
+        selection, budget = self.amsr.selection, self.amsr.budget
+        if budget is None:
+            return selection
+        size = tuple(x.shape[1:])
+        if size not in self.costs:
+            self.costs[size] = count_costs(self, selection.tile, *size)
+        return dataclasses.replace(selection, ratio=self.costs[size].ratio_within(budget))  # type: ignore[type-var]
 
     def set_variant(self, variant: str) -> None:
         """'M': only where the mask is. 'D': the plain network."""
@@ -117,7 +130,7 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
             module.__class__ = _class(type(module), ConvertedUnit)
             module.__dict__['skip'] = chosen[path]
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M')
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={})
     return report
 
 
@@ -130,7 +143,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'skip'):
                 module.__dict__.pop(name, None)
     return net
 

@@ -28,6 +28,8 @@ class AMSRConfig:
         inside: 'masked': inside a unit, what lies outside the mask is 0. 'exact': it is computed where it is needed.
         unit: what is skipped as a whole: 'residual' units, or inside them each 'conv' by itself that has as many
             channels coming in as going out (the paper's formula; without training it ruins the picture).
+        budget: share of the dense network's MACs that an image may cost, in place of a fixed ratio: as many tiles or
+            windows are computed as it allows.
         dense_first: so many units, the first ones, stay dense.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             'auto': dense_masked in training mode or while gradients are recorded, else sparse. Both give the same.
@@ -39,6 +41,7 @@ class AMSRConfig:
     selection: Selection = field(default_factory=default_selection)
     inside: Inside = 'masked'
     unit: Literal['residual', 'conv'] = 'residual'
+    budget: float | None = None
     dense_first: int = 0
     mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
 
@@ -47,5 +50,17 @@ class AMSRConfig:
         for name, known in (('unit', UNITS), ('mode', MODES)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")
+        if self.budget is not None:
+            self._check_budget(self.budget)
         if isinstance(self.dense_first, bool) or not isinstance(self.dense_first, int) or self.dense_first < 0:
             raise UserError(f'dense_first is {self.dense_first!r}: give a number of units from 0.')
+
+    def _check_budget(self, budget: float) -> None:
+        if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget <= 1:
+            raise UserError(f'budget is {budget!r}: give a share of the dense MACs, over 0 and up to 1.')
+        if self.inside != 'masked':
+            raise UserError('budget: what inside: exact costs depends on where the mask is: give inside: masked, or a '
+                            'ratio.')
+        if getattr(self.selection, 'ratio', None) is not None and self.selection != default_selection():
+            raise UserError(f'budget is {budget!r}, but the selection has a ratio, {self.selection.ratio!r}: '  # type: ignore[attr-defined]
+                            'give one of them.')

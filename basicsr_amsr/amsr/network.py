@@ -77,6 +77,8 @@ class AMSROptions(Section):
         'masked', description='inside a unit, what lies outside the mask is 0, or computed where it is needed')
     unit: Literal['residual', 'conv'] = Field(
         'residual', description="what is skipped as a whole; conv is the paper's formula, which needs training")
+    budget: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the dense network's MACs that an image may cost, in place of a ratio")
     dense_first: Count = Field(0, description='so many leading units stay dense')
     mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
         'auto', description='auto: in training all is computed and masked, in tests the rest is skipped')
@@ -90,7 +92,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: arguments of HighFrequencyMask.
-        options: as in AMSRConfig: inside, unit, dense_first, mode.
+        options: as in AMSRConfig: inside, unit, budget, dense_first, mode.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.
@@ -100,7 +102,8 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     try:
         chosen = default_selection() if section.selection is None else section.selection.build()
         net = build(backbone)
-        report = accelerate_(net, AMSRConfig(chosen, section.inside, section.unit, section.dense_first, section.mode))
+        report = accelerate_(net, AMSRConfig(chosen, section.inside, section.unit, section.budget, section.dense_first,
+                                             section.mode))
     except UserError as error:
         raise UserError(f'network_g: {error}') from error
     get_root_logger().info(f'AMSR: {report}')

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.counter import ConvolutionCounter
 
 
 class Costs(NamedTuple):
@@ -42,25 +43,6 @@ class Costs(NamedTuple):
             raise UserError(f'network_g: k: budget {budget:g} of the MACs of D is less than the {least:g} that base '
                             'net and mask take without any patch: give more, or fewer base blocks (split_blocks).')
         return left // self.patch
-
-
-class ConvolutionCounter(TorchDispatchMode):
-    """Adds up the true MACs of convolutions and matrix products, by PyTorch's own formulas (two FLOPs each)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from torch.utils.flop_counter import flop_registry  # slow to import, and few networks have a budget
-
-        self.formulas = flop_registry
-        self.macs = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
-                           kwargs: dict[str, Any] | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        formula = self.formulas.get(func._overloadpacket)
-        if formula is not None:
-            self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
-        return result
 
 
 class Parts(nn.Module):

@@ -1,0 +1,120 @@
+"""How many tiles or windows a budget of MACs allows: solved for each size of image, from counted MACs."""
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from basicsr_amsr.backbones.skipping import CURRENT, Skipping
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.plan import Plan
+from basicsr_amsr.execution.unit import Unit
+
+
+class Costs(NamedTuple):
+    """Of one image.
+
+    Attributes:
+        dense: MACs of the plain network. rest: those of what no mask skips. once: those of channel attention and the
+            like, which does not depend on how many pixels are active.
+        grids: of each map on which units work the number of tiles or windows, and their area over that of the map:
+            tiles at the border are computed whole.
+    """
+
+    dense: int
+    rest: int
+    once: int
+    grids: frozenset[tuple[int, float]]
+
+    def ratio_within(self, budget: float) -> float:
+        """The largest share of tiles with which an image costs at most `budget` times the dense network.
+
+        Raises:
+            UserError: even without any tile it costs more.
+        """
+        if budget >= 1:
+            return 1.0
+        if budget * self.dense < self.rest:
+            least = math.ceil(1e4 * self.rest / self.dense) / 1e4  # rounded up, so that it is enough
+            raise UserError(f'budget {budget:g} of the dense MACs is less than the {least:g} that the network takes '
+                            'without any unit: give more, or fewer dense_first.')
+        left = max(budget * self.dense - self.rest - self.once, 0)
+        whole = (self.dense - self.rest - self.once) * max(area for _, area in self.grids)
+        return min(math.floor(left / whole * cells) / cells for cells, _ in self.grids)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A selection without any tile."""
+
+    tile: int
+
+    def tiles(self, images: torch.Tensor) -> torch.Tensor:
+        """Inactive tiles."""
+        return torch.zeros(len(images), *(-(-side // self.tile) for side in images.shape[2:]), dtype=torch.bool)
+
+    def windows(self, images: torch.Tensor, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:
+        """Inactive windows."""
+        return [torch.zeros(len(images), *(side // size for side in images.shape[2:]), dtype=torch.bool)] * len(shifts)
+
+
+class Survey(Skipping):
+    """Skips everything, and notes on which grids a mask would be made."""
+
+    def __init__(self, image: torch.Tensor, tile: int) -> None:
+        super().__init__(image, Nothing(tile), 'masked', differentiable=False)
+        self.grids: set[tuple[int, float]] = set()
+        self.once_macs = 0
+
+    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+        """The input."""
+        tiles, side = self.tiles(*x.shape[-2:])
+        self.grids.add((tiles[0].numel(), tiles[0].numel() * side**2 / x[0, 0].numel()))
+        flags = Plan(unit, 'masked').of_image[1:]
+        self.once_macs += sum(node.call.weight.numel() for node, flag in zip(unit.nodes, flags, strict=True)
+                              if flag and isinstance(node.call, nn.Conv2d))
+        return x
+
+    def run_windows(self, layer: Callable[..., torch.Tensor], x: torch.Tensor, size: int, shift: int) -> torch.Tensor:
+        """The input."""
+        height, width = x.shape[1:3]
+        self.grids.add((self.windows(height, width, size, shift)[0].numel(), 1.0))
+        return x
+
+
+def count_costs(net: Any, tile: int, channels: int, height: int, width: int) -> Costs:
+    """Count a converted network for images of that size; on meta tensors, and no counter around it sees it.
+
+    Args:
+        net: the network, as `accelerate_` leaves it.
+        tile: side of the tiles.
+        channels: of the image.
+    """
+    with _disable_current_modes(), torch.no_grad():
+        tensors = [*net.parameters(), *net.buffers()]
+        twin = copy.deepcopy(net, {id(tensor): _on_meta(tensor) for tensor in tensors}).eval()
+        image = torch.empty(1, channels, height, width, device='meta')
+        survey = Survey(image, tile)
+        macs = []
+        for skipping in (None, survey):
+            token = CURRENT.set(skipping)
+            try:
+                with ConvolutionCounter() as counter:
+                    twin.plain_class.forward(twin, image)
+            finally:
+                CURRENT.reset(token)
+            macs.append(counter.macs)
+    return Costs(macs[0], macs[1], survey.once_macs, frozenset(survey.grids))
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape in single precision, a parameter where it was one."""
+    empty = torch.empty_like(tensor, device='meta', dtype=torch.float32 if tensor.is_floating_point() else None)
+    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
