@@ -12,7 +12,7 @@ from torch.func import functional_call
 from basicsr_amsr.backbones.chain_graph import read_graphs
 from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.backbones.layers import HaloConvs
-from basicsr_amsr.backbones.spec import MGASplit
+from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.errors import UserError
 
 SIDE = 8  # LR pixels of the image on which the parts are tried

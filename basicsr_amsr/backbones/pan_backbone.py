@@ -11,7 +11,8 @@ from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import check_upscale, convolve
 from basicsr_amsr.backbones.skips import units_of
-from basicsr_amsr.backbones.spec import MGASplit, register_backbone
+from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.backbones.split import MGASplit
 
 SPLIT_BLOCKS = (12, 4)
 

@@ -14,7 +14,8 @@ from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, shuf
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.mean_shift import DIV2K_MEAN, TAIL_NAMES, ShiftedNetwork, channel_mean, mean_dropper
 from basicsr_amsr.backbones.skips import units_of
-from basicsr_amsr.backbones.spec import MGASplit, register_backbone
+from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.backbones.split import MGASplit
 
 SPLIT_BLOCKS = (7, 3)
 

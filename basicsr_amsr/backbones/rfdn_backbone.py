@@ -12,7 +12,8 @@ from basicsr_amsr.backbones.division import divider
 from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, renamer
 from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.rfdn_skips import skips
-from basicsr_amsr.backbones.spec import MGASplit, register_backbone
+from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.backbones.split import MGASplit
 
 SPLIT_BLOCKS = (4, 2)
 # The public weights were trained on images in 0–255.

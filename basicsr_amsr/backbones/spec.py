@@ -4,41 +4,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import torch
 from torch import nn
 
+from basicsr_amsr.backbones.chain import cut_chain
 from basicsr_amsr.backbones.division import Divide
 from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.backbones.skips import Skips
+from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
-
-
-class BaseNet(Protocol):
-    """The base net of MGA: a super-resolution network that can be stopped at its last LR feature."""
-
-    def extract(self, x: torch.Tensor) -> torch.Tensor:
-        """RGB image (N, 3, H, W) in 0–1 to the coarse feature (N, C, H, W)."""
-
-    def reconstruct(self, feature: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Coarse feature (N, C, H, W), and the image it came from, to the coarse image (N, 3, sH, sW) in 0–1."""
-
-
-class MGASplit(NamedTuple):
-    """A network cut in two for MGA (ECCV 2022, section 3).
-
-    `base` is a BaseNet. `refine(feature, halo=True)` maps feature patches with a halo of one, (N, C, h + 2, w + 2), to
-    image patches (N, 3, s·h, s·w) in 0–1, for any h, w ≥ 1: its unpadded convolutions consume the halo. With
-    `halo=False` it takes the map without one, (N, C, h, w), and pads those convolutions instead: that is variant D,
-    whose costs in table 1 have no border. `num_feat` is C; `scale` is s where no option `upscale` tells it.
-    """
-
-    base: nn.Module
-    refine: nn.Module
-    num_feat: int
-    scale: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,8 +105,6 @@ class Backbone:
             UserError: the family has no split, or an option is wrong or missing as in `create`.
         """
         if self.split is None and self.body:
-            from basicsr_amsr.backbones.chain import cut_chain  # which is about networks, not about their description
-
             if not (split_blocks or self.split_blocks):
                 raise UserError(f'backbone {self.name}: give split_blocks, the numbers of body blocks in base and '
                                 'refine net.')

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from basicsr_amsr.backbones.spec import Backbone, MGASplit, get_backbone
+from basicsr_amsr.backbones.spec import Backbone, get_backbone
+from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.errors import UnknownName, UserError, suggestion
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.options.signature import section_of
