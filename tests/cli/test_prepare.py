@@ -182,12 +182,14 @@ def test_damaged_lmdb(basicsr, photos):
 
 def test_ctrl_c_on_the_whole_group(photos):
     """As a terminal sends it: to the command and its workers; exit code 130, one line, and the next run goes on."""
-    for index in range(64):  # on a busy machine the signal may come late
+    for index in range(32):
         write(photos / f'more{index}.png', (250, 250, 3), index)
     command = [sys.executable, '-m', 'basicsr_amsr', 'prepare', '--hr', 'photos', '--out', 'made', '--scale', '2,3,4',
                '--crop', '48', '--workers', '2']
+    # A shell starts what it puts into the background with the signal ignored, and children inherit that.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+                               start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     end = time.monotonic() + 60
     while not list(Path('made').glob('HR_sub/more*')) and time.monotonic() < end:
         time.sleep(0.05)
@@ -196,4 +198,4 @@ def test_ctrl_c_on_the_whole_group(photos):
     assert process.returncode == 130, err
     assert 'the same command goes on from there' in err and 'Traceback' not in err
     journal = Path('made/.prepare/HR_sub/journal.jsonl').read_text()
-    assert 0 < journal.count('"shape"') < 64
+    assert 0 < journal.count('"shape"') < 32
