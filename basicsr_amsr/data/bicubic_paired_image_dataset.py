@@ -104,23 +104,35 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         return {'lq': lq, 'gt': gt, 'lq_path': str(path), 'gt_path': str(path)}
 
     def _whole(self, img: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        return self._trimmed(img, path), downscale(img, self.scale)
+
+    def _crop(self, img: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        top, left = self._draw_crop(img, path)
+        side = self.gt_size // self.scale
+        lq = downscale_window(img, top, left, side, side, self.scale)
+        gt, lq = augment([self._gt_crop(img, top, left), lq], self.options.use_hflip, self.options.use_rot)
+        return gt, lq
+
+    def _trimmed(self, img: np.ndarray, path: Path) -> np.ndarray:
+        """The image cropped at bottom and right to a multiple of the scale."""
         height, width = (size // self.scale * self.scale for size in img.shape[:2])
         if min(height, width) == 0:
             raise UserError(f"Image '{path}' is {img.shape[0]}x{img.shape[1]}, too small for scale {self.scale}.")
-        return img[:height, :width], downscale(img, self.scale)
+        return img[:height, :width]
 
-    def _crop(self, img: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_crop(self, img: np.ndarray, path: Path) -> tuple[int, int]:
+        """Top and left of a training crop, in LR pixels."""
         height, width = (size // self.scale for size in img.shape[:2])
         side = self.gt_size // self.scale
         if min(height, width) < side:
             raise UserError(f"Image '{path}' is {img.shape[0]}x{img.shape[1]}, smaller than gt_size {self.gt_size}; "
                             f'remove it or lower {self.key}:gt_size.')
-        top, left = random.randint(0, height - side), random.randint(0, width - side)
-        lq = downscale_window(img, top, left, side, side, self.scale)
+        return random.randint(0, height - side), random.randint(0, width - side)
+
+    def _gt_crop(self, img: np.ndarray, top: int, left: int) -> np.ndarray:
+        """The HR crop at a place in LR pixels, contiguous, since augment() flips in place."""
         y, x = top * self.scale, left * self.scale
-        gt = np.ascontiguousarray(img[y:y + self.gt_size, x:x + self.gt_size])  # augment() flips in place
-        gt, lq = augment([gt, lq], self.options.use_hflip, self.options.use_rot)
-        return gt, lq
+        return np.ascontiguousarray(img[y:y + self.gt_size, x:x + self.gt_size])
 
     def _folders(self) -> list[Path]:
         given = self.options.dataroot_gt

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 from typing import Any
 
@@ -82,30 +81,23 @@ class DegradedPairDataset(BicubicPairedImageDataset):
         return {'lq': lq, 'gt': gt, 'lq_path': str(path), 'gt_path': str(path)}
 
     def _degraded_whole(self, img: np.ndarray, path: Path, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        height, width = (size // self.scale * self.scale for size in img.shape[:2])
-        if min(height, width) == 0:
-            raise UserError(f"Image '{path}' is {img.shape[0]}x{img.shape[1]}, too small for scale {self.scale}.")
-        gt = img2tensor(img[:height, :width])
+        gt = img2tensor(self._trimmed(img, path))
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)[0]
         return gt, _applied([*self.first, *self.last], gt, seeded_generator(int(state >> 1)))
 
     def _degraded_crop(self, img: np.ndarray, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+        top, left = self._draw_crop(img, path)
+        generator = drawn_generator()
         height, width = (size // self.scale for size in img.shape[:2])
         side = self.gt_size // self.scale
-        if min(height, width) < side:
-            raise UserError(f"Image '{path}' is {img.shape[0]}x{img.shape[1]}, smaller than gt_size {self.gt_size}; "
-                            f'remove it or lower {self.key}:gt_size.')
-        top, left = random.randint(0, height - side), random.randint(0, width - side)
-        generator = drawn_generator()
         around = math.ceil(self.margin / self.scale)
         y0, x0 = max(top - around, 0), max(left - around, 0)
         y1, x1 = min(top + side + around, height), min(left + side + around, width)
         window = img[y0 * self.scale:y1 * self.scale, x0 * self.scale:x1 * self.scale]
         lq = _applied(self.first, img2tensor(window), generator)[:, top - y0:, left - x0:][:, :side, :side]
-        y, x = top * self.scale, left * self.scale
-        gt = np.ascontiguousarray(img[y:y + self.gt_size, x:x + self.gt_size])  # augment() flips in place
         # lq is RGB already, gt BGR as read: turning pixels round does not mind
-        gt, lq = augment([gt, lq.numpy().transpose(1, 2, 0).copy()], self.options.use_hflip, self.options.use_rot)
+        pair = [self._gt_crop(img, top, left), lq.numpy().transpose(1, 2, 0).copy()]
+        gt, lq = augment(pair, self.options.use_hflip, self.options.use_rot)
         lq = _applied(self.last, torch.from_numpy(np.ascontiguousarray(lq.transpose(2, 0, 1))), generator)
         return img2tensor(gt), lq
 
