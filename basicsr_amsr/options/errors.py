@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from basicsr_amsr.compat.option_yaml import parse_value
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.options import words
-from basicsr_amsr.options.section import Section
+from basicsr_amsr.options.section import Section, sections_in
 
 Place = tuple[str | int, ...]
 NUMBERS = (int, float)
@@ -106,13 +106,7 @@ def _locate(section: type[Section], loc: Sequence[Any]) -> tuple[Place, type[Sec
 
 def _inner(field: FieldInfo) -> type[Section] | None:
     """The section that a field holds, by itself or in a list."""
-    pending: list[Any] = [field.annotation]
-    while pending:
-        annotation = pending.pop()
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            return annotation
-        pending.extend(get_args(annotation))
-    return None
+    return next(sections_in(field), None)
 
 
 def _alternatives(field: FieldInfo) -> int:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import yaml
 from basicsr.models.base_model import BaseModel
@@ -25,7 +25,7 @@ from basicsr_amsr.options.reference_text import (
     OTHERS,
     TRANSFORMS,
 )
-from basicsr_amsr.options.section import Section
+from basicsr_amsr.options.section import Section, sections_in
 from basicsr_amsr.options.sections import SECTIONS, SHARED, Dataset, Top
 from basicsr_amsr.options.source import constants
 from basicsr_amsr.registry import REGISTRIES
@@ -108,20 +108,11 @@ def _table(section: type[Section], without: Iterable[str] = ()) -> str:
         key = f'**`{name}`**' if field.is_required() else f'`{name}`'
         meaning = _cell(field.description or '').rstrip('.')
         rows.append(f'| {key} | {_cell(words.of_field(field))} | {_default(field)} | {meaning} |')
-        inside += [(name, inner) for inner in _sections_in(field)]
+        inside += [(name, inner) for inner in sections_in(field)]
     text = '\n'.join(rows) + '\n'
     for name, inner in inside:
         text += f'\nIn `{name}:`\n\n{_table(inner)}'
     return text
-
-
-def _sections_in(field: FieldInfo) -> Iterator[type[Section]]:
-    pending: list[Any] = [field.annotation]
-    while pending:
-        annotation = pending.pop()
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            yield annotation
-        pending.extend(get_args(annotation))
 
 
 def _further(what: str, found: Mapping[str, type[Section]], shared: type[Section]) -> str:

@@ -1,11 +1,12 @@
 """The base class of typed option sections, and the types that their keys have."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -29,6 +30,16 @@ class Section(BaseModel):
         if not isinstance(values, Mapping) or not cls.nothing_is_default:
             return values
         return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
+
+
+def sections_in(field: FieldInfo) -> Iterator[type[Section]]:
+    """The sections that a field may hold, by themselves or in lists."""
+    pending: list[Any] = [field.annotation]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            yield annotation
+        pending.extend(get_args(annotation))
 
 
 class OpenSection(Section):
