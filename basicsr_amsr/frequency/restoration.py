@@ -39,14 +39,16 @@ def restore(models: Mapping[str, Any], conditions: Sequence[Condition], images: 
         bicubically), `power` of 'ground truth', of the input just before downscaling and of each model, and `error`,
         the power of the difference between each of them and the ground truth.
     """
+    references = {name: _luma(clean) for name, clean in images.items()}
+    powers = {name: band_power(reference, bands) for name, reference in references.items()}
     results = []
     for condition in conditions:
         record = _Record()
         for number, (name, clean) in enumerate(images.items()):
             progress(f'{condition.name}, {name}')
             filtered, given = condition.degrade(clean, seed * 1_000_003 + number)
-            reference = _luma(clean)
-            record.power(REFERENCE, band_power(reference, bands))
+            reference = references[name]
+            record.power(REFERENCE, powers[name])
             scale = clean.shape[-1] // given.shape[-1]
             seen = {INPUT: filtered, **{label: _output(model, given) for label, model in models.items()}}
             for label, image in seen.items():
