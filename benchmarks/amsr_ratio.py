@@ -1,7 +1,7 @@
 """PSNR and MACs of an accelerated network that was not trained for it, at fixed shares of active tiles.
 
-    python benchmarks/amsr_ratio.py --weights RFDN_x4 --images ../shared/data/benchmark/Set14/HR --ratios 0.75 0.5
-    python benchmarks/amsr_ratio.py --weights ../shared/weights/PAN_x4.pth --network type=PAN upscale=4 --images ...
+    python benchmarks/amsr_ratio.py --weights RFDN_x4 --images Set14/HR --ratios 0.75 0.5
+    python benchmarks/amsr_ratio.py --weights PAN_x4.pth --network type=PAN upscale=4 --images ...
 
 PSNR is on Y with a border of the scale, MACs are those of the whole network, counted on each image; both are means.
 """

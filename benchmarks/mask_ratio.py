@@ -1,6 +1,6 @@
 """Share of the pixels that AMSR's mask takes, on clean, noisy and JPEG-compressed LR images.
 
-    python benchmarks/mask_ratio.py --images ../shared/data/benchmark/Set14/HR --scale 2 --noise-discount 0 1
+    python benchmarks/mask_ratio.py --images Set14/HR --scale 2 --noise-discount 0 1
 
 For each setting: the mean share, and the mean intersection over union with the mask of the clean image (by the same
 setting). Noise is white and Gaussian in R, G and B, the LR image is rounded to 8 bits after it.

@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Ablation(NamedTuple):
-    """A printed table: its number, its file in ../shared/paper, its scale, and its rows."""
+    """A printed table: its number, its file in paper/, its scale, and its rows."""
 
     number: int
     file: str

@@ -1,6 +1,6 @@
 """Sparse execution of one residual unit (3×3, ReLU, 3×3) against the dense one, with masks of a real image.
 
-    python benchmarks/sparse_conv.py --image ../shared/data/train/clic2025_valid/NAME.png --size 128x128 --threads 1
+    python benchmarks/sparse_conv.py --image clic2025_valid/NAME.png --size 128x128 --threads 1
 
 All run in turn in one process; a figure is the median over the rounds of dense channels-last time / time. Ideal is
 dense MACs / active MACs (halos not excused), efficiency is speed-up / ideal. Weights and features are random: they

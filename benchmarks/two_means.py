@@ -1,6 +1,6 @@
 """Exact 1-D 2-means against scikit-learn's KMeans(n_clusters=2) on the high-frequency maps of real images.
 
-    python benchmarks/two_means.py --images ../shared/data/train/cid22_512 --count 200 --crop 256
+    python benchmarks/two_means.py --images cid22_512 --count 200 --crop 256
 
 Prints on how many images both choose the same pixels, on how many either has the lower inertia, and the time of each
 beside that of sorting all values and of the whole mask. KMeans stops by default when its centres move little (tol);
