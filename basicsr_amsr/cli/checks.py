@@ -35,7 +35,7 @@ def absent_files(opt: Mapping[str, Any], is_train: bool, demo_offered: bool) -> 
     for key, value in paths.items():
         if not isinstance(value, str):
             continue
-        if str(key).startswith('pretrain_backbone'):
+        if str(key).startswith('pretrain_network_backbone'):
             try:
                 paths[key] = str(find_weights(value))
             except UserError as error:

@@ -135,8 +135,8 @@ class MGA(nn.Module):
     def describe_plain(self, name: str | None) -> str | None:
         """What to say where the weights of a plain network, of the family `name`, are to be loaded."""
         return None if name is None else (
-            f"{name} without mask and refine net; to start a training from it, name it as path: pretrain_backbone_g "
-            'instead of pretrain_network_g')
+            f'{name} without mask and refine net; to start a training from it, name it as path: '
+            'pretrain_network_backbone instead of pretrain_network_g')
 
     def forward(self, x: torch.Tensor, with_parts: bool = False,
                 target: torch.Tensor | None = None) -> torch.Tensor | MGAOutput:

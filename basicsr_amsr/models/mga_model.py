@@ -52,7 +52,7 @@ class MGATrain(Train):
 class MGAPath(Path):
     """`path:` of MGAModel."""
 
-    pretrain_backbone_g: File | None = Field(None, description='weights of the plain network to start from')
+    pretrain_network_backbone: File | None = Field(None, description='weights of the plain network to start from')
 
 
 class MGAVal(Val):
@@ -98,14 +98,14 @@ class MGAModel(MaskValidation, SRModel):
                             'supervision: absolute in the step M of train:steps.')
 
     def start_from_backbone(self) -> None:
-        """Take the weights of the plain network `path: pretrain_backbone_g`, unless the run goes on from a state."""
+        """Take the plain network's weights, `path: pretrain_network_backbone`, unless the run goes on from a state."""
         paths = self.opt['path']
-        if not paths.get('pretrain_backbone_g') or paths.get('resume_state'):
+        if not paths.get('pretrain_network_backbone') or paths.get('resume_state'):
             return
         if paths.get('pretrain_network_g'):
-            raise UserError('path: pretrain_network_g and pretrain_backbone_g are both given: the weights of the '
+            raise UserError('path: pretrain_network_g and pretrain_network_backbone are both given: the weights of the '
                             'mga network and of the plain network cannot both be the start.')
-        weights = find_weights(paths['pretrain_backbone_g'])
+        weights = find_weights(paths['pretrain_network_backbone'])
         new = start_from_backbone(self.get_bare_model(self.net_g), weights)
         get_root_logger().info(f'Base and refine net start from {weights}. New, beside the mask: '
                                f'{", ".join(new) or "nothing"}.')

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from basicsr_amsr.backbones import get_backbone
 from tests.cli.conftest import error_line, options_to_test, options_to_train, pairs
 
 MODELS = Path('experiments/tiny/models')
@@ -29,6 +30,22 @@ def test_training_writes_where_one_stands_and_resumes(basicsr):
     last = weights(MODELS / 'net_g_4.pth')
     assert any(not torch.equal(first[key], last[key]) for key in first)
     assert [path.name for path in Path('experiments').iterdir()] == ['tiny']
+
+
+def test_training_starts_from_a_file_of_the_plain_network(basicsr):
+    options = options_to_train(model_type='MGAModel', path={'pretrain_network_backbone': 'plain.pth'})
+    options['datasets']['train'] |= {'type': 'BicubicPairedImageDataset'}
+    del options['datasets']['train']['dataroot_lq']
+    options['network_g'] = {'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'num_feat': 8, 'num_shrink': 4}, 'k': 0.5}
+    options['train'] = {'total_iter': 1, 'steps': [{'variant': 'M', 'iters': 1, 'warmup': 0}],
+                        'optim_g': {'type': 'Adam'}, 'pixel_opt': {'type': 'L1Loss'},
+                        'coarse_opt': {'type': 'L1Loss'}, 'mask_opt': {'type': 'L1Loss'}}
+    plain = get_backbone('FSRCNN').create(upscale=2, num_feat=8, num_shrink=4)
+    torch.save(plain.state_dict(), 'plain.pth')
+    code, _, err = basicsr('train', options)
+    assert code == 0, err
+    trained = weights(MODELS / 'net_g_latest.pth')
+    assert any(torch.equal(value, plain.state_dict()['feature.0.weight']) for value in trained.values())
 
 
 def test_validation_while_training(basicsr):

@@ -175,8 +175,9 @@ CASES = [
     Wrong('absent weights', MGA, 'pretrain_network_g: ~', 'pretrain_network_g: RFDN_x2.pth',
           ('wrong.yml:17: path: pretrain_network_g: RFDN_x2.pth does not exist. Name the file, or write ~ to '
            'start without it.',)),
-    Wrong('absent weights of the plain network', MGA, 'pretrain_network_g: ~', 'pretrain_backbone_g: FSRCNN_x4.pth',
-          ("wrong.yml:17: path: pretrain_backbone_g: No weights 'FSRCNN_x4.pth', neither as a file nor among the"
+    Wrong('absent weights of the plain network', MGA, 'pretrain_network_g: ~',
+          'pretrain_network_backbone: FSRCNN_x4.pth',
+          ("wrong.yml:17: path: pretrain_network_backbone: No weights 'FSRCNN_x4.pth', neither as a file nor among the"
            " project's own. Did you mean RFDN_x4, CARN_M_x234?",)),
     Wrong('absent state', MGA, 'pretrain_network_g: ~', 'resume_state: 500.state',
           ('wrong.yml:17: path: resume_state: 500.state does not exist. Name the file, or write ~ to start '

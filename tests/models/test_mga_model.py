@@ -182,7 +182,7 @@ def test_a_plain_network_is_the_start_of_weights_and_average(tmp_path, seeded):
                         'split_blocks': [2, 1]}
     plain = get_backbone('SRResNet').create(upscale=2, num_feat=8, num_block=3)
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')
-    opt['path']['pretrain_backbone_g'] = str(tmp_path / 'plain.pth')
+    opt['path']['pretrain_network_backbone'] = str(tmp_path / 'plain.pth')
     model = MGAModel(opt)
     for net in (model.net_g, model.net_g_ema):
         assert torch.equal(net.refine.body[0].conv1.weight, plain.body[2].conv1.weight)
@@ -190,7 +190,7 @@ def test_a_plain_network_is_the_start_of_weights_and_average(tmp_path, seeded):
     # a run that goes on has weights of its own
     model.save_network(model.net_g, 'net_g', 1)
     opt['path'] |= {'resume_state': 'x.state', 'pretrain_network_g': str(tmp_path / 'models' / 'net_g_1.pth')}
-    opt['path']['pretrain_backbone_g'] = str(tmp_path / 'gone.pth')
+    opt['path']['pretrain_network_backbone'] = str(tmp_path / 'gone.pth')
     MGAModel(opt)
     opt['path']['resume_state'] = None
     with pytest.raises(UserError, match='both given'):
@@ -204,7 +204,7 @@ def test_weights_of_a_plain_network_are_not_those_of_a_network_with_refine_net(t
     opt['path']['pretrain_network_g'] = str(tmp_path / 'plain.pth')
     with pytest.raises(UserError, match='holds SRResNet without mask') as caught:
         MGAModel(opt)
-    assert 'path: pretrain_backbone_g' in str(caught.value)
+    assert 'path: pretrain_network_backbone' in str(caught.value)
     assert '\n' not in str(caught.value)
 
 
