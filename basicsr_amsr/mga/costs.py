@@ -15,20 +15,27 @@ from basicsr_amsr.execution.counter import ConvolutionCounter
 
 
 class Costs(NamedTuple):
-    """Multiply-accumulates of one image: base net, mask prediction, refine net on one patch and on the whole map."""
+    """Multiply-accumulates of one image: coarse feature, the coarse image from it, mask prediction, refine net on one
+    patch and on the whole map."""
 
-    base: int
+    feature: int
+    coarse: int
     mask: int
     patch: int
     whole: int
 
     @property
+    def base(self) -> int:
+        """Variant B."""
+        return self.feature + self.coarse
+
+    @property
     def dense(self) -> int:
-        """Variant D."""
-        return self.base + self.whole
+        """Variant D, which makes no coarse image, since it would show no pixel of it."""
+        return self.feature + self.whole
 
     def selected(self, k: int) -> int:
-        """Variant M with K = `k`."""
+        """Variant M with K = `k`; with all patches it is less by the coarse image."""
         return self.base + self.mask + k * self.patch
 
     def k_within(self, budget: float) -> int:
@@ -57,8 +64,9 @@ class Parts(nn.Module):
         net, side = self.net, self.net.patch_size + 2
         with ConvolutionCounter() as counter:
             feature = net.base.extract(image)
-            net.base.reconstruct(feature, image)
             ends = [counter.macs]
+            net.base.reconstruct(feature, image)
+            ends.append(counter.macs)
             net.mask(feature)
             ends.append(counter.macs)
             net.refine(feature.new_empty(1, feature.shape[1], side, side))

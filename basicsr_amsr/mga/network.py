@@ -1,8 +1,9 @@
 """The mask-guided network: base net, mask prediction, and a refine net that runs on the worst patches."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -19,6 +20,7 @@ from basicsr_amsr.mga.patches import (
     all_patches,
     gather_patches,
     grid_size,
+    join_patches,
     pad_to_grid,
     replace_patches,
 )
@@ -145,30 +147,43 @@ class MGA(nn.Module):
         `target`, the ground truth (N, 3, s·H, s·W), is what the order 'best' needs.
         """
         feature = self.base.extract(x)
-        coarse = self.base.reconstruct(feature, x)
         if self.variant == 'M' and self.mask.training and torch.is_grad_enabled():
-            output = self.gated(feature, coarse)
-        else:
-            output = MGAOutput(self.refined(feature, coarse, target), coarse, feature)
-        return output if with_parts else output.image
-
-    def refined(self, feature: torch.Tensor, coarse: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
-        """The final image of the chosen variant from the coarse feature (N, C, H, W) and the coarse image."""
-        if self.variant == 'B':
-            self.last_mask_ratio = 0.0
-            return coarse
-        if self.variant == 'D':
-            self.last_mask_ratio = 1.0
-            return self.refine(feature, halo=False)
+            output = self.gated(feature, self.base.reconstruct(feature, x))
+            return output if with_parts else output.image
+        coarse = self.base.reconstruct(feature, x) if with_parts or self.ranks_by_truth else None
         index = self.chosen(feature, coarse, target)
-        return self.refine_patches(feature, coarse, index) if len(index.batch) else coarse
+        if coarse is None:
+            coarse = self.coarse_image(feature, x, needed=not self.is_whole(index, feature))
+        image = self.composed(feature, coarse, index)
+        return MGAOutput(image, cast(torch.Tensor, coarse), feature) if with_parts else image
 
-    def chosen(self, feature: torch.Tensor, coarse: torch.Tensor, target: torch.Tensor | None = None) -> PatchIndex:
-        """The patches that A or M refines, also where the true error says which."""
+    @property
+    def ranks_by_truth(self) -> bool:
+        """Whether patches are chosen by what refining them all would change."""
+        return self.variant == 'M' and self.order in ORACLES
+
+    def coarse_image(self, feature: torch.Tensor, x: torch.Tensor, needed: bool) -> torch.Tensor | None:
+        """The coarse image from the feature (N, C, H, W) of `x`; None where no pixel of it is `needed`.
+
+        The profiler stands in for this one, because the paper's figures hold the coarse image in either case.
+        """
+        return self.base.reconstruct(feature, x) if needed else None
+
+    def composed(self, feature: torch.Tensor, coarse: torch.Tensor | None, index: PatchIndex) -> torch.Tensor:
+        """The final image from the coarse feature, the coarse image (None where `index` is whole) and the patches."""
+        if self.variant == 'D':
+            return self.refine(feature, halo=False)
+        if coarse is not None and not len(index.batch):
+            return coarse
+        return self.refine_patches(feature, coarse, index)
+
+    def chosen(self, feature: torch.Tensor, coarse: torch.Tensor | None = None,
+               target: torch.Tensor | None = None) -> PatchIndex:
+        """The patches that the variant refines; where the true error says which, that needs the coarse image."""
         error = None
-        if self.variant == 'M' and self.order in ORACLES:
+        if self.ranks_by_truth:
             everything = self.refine_patches(feature, coarse, self.every_patch(feature))
-            error = self.ranked_by(coarse, everything, target)
+            error = self.ranked_by(cast(torch.Tensor, coarse), everything, target)
         return self.select(feature, error)
 
     def active_pixels(self, x: torch.Tensor) -> torch.Tensor:
@@ -177,7 +192,7 @@ class MGA(nn.Module):
         if self.variant in ('B', 'D'):
             return torch.full((batch, height, width), self.variant == 'D', device=x.device)
         feature = self.base.extract(x)
-        index = self.chosen(feature, self.base.reconstruct(feature, x))
+        index = self.chosen(feature, self.base.reconstruct(feature, x) if self.ranks_by_truth else None)
         active = torch.zeros(batch, *grid_size(height, width, self.patch_size), dtype=torch.bool, device=x.device)
         active[index.batch, index.row, index.col] = True
         patches = active.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)
@@ -203,18 +218,25 @@ class MGA(nn.Module):
         batch, _, height, width = feature.shape
         return all_patches(batch, *grid_size(height, width, self.patch_size), feature.device)
 
+    def is_whole(self, index: PatchIndex, feature: torch.Tensor) -> bool:
+        """Whether `index` holds all patches of the feature (N, C, H, W)."""
+        batch, _, height, width = feature.shape
+        return len(index.batch) == batch * math.prod(grid_size(height, width, self.patch_size))
+
     def select(self, feature: torch.Tensor, error: torch.Tensor | None = None) -> PatchIndex:
-        """The patches that the variant refines: all (A), or those that `error`, by default the mask, selects (M)."""
-        if self.variant == 'A':
-            self.last_mask_ratio = 1.0
-            return self.every_patch(feature)
+        """The patches that the variant refines: none (B), all (D, A), or those that `error`, the mask by default,
+        selects (M)."""
         batch, _, height, width = feature.shape
         rows, cols = grid_size(height, width, self.patch_size)
-        order = 'larger' if self.order in ORACLES else self.order
-        error = self.mask(feature) if error is None else error
-        image, position = topk(error, self.amount(height, width), order, self.per, self.seed)
-        self.last_mask_ratio = len(image) / (batch * rows * cols)
-        return PatchIndex(image, position // cols, position % cols)
+        if self.variant != 'M':
+            index = all_patches(0 if self.variant == 'B' else batch, rows, cols, feature.device)
+        else:
+            order = 'larger' if self.order in ORACLES else self.order
+            error = self.mask(feature) if error is None else error
+            image, position = topk(error, self.amount(height, width), order, self.per, self.seed)
+            index = PatchIndex(image, position // cols, position % cols)
+        self.last_mask_ratio = len(index.batch) / (batch * rows * cols)
+        return index
 
     def amount(self, height: int, width: int) -> Amount:
         """`k` for an LR image of height × width, with a budget turned into a number.
@@ -249,9 +271,13 @@ class MGA(nn.Module):
             self.counted[height, width] = count_costs(self, height, width)
         return self.counted[height, width]
 
-    def refine_patches(self, feature: torch.Tensor, coarse: torch.Tensor, index: PatchIndex) -> torch.Tensor:
-        """The coarse image with the refined patches in the place of its own."""
+    def refine_patches(self, feature: torch.Tensor, coarse: torch.Tensor | None, index: PatchIndex) -> torch.Tensor:
+        """The coarse image with the refined patches in the place of its own; None will do where `index` is whole."""
         padded = pad_to_grid(feature, self.patch_size)
         runs = [index] if self.chunk is None else index.chunks(self.chunk)
         refined = [self.refine(gather_patches(padded, run, self.patch_size)) for run in runs]
-        return replace_patches(coarse, torch.cat(refined) if len(refined) > 1 else refined[0], index)
+        patches = torch.cat(refined) if len(refined) > 1 else refined[0]
+        if coarse is not None:
+            return replace_patches(coarse, patches, index)
+        batch, _, height, width = feature.shape
+        return join_patches(patches, batch, self.scale * height, self.scale * width)

@@ -61,3 +61,14 @@ def replace_patches(image: torch.Tensor, patches: torch.Tensor, index: PatchInde
     grid = canvas.view(*image.shape[:2], rows, size, cols, size).permute(0, 2, 4, 1, 3, 5)
     grid[index.batch, index.row, index.col] = patches.to(canvas.dtype)
     return canvas[..., :height, :width]
+
+
+def join_patches(patches: torch.Tensor, batch: int, height: int, width: int) -> torch.Tensor:
+    """Images (batch, C, height, width) from all their patches (·, C, q, q), in the order of `all_patches`.
+
+    What lies outside the images is cut off.
+    """
+    channels, size = patches.shape[1], patches.shape[-1]
+    rows, cols = grid_size(height, width, size)
+    grid = patches.reshape(batch, rows, cols, channels, size, size).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(batch, channels, rows * size, cols * size)[..., :height, :width]

@@ -12,8 +12,9 @@ Counting convention
 - biases, element-wise operators, activations, reductions, pooling, normalisation, softmax, and moving data: nothing.
 
 `macs_paper`, the counter behind the tables of the MGA paper (ECCV 2022): the same, but a transposed convolution counts
-at its *output* size, every output element of ReLU, LeakyReLU and PReLU counts one, and of the mask prediction only the
-first convolution counts (conventions.py).
+at its *output* size, every output element of ReLU, LeakyReLU and PReLU counts one, of the mask prediction only the
+first convolution counts, and the coarse image counts even where none of its pixels is seen, so that it is not computed
+(conventions.py).
 
 `activations` and `convolutions`: elements written by convolutions, transposed ones included, and how many of them ran:
 "#Acts" and "#Conv" of the NTIRE challenges on efficient super-resolution (Li et al., CVPRW 2022).
@@ -38,7 +39,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.conventions import paper_ignored
+from basicsr_amsr.profiling.conventions import paper_extra, paper_ignored
 from basicsr_amsr.profiling.free_ops import VIEW, why_free, why_uncounted
 from basicsr_amsr.profiling.handles import HANDLES, Cost, bind
 
@@ -62,9 +63,9 @@ class Tally:
     elements: int = 0
     why: str = ''
 
-    def add(self, cost: Cost = NOTHING, elements: int = 0) -> None:
-        """One more call."""
-        self.calls += 1
+    def add(self, cost: Cost = NOTHING, elements: int = 0, real: bool = True) -> None:
+        """One more call; one that is not `real` has a cost and no call."""
+        self.calls += real
         self.macs += cost.macs
         self.macs_paper += cost.macs_paper
         self.activations += cost.activations
@@ -115,6 +116,7 @@ class MacCounter(TorchDispatchMode):
         self.uncounted: dict[str, Tally] = {}
         self.free: dict[str, Tally] = {}
         self.path: list[str] = ['']
+        self.real = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
@@ -129,6 +131,8 @@ class MacCounter(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
+        if handle is None and not self.real:
+            return result
         if handle is not None:
             arguments = bind(func, args, kwargs)
             self.record(f'{name} (transposed)' if arguments.get('transposed') else name, handle(arguments, result))
@@ -141,7 +145,9 @@ class MacCounter(TorchDispatchMode):
         path = self.path[-1]
         if any(within(path, root) for root in self.ignored):
             cost = cost._replace(macs_paper=0)
-        self.by_op.setdefault(name, Tally()).add(cost)
+        if not self.real:
+            cost = Cost(0, cost.macs_paper)
+        self.by_op.setdefault(name, Tally()).add(cost, real=self.real)
         self.enter(cost)
 
     def record_costless(self, name: str, reason: str | None, result: Any) -> None:
@@ -157,7 +163,16 @@ class MacCounter(TorchDispatchMode):
     def enter(self, cost: Cost, elements: int = 0) -> None:
         """Enter a call under the modules that it lies in."""
         for prefix in prefixes(self.path[-1]):
-            self.by_module.setdefault(prefix, Tally()).add(cost, elements)
+            self.by_module.setdefault(prefix, Tally()).add(cost, elements, self.real)
+
+    @contextmanager
+    def for_the_paper(self) -> Iterator[None]:
+        """Inside, operators enter `macs_paper` alone: they stand for what the paper counts and nobody computes."""
+        self.real = False
+        try:
+            yield
+        finally:
+            self.real = True
 
     @property
     def total(self) -> Tally:
@@ -249,7 +264,8 @@ def count(net: nn.Module, *inputs: Any, exclude: Sequence[str] = (), **kwargs: A
         if path not in known:
             raise UserError(f"exclude: '{path}' is no module of {type(net).__name__}.")
     counter = MacCounter([*paper_ignored(net), *exclude])
-    with torch.no_grad(), evaluating(net), plain_operators(), counter.track(net), counter:
+    with (torch.no_grad(), evaluating(net), plain_operators(), counter.track(net), counter,
+          paper_extra(net, counter.for_the_paper)):
         net(*inputs, **kwargs)
     total = counter.total
     return Count(total.macs, total.macs_paper, parameter_count(net), total.activations, total.convolutions,

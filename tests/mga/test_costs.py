@@ -27,7 +27,9 @@ def test_the_count_is_that_of_the_profiler(name, scale):
     assert costs.base == macs(net, 'B', height, width)
     assert costs.dense == macs(net, 'D', height, width)
     assert costs.selected(7) == macs(net, 'M', height, width)
-    assert costs.selected(60) - costs.mask == macs(net, 'A', height, width)
+    assert costs.selected(60) - costs.mask - costs.coarse == macs(net, 'A', height, width)
+    net.k = 60
+    assert costs.selected(60) - costs.coarse == macs(net, 'M', height, width)
 
 
 def test_networks_on_the_cpu_are_counted_without_touching_them():
@@ -39,10 +41,10 @@ def test_networks_on_the_cpu_are_counted_without_touching_them():
     assert all(parameter.device.type == 'cpu' for parameter in net.parameters())
 
 
-@given(base=st.integers(1, 1000), mask=st.integers(0, 100), patch=st.integers(1, 50), whole=st.integers(1, 1000),
-       budget=st.floats(0, 3))
-def test_a_budget_is_used_up_and_never_exceeded(base, mask, patch, whole, budget):
-    costs = Costs(base, mask, patch, whole)
+@given(feature=st.integers(1, 1000), coarse=st.integers(1, 500), mask=st.integers(0, 100), patch=st.integers(1, 50),
+       whole=st.integers(1, 1000), budget=st.floats(0, 3))
+def test_a_budget_is_used_up_and_never_exceeded(feature, coarse, mask, patch, whole, budget):
+    costs, base = Costs(feature, coarse, mask, patch, whole), feature + coarse
     allowed = budget * costs.dense
     if allowed < base + mask:
         with pytest.raises(UserError, match='split_blocks') as caught:
@@ -73,7 +75,7 @@ def test_what_really_runs_within_a_budget_is_within_it():
 
 
 def test_a_budget_is_the_same_for_each_image_of_a_batch():
-    net = MGA(registered(), k={'budget': 1.1}).eval()
+    net = MGA(registered(), k={'budget': 1.6}).eval()
     with torch.no_grad():
         net(torch.rand(1, 3, 40, 40))
         one = net.last_mask_ratio

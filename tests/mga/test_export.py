@@ -27,9 +27,9 @@ def test_fixed_k_of_a_size():
     assert net.fixed_k(13, 18) == 6  # of 4×5 patches
     net.k = 1000
     assert net.fixed_k(13, 18) == 20
-    net.k = {'budget': 1.2}
+    net.k = {'budget': 1.6}
     k = net.fixed_k(40, 40)
-    assert k == net.costs(40, 40).k_within(1.2) > 0
+    assert k == net.costs(40, 40).k_within(1.6) > 0
     net.k = {'threshold': 0.1}
     with pytest.raises(UserError, match='depends on the image'):
         net.fixed_k(13, 18)

@@ -66,6 +66,26 @@ def test_whole_map_and_patches_agree_where_refinement_needs_no_more_than_the_hal
     assert torch.allclose(net(x), whole, atol=1e-6)
 
 
+@pytest.mark.parametrize(('options', 'times'), [
+    ({'variant': 'B'}, 1), ({'variant': 'D'}, 0), ({'variant': 'A'}, 0), ({'k': 0}, 1), ({'k': 29}, 1), ({'k': 30}, 0),
+    ({'k': 1.0}, 0), ({'k': 60, 'per': 'batch'}, 0), ({'k': {'threshold': 0.0}}, 0), ({'k': {'threshold': 9.0}}, 1),
+    ({'k': 29, 'order': 'oracle'}, 1), ({'k': 30, 'order': 'oracle'}, 1),
+])
+@torch.no_grad()
+def test_the_coarse_image_is_made_where_a_pixel_of_it_is_seen(options, times, monkeypatch):
+    net = network(**options)
+    net.mask.kernel.bias.fill_(1)  # predicted errors, and all above 0
+    x = torch.rand(2, 3, 18, 21)  # 5×6 patches
+    made = []
+    reconstruct = net.base.reconstruct
+    monkeypatch.setattr(net.base, 'reconstruct', lambda *inputs: made.append(inputs) or reconstruct(*inputs))
+    image = net(x)
+    assert len(made) == times
+    parts = net(x, with_parts=True)  # what training asks for holds it in any case
+    assert len(made) == times + 1
+    assert torch.equal(parts.image, image) and torch.equal(parts.coarse, net.base(x))
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('variant', 'BDAM')
 @torch.no_grad()

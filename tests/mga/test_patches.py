@@ -3,7 +3,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basicsr_amsr.mga.patches import PatchIndex, all_patches, gather_patches, grid_size, pad_to_grid, replace_patches
+from basicsr_amsr.mga.patches import (
+    PatchIndex,
+    all_patches,
+    gather_patches,
+    grid_size,
+    join_patches,
+    pad_to_grid,
+    replace_patches,
+)
 
 sizes = st.integers(1, 19)
 
@@ -42,6 +50,15 @@ def test_replaced_patches_stand_where_they_belong_and_nothing_else_changes(n, he
         inside.copy_(patch[:, :inside.shape[1], :inside.shape[2]])
     assert torch.equal(result, expected)
     assert torch.equal(image, before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 3), height=sizes, width=sizes, q=st.integers(1, 6))
+def test_all_patches_of_an_image_make_it_up(n, height, width, q):
+    index = all_patches(n, *grid_size(height, width, q), torch.device('cpu'))
+    patches = torch.randn(len(index.batch), 3, q, q)
+    joined = join_patches(patches, n, height, width)
+    assert torch.equal(joined, replace_patches(torch.full((n, 3, height, width), torch.nan), patches, index))
 
 
 def test_overlapping_patches_add_up_their_gradients():

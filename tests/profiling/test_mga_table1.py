@@ -48,3 +48,19 @@ def test_mask_prediction_enters_with_its_first_convolution_only():
     mask = result.by_module['mask']
     assert mask.macs == 64 * 64 * (50 * 50 * 9 + 50 * 2 * 9) + 16 * 16 * 25
     assert mask.macs_paper == 64 * 64 * (50 * 50 * 9 + 50)
+
+
+@pytest.mark.parametrize(('variant', 'k', 'times'),
+                         [('B', 5, 1), ('D', 5, 0), ('A', 5, 0), ('M', 5, 1), ('M', 1000, 0)])
+def test_the_coarse_image_is_in_the_papers_figures_whether_it_is_made_or_not(variant, k, times):
+    net = variant_of(build('FSRCNN', 4), variant)
+    net.k = k
+    result = count(net, torch.empty(1, 3, 20, 24, device='meta'))
+    head = {name: result.by_module[f'base.upsampler.{name}'] for name in ('expand', 'deconv')}
+    assert head['deconv'].macs == times * 20 * 24 * 56 * 3 * 81
+    assert head['deconv'].macs_paper == 80 * 96 * 56 * 3 * 81
+    assert head['deconv'].activations == times * 80 * 96 * 3
+    assert head['expand'].macs_paper == 20 * 24 * (12 * 56 + 56)
+    assert all((tally.calls > 0) == (tally.convolutions > 0) == bool(times) for tally in head.values())
+    assert result.macs == sum(tally.macs for tally in result.by_op.values())
+    assert 'coarse_image' not in vars(net)  # as it was
