@@ -1,24 +1,27 @@
-"""`basicsr list`: every name in every registry, and where it comes from."""
+"""`basicsr list`: every name in every registry and where it comes from, and the weights that come with the project."""
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any
 
 from rich.table import Table
 
+from basicsr_amsr.backbones.pretrained import available
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.cli.report import print_json, show
 from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
 
+WEIGHTS = 'weights'
+KINDS = (*REGISTRIES, WEIGHTS)
 ORIGINS = {'basicsr': 'BasicSR', 'basicsr_amsr': 'basicsr_amsr'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `basicsr list` takes."""
-    parser.add_argument('kind', nargs='?', choices=list(REGISTRIES), metavar='KIND',
-                        help=f'only one kind: {", ".join(REGISTRIES)}')
+    parser.add_argument('kind', nargs='?', choices=KINDS, metavar='KIND', help=f'only one kind: {", ".join(KINDS)}')
     parser.add_argument('--json', action='store_true', help='print JSON')
 
 
@@ -26,12 +29,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the names; returns 0."""
     for problem in load_installed():
         print(f'basicsr: warning: {problem}', file=sys.stderr)
-    kinds = [args.kind] if args.kind else list(REGISTRIES)
-    names = [entry for kind in kinds for entry in entries(kind)]
+    kinds = [args.kind] if args.kind else list(KINDS)
+    names = [entry for kind in kinds for entry in (weights() if kind == WEIGHTS else entries(kind))]
     if args.json:
         print_json(names)
     else:
-        show(*(table(kind, [entry for entry in names if entry['kind'] == kind]) for kind in kinds))
+        tables = {kind: [entry for entry in names if entry['kind'] == kind] for kind in kinds}
+        show(*(weights_table(rows) if kind == WEIGHTS else table(kind, rows) for kind, rows in tables.items()))
     return 0
 
 
@@ -64,4 +68,21 @@ def table(kind: str, names: list[dict[str, Any]]) -> Table:
     for entry in names:
         more = [', '.join(entry.get('methods', [])), ', '.join(f'x{s}' for s in entry.get('scales', []))]
         shown.add_row(entry['name'], entry['from'], entry['module'], *(more if details else []))
+    return shown
+
+
+def weights() -> list[dict[str, Any]]:
+    """What `load_pretrained(name)` takes, by name: kind, name, from, network, licence, file."""
+    return [{'kind': WEIGHTS, 'name': card.weights.stem, 'from': card.origin, 'network': dict(card.network),
+             'licence': card.licence, 'file': str(card.weights)} for card in available()]
+
+
+def weights_table(found: list[dict[str, Any]]) -> Table:
+    """The weights that come with the project."""
+    shown = Table(title=f'{WEIGHTS} ({len(found)})', title_justify='left')
+    for column in ('name', 'network', 'licence', 'from'):
+        shown.add_column(column, overflow='fold')
+    for entry in found:
+        network = json.dumps(entry['network']).replace('"', '')
+        shown.add_row(entry['name'], network, entry['licence'], entry['from'])
     return shown

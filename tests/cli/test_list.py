@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def listed(basicsr, *words):
 
 
 def test_every_name_of_every_registry_is_listed(basicsr):
-    names = listed(basicsr)
+    names = [entry for entry in listed(basicsr) if entry['kind'] != 'weights']
     assert {(entry['kind'], entry['name']) for entry in names} == {
         (kind, name) for kind, registry in REGISTRIES.items() for name, _ in registry}
     assert len(names) > 60
@@ -31,7 +32,8 @@ def test_a_reader_that_goes_away():
 
 
 def test_origins(basicsr):
-    origins = {(entry['kind'], entry['name']): (entry['from'], entry['module']) for entry in listed(basicsr)}
+    origins = {(entry['kind'], entry['name']): (entry['from'], entry['module']) for entry in listed(basicsr)
+               if entry['kind'] != 'weights'}
     assert origins['arch', 'EDSR'] == ('BasicSR', 'basicsr.archs.edsr_arch')
     assert origins['metric', 'calculate_psnr'] == ('BasicSR', 'basicsr.metrics.psnr_ssim')
     assert origins['model', 'MGAModel'] == ('basicsr_amsr', 'basicsr_amsr.models.mga_model')
@@ -54,6 +56,15 @@ def test_the_table_has_one_kind_where_one_is_asked_for(basicsr):
     code, out, _ = basicsr('list', None, 'metric')
     assert code == 0
     assert 'calculate_niqe' in out and 'L1Loss' not in out
+
+
+def test_weights_that_come_with_the_project(basicsr):
+    found = {entry['name']: entry for entry in listed(basicsr, 'weights')}
+    assert found['RFDN_x4']['network'] == {'type': 'RFDN', 'upscale': 4} and found['RFDN_x4']['licence'] == 'MIT'
+    assert Path(found['RFDN_x4']['file']).is_file()
+    assert all(entry['kind'] == 'weights' for entry in found.values())
+    _, out, _ = basicsr('list', None, 'weights')
+    assert 'CARN_M_x234' in out and '{type: RFDN, upscale: 4}' in out
 
 
 def test_an_unknown_kind_lists_the_kinds(basicsr, capsys):
