@@ -68,15 +68,21 @@ def available() -> list[Card]:
     return [card for card in cards if card]
 
 
+def locate(name_or_path: str | os.PathLike[str]) -> Path | None:
+    """The file of that path, else the project's own weights of that name; None where there is neither."""
+    candidates = (resolve(Path(name_or_path)), resolve(f'{FOLDER}/{name_or_path}.pth'))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of that path, or the project's own weights of that name.
 
     Raises:
         UserError: there is neither; names the near ones.
     """
-    for candidate in (resolve(Path(name_or_path)), resolve(f'{FOLDER}/{name_or_path}.pth')):
-        if candidate.is_file():
-            return candidate
+    found = locate(name_or_path)
+    if found is not None:
+        return found
     names = [card.weights.stem for card in available()]
     raise UserError(f"No weights '{name_or_path}', neither as a file nor among the project's own. "
                     f'{suggestion(Path(name_or_path).stem, names)}')

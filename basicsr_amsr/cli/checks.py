@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from basicsr_amsr.backbones.pretrained import find_weights
+from basicsr_amsr.backbones.pretrained import find_weights, locate
 from basicsr_amsr.cli.options import Options
 from basicsr_amsr.errors import UserError, nearest
 from basicsr_amsr.options.errors import Place, Problem, prefix, shown
@@ -41,7 +41,7 @@ def absent_files(opt: Mapping[str, Any], is_train: bool, demo_offered: bool) -> 
             except UserError as error:
                 yield Problem(('path', key), f'path: {key}: {error}')
         elif str(key).startswith(('resume_state', 'pretrain_network')):
-            file = resolve(value)
+            file = (locate(value) if str(key).startswith('pretrain') else None) or resolve(value)
             paths[key] = str(file)
             if not opt.get('auto_resume') and not file.is_file():
                 without = ', or write ~ to start without it' if is_train else ''

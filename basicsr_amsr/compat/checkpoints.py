@@ -18,7 +18,7 @@ def load_network(self: Any, net: nn.Module, load_path: str, strict: bool = True,
 
     Args:
         net: the network, wrapped for several devices or not.
-        load_path: the checkpoint.
+        load_path: the checkpoint, or the name of weights that come with the project.
         strict: every key and shape has to fit; else what fits is loaded and the rest reported in the log.
         param_key: where the weights are in the file; what is found where it is missing, `unwrap` says.
 
@@ -27,9 +27,10 @@ def load_network(self: Any, net: nn.Module, load_path: str, strict: bool = True,
     """
     # Imported when called: this module is applied before anything that imports BasicSR, as the backbones do.
     from basicsr_amsr.backbones.checkpoint import describe_misfit, prepare_state_dict
+    from basicsr_amsr.backbones.pretrained import locate
 
     net = self.get_bare_model(net)
-    content = read_weights_only(load_path)
+    content = read_weights_only(locate(load_path) or load_path)
     weights = prepare_state_dict(net, content, param_key, source=load_path)
     get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}, with param key: [{param_key}].')
     problem = describe_misfit(net, content, load_path, param_key, prepared=weights) if strict else None

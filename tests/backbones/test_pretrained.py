@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 import torch
+from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr import resources
 from basicsr_amsr.backbones import load_pretrained
 from basicsr_amsr.backbones.pretrained import available, find_weights, read_card
+from basicsr_amsr.cli.checks import absent_files
 from basicsr_amsr.errors import UserError
 from tests.backbones.tiny import image, network
 
@@ -87,6 +89,15 @@ def test_a_file_that_changed_since_its_card_was_written_is_refused(repository, t
 def test_names_are_found_from_any_folder_and_in_an_installation(repository, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_weights('RFDN_x4').is_file()
+    options = {'path': {'pretrain_network_g': 'RFDN_x4', 'pretrain_network_d': 'RFDN_x5'}}
+    (problem,) = absent_files(options, is_train=True, demo_offered=False)
+    assert 'pretrain_network_d: RFDN_x5 does not exist' in problem.text
+    assert options['path']['pretrain_network_g'] == str(find_weights('RFDN_x4'))
+    net = load_pretrained('RFDN_x4')
+    weights = {key: value.clone() for key, value in net.state_dict().items()}
+    torch.nn.init.zeros_(next(net.parameters()))
+    BaseModel({'num_gpu': 0, 'is_train': False}).load_network(net, 'RFDN_x4')
+    assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
     shutil.copytree(repository / 'pretrained', tmp_path / 'share' / 'pretrained')
     monkeypatch.setattr(resources, 'roots', lambda: [tmp_path / 'share'])
     assert find_weights('RFDN_x4') == tmp_path / 'share' / 'pretrained' / 'RFDN_x4.pth'
