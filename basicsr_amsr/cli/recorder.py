@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain, count
 from pathlib import PurePath
+from statistics import mean
 from typing import Any
 
 from basicsr_amsr.cli.replace import replaced
+from basicsr_amsr.profiling.masks import mask_ratio
 from basicsr_amsr.registry import METRIC_REGISTRY
 
 METRIC_FUNCTION = 'calculate_metric'
@@ -20,7 +22,8 @@ class MetricRecorder:
     """Figures of the test sets: `results[dataset][metric] = {mean, images: {name: value}, computed: {...}}`.
 
     BasicSR adds the figures of the images up and forgets them. `watch` listens instead: to the model's `feed_data` for
-    the image's name, to `calculate_metric` where the model's classes call it, and to the model's own mean.
+    the image's name, to `calculate_metric` where the model's classes call it, and to the model's own mean. What share
+    of an image a network with a mask computed is a figure too, `mask_ratio`.
 
     Args:
         on_dataset: called with `results` when a data set is finished.
@@ -32,6 +35,7 @@ class MetricRecorder:
         self._metrics: dict[str, Any] = {}
         self._dataset: Any = None
         self._image = ''
+        self._ratios: dict[str, float] = {}
         self._names: set[str] = set()
 
     @contextmanager
@@ -47,7 +51,12 @@ class MetricRecorder:
         def validation(dataloader: Any, *args: Any, **kwargs: Any) -> None:
             self._dataset = dataloader.dataset
             self._names.clear()
+            self._ratios.clear()
             validate(dataloader, *args, **kwargs)
+            if self._ratios:
+                self._entry('mask_ratio').update(
+                    mean=mean(self._ratios.values()), images=dict(self._ratios),
+                    computed={'metric_type': 'mask_ratio', 'lr_source': lr_source(self._dataset)})
             self._on_dataset(self.results)
 
         def keep_mean(dataset: str, metric: str, value: float, iteration: Any) -> None:
@@ -56,6 +65,7 @@ class MetricRecorder:
 
         modules = dict.fromkeys(sys.modules[cls.__module__] for cls in type(model).__mro__)
         with ExitStack() as stack:
+            stack.enter_context(self._ratios_of(model))
             stack.enter_context(replaced(model, {'feed_data': feed_data, 'validation': validation,
                                                  '_update_best_metric_result': keep_mean}))
             for module in modules:
@@ -74,6 +84,22 @@ class MetricRecorder:
             return value
 
         return calculate_metric
+
+    @contextmanager
+    def _ratios_of(self, model: Any) -> Iterator[None]:
+        """Note what share of each image the network computes, if it computes a share."""
+        net: Any = model.get_bare_model(model.net_g) if hasattr(model, 'net_g') else None
+        if not hasattr(net, 'last_mask_ratio') or not hasattr(model, 'test'):
+            yield
+            return
+        test = model.test
+
+        def note() -> None:
+            test()
+            self._ratios[self._image] = mask_ratio(net)
+
+        with replaced(model, {'test': note}):
+            yield
 
     def _entry(self, metric: str) -> dict[str, Any]:
         dataset = self.results.setdefault(self._dataset.opt['name'], {})

@@ -85,6 +85,18 @@ def test_training_starts_from_the_plain_network_and_ends_as_one(basicsr):  # noq
         assert code == 0
 
 
+def test_a_test_says_what_share_of_each_image_was_computed(basicsr):  # noqa: F811
+    code, out, _ = basicsr('test', options_to_test(network_g={**TINY, 'selection': {'ratio': 0.3, 'tile': 4}}))
+    assert code == 0 and 'mask_ratio' in out
+    entries = json.loads(Path('results/tiny/metrics.json').read_text())['Three']
+    assert list(entries) == ['psnr', 'ssim', 'mask_ratio']
+    share = 5 / 16  # 0.3 of the 4×4 tiles, rounded
+    assert entries['mask_ratio'] == {'mean': share, 'images': dict.fromkeys('abc', share), 'computed': {
+        'metric_type': 'mask_ratio', 'lr_source': 'images given in data/lq'}}
+    basicsr('test', options_to_test(network_g=TINY['backbone']))
+    assert list(json.loads(Path('results/tiny/metrics.json').read_text())['Three']) == ['psnr', 'ssim']
+
+
 def test_profile_gives_mask_ratio_and_macs_beside_the_dense_network(basicsr):  # noqa: F811
     code, out, _ = basicsr('profile', options_to_test(network_g=TINY), '--no-timing', '--size', '16x24', '--json',
                            'profile.json')
