@@ -1,4 +1,4 @@
-"""Kills trainings with SIGKILL in every step of MGA and at every place, resumes them, and compares bit by bit.
+"""Kills trainings with SIGKILL at every place, in every step of MGA too, resumes them, and compares bit by bit.
 
     python benchmarks/kill_and_resume.py            every step, place, number of workers, with and without EMA
     python benchmarks/kill_and_resume.py --quick    a few of them
@@ -27,6 +27,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from basicsr_amsr.backbones.pretrained import build
 from basicsr_amsr.cli import main as basicsr
 
 STEP = 6  # iterations of each step
@@ -43,15 +44,22 @@ KILLS = {
 }
 QUICK = {('D', 'entering the next step'), ('A', 'while writing the state'), ('M', 'during validation'),
          ('-', 'inside an iteration')}
-NETWORKS = ['mga', 'swinir', 'swinir_cosine']
+NETWORKS = ['mga', 'swinir', 'amsr', 'swinir_cosine']
+PLAIN = {'type': 'CARN_M', 'upscale': 2, 'num_feat': 8}
 SCHEDULERS = {
+    'amsr': {'type': 'CosineAnnealingRestartLR', 'periods': [18], 'restart_weights': [1], 'eta_min': 1e-7},
     'swinir': {'type': 'MultiStepLR', 'milestones': [5, 7, 13], 'gamma': 0.5},
     'swinir_cosine': {'type': 'CosineAnnealingRestartLR', 'periods': [8, 10], 'restart_weights': [1, 0.5]},
 }
 
 
-def write_images(folder: Path, count: int = 7) -> None:
-    """`gt` and `lq` at scale 2."""
+def write_project(folder: Path, count: int = 7) -> None:
+    """Images `gt` and `lq` at scale 2, and `plain.pth`, from which AMSR starts."""
+    torch.manual_seed(0)
+    plain = build(PLAIN).requires_grad_(False)
+    for parameter in plain.parameters():  # units that are no identity, so that masked and plain images differ
+        parameter.add_(torch.randn(parameter.shape) * 0.1)
+    torch.save(plain.state_dict(), folder / 'plain.pth')
     rng = np.random.default_rng(0)
     for name, size in (('gt', 48), ('lq', 24)):
         (folder / name).mkdir(parents=True)
@@ -76,6 +84,11 @@ def options(name: str, network: str = 'mga', workers: int = 0, ema: float = 0.0,
             'type': 'MGA', 'k': 0.5, 'backbone': {'type': 'FSRCNN', 'upscale': 2, 'num_feat': 8, 'num_shrink': 4}})
         opt['train'].update(coarse_opt=loss, mask_opt=loss, steps=[
             {'variant': variant, 'iters': STEP, 'warmup': 2, 'lr': 1e-3} for variant in 'DAM'])
+    elif network == 'amsr':
+        opt.update(model_type='AMSRModel', path={'pretrain_network_g': 'plain.pth'}, network_g={
+            'type': 'AMSR', 'backbone': PLAIN, 'selection': {'tile': 4, 'ratio': 0.5}})
+        opt['train'].update(teacher_opt=loss, ratio_range=[0.2, 0.8], scheduler=SCHEDULERS[network])
+        opt['train']['optim_g']['lr'] = 1e-3
     else:
         # Drop path draws from the random numbers of the process; the warm-up ends and the rate falls between saves.
         opt['network_g'] = {'type': 'SwinIR', 'upscale': 2, 'img_size': 16, 'window_size': 8, 'embed_dim': 8,
@@ -182,8 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # a fork of a process that has threads would not have them
     cells = []
     with tempfile.TemporaryDirectory() as scratch:
-        write_images(Path(scratch))
-        for network in [args.only] if args.only else NETWORKS[:2 if args.quick else None]:
+        write_project(Path(scratch))
+        for network in [args.only] if args.only else NETWORKS[:3 if args.quick else None]:
             table, found = table_of(Path(scratch), network, args.quick)
             Console(width=140).print(table)
             cells += found

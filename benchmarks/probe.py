@@ -18,6 +18,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.dist_util import get_dist_info
 
+from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.models.mga_model import MGAModel
 
 PLACES = ('inside an iteration', 'while writing the state', 'right after saving', 'during validation',
@@ -86,7 +87,7 @@ def half_a_state(save: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for model in (SRModel, MGAModel):
+for model in (SRModel, MGAModel, AMSRModel):
     wrap(model, 'optimize_parameters', recorded)
 wrap(BaseModel, 'save_training_state', dying_after('right after saving'))
 wrap(SRModel, 'get_current_visuals', dying_after('during validation'))

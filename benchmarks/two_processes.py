@@ -1,10 +1,10 @@
 """Trains under torchrun in two processes on the CPU, beside one process with the joint batch; kills and resumes both.
 
-    python benchmarks/two_processes.py            seven minutes on two cores
-    python benchmarks/two_processes.py --quick    one row, no kills
+    python benchmarks/two_processes.py            eight minutes on two cores
+    python benchmarks/two_processes.py --quick    one row of each network, no kills
 
-The first table has, for each step of MGA, the largest relative difference of a loss to that of the one process. The
-second one kills one of two processes and resumes with `--auto_resume`: 'equal' is bit by bit.
+The first tables have, for AMSR and for each step of MGA, the largest relative difference of a loss to that of the one
+process. The last one kills one of two processes and resumes with `--auto_resume`: 'equal' is bit by bit.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kill_and_resume import STEP, difference, losses, options, write_images
+from kill_and_resume import SAVE, STEP, difference, losses, options, write_project
 from rich.console import Console
 from rich.table import Table
 
@@ -30,9 +30,11 @@ KILLS = [('inside an iteration', 5, 0), ('while writing the state', 12, 0), ('du
 STEPS = {'D': {}, 'A': {}, 'M': {}, 'M unsupervised': {'supervision': 'none'}, 'M end to end': {'end_to_end': True}}
 
 
-def tiny(name: str, processes: int, workers: int, ema: float) -> dict[str, Any]:
-    """MGA-RCAN, whose network has a buffer that a wrapped network sends around, with a joint batch of 4."""
-    opt = options(name, 'mga', workers, ema, batch=4 // processes)
+def tiny(name: str, processes: int, workers: int, ema: float, network: str = 'mga') -> dict[str, Any]:
+    """AMSR with a teacher, or MGA-RCAN, which has a buffer that a wrapped network sends around; a joint batch of 4."""
+    opt = options(name, network, workers, ema, batch=4 // processes)
+    if network == 'amsr':
+        return opt
     opt['network_g'] = {'type': 'MGA', 'k': 0.5, 'split_blocks': [1, 1],
                         'backbone': {'type': 'RCAN', 'upscale': 2, 'num_feat': 8, 'num_block': 2, 'squeeze_factor': 4}}
     opt['train'].update(total_iter=STEP * len(STEPS), steps=[
@@ -71,7 +73,21 @@ def relative(a: dict[str, Any], b: dict[str, Any]) -> float:
 def once(folder: Path, name: str) -> str:
     """How often there is a log, and how often it has the validations of one process."""
     logs = list((folder / 'experiments' / name).glob('train_*.log'))
-    return f'{len(logs)} log, {logs[0].read_text(encoding="utf-8").count("Validation noise")} validations'
+    validations = logs[0].read_text(encoding='utf-8').count('Validation noise\n')
+    return f'{len(logs)} log, {validations} validations'
+
+
+def compared(folder: Path, network: str, workers: int, ema: float, parts: int) -> tuple[list[str], bool]:
+    """The cells of a row: the difference in each part of the training, and the files; and whether all are right."""
+    names = [trained(folder, tiny(f'{network}_{count}_{workers}_{ema}', count, workers, ema, network), count)
+             for count in (1, 2)]
+    one, two = (losses(folder, name) for name in names)
+    length = len(one) // parts
+    worst = [max(relative(two[i], one[i]) for i in range(part * length + 1, (part + 1) * length + 1))
+             for part in range(parts)]
+    files = once(folder, names[1])
+    same = list(one) == list(two) and max(worst) < TOLERANCE and files == f'1 log, {len(one) // SAVE + 1} validations'
+    return [*(f'{value:.1e}' for value in worst), files], same
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,19 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     good = True
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_images(folder)
-        table = Table('workers', 'EMA', *STEPS, 'files', title='two processes against one, largest relative '
-                      'difference of a loss', title_justify='left')
-        for workers, ema in [(0, 0.0)] if args.quick else [(0, 0.0), (0, 0.9), (2, 0.9)]:
-            one = losses(folder, trained(folder, tiny(f'one_{workers}_{ema}', 1, workers, ema), 1))
-            name = trained(folder, tiny(f'two_{workers}_{ema}', 2, workers, ema), 2)
-            two = losses(folder, name)
-            worst = [max(relative(two[i], one[i]) for i in range(step * STEP + 1, (step + 1) * STEP + 1))
-                     for step in range(len(STEPS))]
-            files = once(folder, name)
-            good &= list(one) == list(two) and max(worst) < TOLERANCE and files == '1 log, 11 validations'
-            table.add_row(str(workers), 'yes' if ema else 'no', *(f'{value:.1e}' for value in worst), files)
-        Console(width=140).print(table)
+        write_project(folder)
+        for network, columns in (('amsr', ['all iterations']), ('mga', list(STEPS))):
+            table = Table('workers', 'EMA', *columns, 'files', title=f'{network}: two processes against one, largest '
+                          'relative difference of a loss', title_justify='left')
+            for workers, ema in [(0, 0.0)] if args.quick else [(0, 0.0), (0, 0.9), (2, 0.9)]:
+                row, same = compared(folder, network, workers, ema, len(columns))
+                good &= same
+                table.add_row(str(workers), 'yes' if ema else 'no', *row)
+            Console(width=140).print(table)
 
         table = Table('killed', 'in iteration', 'process', 'resumed by two', title='two processes, killed and resumed',
                       title_justify='left')
@@ -105,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif train(folder, opt, 2, '--auto_resume'):
                 result = 'not resumed'
             else:
-                result = difference(folder, opt['name'], 'two_2_0.9')
+                result = difference(folder, opt['name'], 'mga_2_2_0.9')
             good &= result == 'equal'
             table.add_row(place, str(iteration), str(rank), result)
         if not args.quick:

@@ -73,6 +73,8 @@ class _Check:
             self.datasets(self.options['datasets'])
         if self.strict:
             self.check_networks()
+        if self.is_train and not self.problems and hasattr(self.model, 'find_conflicts'):
+            self.problems += self.model.find_conflicts(self.options)
         return reconsider(self.problems, self.options, self.known) if self.strict else self.problems
 
     def target(self, kind: str, name: Any, at: Place) -> Any:

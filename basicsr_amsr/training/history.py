@@ -21,7 +21,12 @@ def _path(model: Any) -> Path | None:
 def update_best_metric_result(self: Any, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
     """`BaseModel._update_best_metric_result`, which in training also appends the figure to validation.jsonl."""
     _update_best(self, dataset_name, metric, val, current_iter)
-    path = _path(self) if self.is_train else None
+    append(self, dataset_name, metric, val, current_iter)
+
+
+def append(model: Any, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
+    """Write a figure behind the others in validation.jsonl, in training."""
+    path = _path(model) if model.is_train else None
     if path is not None:
         entry = {'iter': current_iter, 'dataset': dataset_name, 'metric': metric, 'value': float(val)}
         with open(path, 'a', encoding='utf-8') as file:

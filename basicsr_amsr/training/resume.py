@@ -26,7 +26,8 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     working directory); otherwise, and where there is none yet, `path.resume_state`. Optimizers move their state to
     their parameters' device when they load it. Where the options give no `manual_seed`, the state's is taken.
 
-    Leaves in `opt['resumed']` where the state stands in the data, for `loaders.plan_epochs`.
+    Leaves in `opt['resumed']` where the state stands in the data, for `loaders.plan_epochs`, and `path:` as the options
+    give it: the weights named there are those of the start, in whose place the run's own are loaded.
 
     Raises:
         UserError: the file is missing, damaged or unsafe, or is no training state; with `auto_resume`, there are
@@ -37,9 +38,10 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         return None
     state = read_state(path)
     opt['path']['resume_state'] = path
+    given = dict(opt['path'])
     check_resume(opt, state['iter'])
     more = state.get(KEY, {})
-    opt['resumed'] = {'iter': state['iter'], 'epoch': state['epoch'],
+    opt['resumed'] = {'iter': state['iter'], 'epoch': state['epoch'], 'path': given,
                       **{key: more[key] for key in ('seed', 'samples', 'joint_batch', 'position') if key in more}}
     if opt.get('manual_seed_drawn') and more.get('seed') is not None:
         opt['manual_seed'] = more['seed']

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.wrong_options import CASES, MGA, SR, TEST, Wrong, make_project, run
+from tests.cli.wrong_options import AMSR, CASES, MGA, SR, TEST, Wrong, make_project, run
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_the_line_of_a_wrong_option_file(project, capsys, case):
 
 def test_there_are_cases_for_all_kinds_of_files():
     assert len({case.says for case in CASES}) == len(CASES) >= 20
-    assert {case.file for case in CASES} == {MGA, SR, TEST}
+    assert {case.file for case in CASES} == {MGA, AMSR, SR, TEST}
 
 
-@pytest.mark.parametrize('file', [MGA, SR, TEST], ids=['MGA', 'SR', 'test'])
+@pytest.mark.parametrize('file', [MGA, AMSR, SR, TEST], ids=['MGA', 'AMSR', 'SR', 'test'])
 def test_the_right_files_are_right(project, file):
     assert run(Wrong('nothing', file, '', '', ()))[0] == 0
 

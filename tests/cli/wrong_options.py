@@ -72,6 +72,32 @@ val:
   metrics:
     psnr: {type: calculate_psnr, crop_border: 2}
 """
+AMSR = """\
+name: wrong
+model_type: AMSRModel
+scale: 2
+num_gpu: 0
+datasets:
+  train:
+    type: BicubicPairedImageDataset
+    dataroot_gt: images
+    gt_size: 16
+    batch_size_per_gpu: 1
+    num_worker_per_gpu: 0
+network_g:
+  type: AMSR
+  backbone: {type: CARN_M}
+  selection: {ratio: 0.5, tile: 8}
+path:
+  pretrain_network_g: CARN_M_x234
+train:
+  total_iter: 1
+  optim_g: {type: Adam, lr: 1e-4}
+  scheduler: {type: CosineAnnealingRestartLR, periods: [1]}
+  pixel_opt: {type: L1Loss}
+  teacher_opt: {type: L1Loss}
+  ratio_range: [0.4, 0.8]
+"""
 TEST = """\
 name: wrong
 model_type: SRModel
@@ -179,11 +205,32 @@ CASES = [
           'pretrain_network_backbone: FSRCNN_x4.pth',
           ("wrong.yml:17: path: pretrain_network_backbone: No weights 'FSRCNN_x4.pth', neither as a file nor among the"
            " project's own. Did you mean RFDN_x4, CARN_M_x234?",)),
+    Wrong('misspelt teacher', AMSR, '  teacher_opt', '  techer_opt',
+          ("wrong.yml:23: train: there is no option 'techer_opt' here. Did you mean teacher_opt, pixel_opt, "
+           'perceptual_opt?',)),
+    Wrong('loss of the teacher without type', AMSR, 'teacher_opt: {type: L1Loss}', 'teacher_opt: {loss_weight: 1}',
+          ("wrong.yml:23: train: teacher_opt: 'type' is missing: the name of one loss of `basicsr list loss`.",)),
+    Wrong('misspelt weights of the teacher', AMSR, '  pretrain_network_g', '  pretrain_network_techer',
+          ("wrong.yml:17: path: there is no option 'pretrain_network_techer' here. Did you mean "
+           'pretrain_network_teacher, pretrain_network_g?',)),
+    Wrong('teacher without weights', AMSR, 'pretrain_network_g: CARN_M_x234', 'pretrain_network_g: ~',
+          ('wrong.yml:23: train: teacher_opt: the teacher has no weights: name those of the plain network in path: '
+           'pretrain_network_g, or write ~ to train without teacher.',)),
+    Wrong('ratio above 1', AMSR, '[0.4, 0.8]', '[0.4, 8]',
+          ('wrong.yml:24: train: ratio_range is [0.4, 8]: it has to be a list of 2 numbers from 0 to 1.',)),
+    Wrong('ratios the wrong way round', AMSR, '[0.4, 0.8]', '[0.8, 0.4]',
+          ('wrong.yml:18: train: ratio_range is [0.8, 0.4]: give the least ratio first.',)),
+    Wrong('ratios for a network that keeps a budget', AMSR, 'selection: {ratio: 0.5, tile: 8}', 'budget: 0.7',
+          ('wrong.yml:24: train: ratio_range decides alone what share is computed: leave out network_g: budget.',)),
+    Wrong('another network with AMSRModel', AMSR, '  type: AMSR\n  backbone: {type: CARN_M}\n'
+          '  selection: {ratio: 0.5, tile: 8}', '  type: CARN_M',
+          ('wrong.yml:13: network_g: type is CARN_M, but AMSRModel trains accelerated networks: write {type: AMSR, '
+           'backbone: {type: CARN_M}}.',)),
     Wrong('absent state', MGA, 'pretrain_network_g: ~', 'resume_state: 500.state',
           ('wrong.yml:17: path: resume_state: 500.state does not exist. Name the file, or write ~ to start '
            'without it.',)),
     Wrong('unknown model', SR, 'SRModel', 'SRModell',
-          ("wrong.yml:2: model_type: No model named 'SRModell'. Did you mean SRModel, SRGANModel, SwinIRModel?",)),
+          ("wrong.yml:2: model_type: No model named 'SRModell'. Did you mean SRModel, AMSRModel, SRGANModel?",)),
     Wrong('unknown network', TEST, 'RFDN', 'RDFN',
           ("wrong.yml:6: network_g: type: No arch named 'RDFN'. Did you mean RFDN, RIDNet, DFDNet?",)),
     Wrong('unknown backbone', MGA, 'FSRCNN', 'FSRCN',

@@ -14,7 +14,7 @@ def run(repository, *words, script='kill_and_resume.py'):
 
 
 def test_a_few_places(repository):
-    assert '8 of 8 equal' in run(repository, '--quick')
+    assert '10 of 10 equal' in run(repository, '--quick')
 
 
 @pytest.mark.slow

@@ -1,0 +1,263 @@
+"""Fine-tuning of an accelerated network: its step written by hand, its teacher, its checkpoints, what it refuses."""
+import copy
+import dataclasses
+
+import pytest
+import torch
+from basicsr.archs.arch_util import ResidualBlockNoBN
+
+from basicsr_amsr import UserError
+from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
+from basicsr_amsr.backbones import get_backbone, skipping
+from basicsr_amsr.models.amsr_model import AMSRModel
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.training.acceleration import TrainingForward
+
+PLAIN = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 2}
+SELECTION = {'ratio': 0.5, 'tile': 4}
+
+
+def options(tmp_path, network=None, path=None, **train):
+    for key in ('models', 'training_states'):
+        (tmp_path / key).mkdir(exist_ok=True)
+    return {
+        'name': 'tiny', 'is_train': True, 'dist': False, 'num_gpu': 0, 'rank': 0, 'world_size': 1, 'scale': 2,
+        'manual_seed': 3, 'network_g': {'type': 'AMSR', 'backbone': PLAIN, 'selection': SELECTION, **(network or {})},
+        'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states'),
+                 'pretrain_network_g': plain_weights(tmp_path), **(path or {})},
+        'train': {'total_iter': 9, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
+                  'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
+                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 0.75},
+                  'teacher_opt': {'type': 'MSELoss', 'loss_weight': 20.0}, **train},
+    }
+
+
+def plain_network(seed=0):
+    """The plain network with weights at which no unit is nearly the identity."""
+    torch.manual_seed(seed)
+    net = get_backbone('MSRResNet').create(**{key: value for key, value in PLAIN.items() if key != 'type'})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn(parameter.shape) * 0.15)
+    return net
+
+
+def plain_weights(tmp_path, seed=0):
+    file = tmp_path / f'plain{seed}.pth'
+    torch.save({'params': plain_network(seed).state_dict()}, file)
+    return str(file)
+
+
+def batch(iteration):
+    generator = torch.Generator().manual_seed(iteration)
+    return {'lq': torch.rand(2, 3, 12, 14, generator=generator), 'gt': torch.rand(2, 3, 24, 28, generator=generator)}
+
+
+def iterate(model, iterations):
+    logs = []
+    for iteration in iterations:
+        model.feed_data(batch(iteration))
+        model.optimize_parameters(iteration)
+        logs.append(dict(model.get_current_log()))
+    return logs
+
+
+def masked_by_hand(net, lq, ratio):
+    """The plain network with hooks: each block keeps its input outside the mask, and is 0 there inside."""
+    selection = HighFrequencyMask(ratio=ratio, tile=4)
+    mask, share = selection(lq), selection.tiles(lq).float().mean()
+    assert 0 < share < 1
+    for block in net.modules():
+        if isinstance(block, ResidualBlockNoBN):
+            block.register_forward_hook(lambda block, args, out: torch.where(mask, out, args[0]))
+            block.conv2.register_forward_pre_hook(lambda conv, args: args[0] * mask)
+    return net(lq), float(share)
+
+
+def assert_same_gradients(net, reference):
+    expected = dict(reference.named_parameters())
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('ratio_range', [None, (0.3, 0.4), (0.6, 0.9)])
+def test_a_step_is_the_one_written_by_hand(tmp_path, ratio_range):
+    model = AMSRModel(options(tmp_path, ratio_range=ratio_range))
+    student, teacher, data = plain_network(), plain_network(), batch(1)
+    (log,) = iterate(model, [1])
+    ratio = log['mask_ratio'] if ratio_range else 0.5
+    image, share = masked_by_hand(student, data['lq'], ratio)
+    with torch.no_grad():
+        target = teacher(data['lq'])
+    losses = 0.75 * (image - data['gt']).abs().mean(), 20 * ((image - target) ** 2).mean()
+    sum(losses).backward()
+    assert log == {'l_pix': pytest.approx(losses[0].item()), 'l_teacher': pytest.approx(losses[1].item()),
+                   'mask_ratio': pytest.approx(share)}
+    assert ratio_range is None or ratio_range[0] - 1 / 24 <= share <= ratio_range[1] + 1 / 24  # whole tiles
+    assert_same_gradients(model.net_g, student)
+    torch.optim.Adam(student.parameters(), lr=1e-3).step()
+    for key, value in student.state_dict().items():
+        torch.testing.assert_close(model.net_g.state_dict()[key], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('network', [{'dense_first': 1}, {'unit': 'conv'}, {'inside': 'exact'}, {'selection': {}},
+                                     {'budget': 0.9, 'selection': {'tile': 4}}], ids=lambda given: next(iter(given)))
+def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network):
+    model = AMSRModel(options(tmp_path, network))
+    config = dataclasses.replace(model.net_g.amsr, mode='dense_masked')
+    assert 'dense_first' not in network or config.dense_first == 1
+    student, data = plain_network().eval(), batch(1)
+    with torch.no_grad():
+        dense = student(data['lq'])
+    accelerate_(student, config)
+    image = student(data['lq'])
+    (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - dense) ** 2).mean()).backward()
+    iterate(model, [1])
+    assert_same_gradients(model.net_g, student)
+
+
+def test_ratios_follow_from_seed_and_iteration_alone(tmp_path):
+    opt = options(tmp_path, ratio_range=[0.0, 1.0])
+    ratios = [log['mask_ratio'] for log in iterate(AMSRModel(copy.deepcopy(opt)), range(1, 9))]
+    assert len(set(ratios)) > 4 and min(ratios) < 0.4 < 0.6 < max(ratios)
+    later = AMSRModel(copy.deepcopy(opt))
+    torch.rand(7)
+    assert [log['mask_ratio'] for log in iterate(later, range(5, 9))] == ratios[4:]
+    assert later.net_g.amsr.selection.ratio == 0.5
+    later.feed_data(batch(0))
+    later.test()
+    assert float(later.net_g.last_mask_ratio) == 0.5
+
+
+def test_validation_is_sparse_and_equals_the_form_that_trains(tmp_path, monkeypatch):
+    model = AMSRModel(options(tmp_path, ema_decay=0.5))
+    iterate(model, [1, 2, 3])
+    trained = model.net_g
+    average = copy.deepcopy(plain_network())
+    average.load_state_dict(model.net_g_ema.state_dict())
+    accelerate_(average, dataclasses.replace(trained.amsr, mode='dense_masked'))
+    calls = []
+    monkeypatch.setattr(skipping, 'run_unit', lambda *args, run=skipping.run_unit: (calls.append(1), run(*args))[1])
+    model.feed_data(batch(0))
+    model.test()
+    assert len(calls) == 2  # units
+    with torch.no_grad():
+        torch.testing.assert_close(model.output, average(batch(0)['lq']), rtol=1e-5, atol=1e-5)
+        assert (model.output - trained(batch(0)['lq'])).abs().max() > 1e-3
+    assert trained.training
+
+
+def test_the_average_is_that_of_the_weights(tmp_path):
+    model = AMSRModel(options(tmp_path, ema_decay=0.75))
+    expected = {name: value.clone() for name, value in model.net_g.named_parameters()}
+    for iteration in (1, 2, 3):
+        iterate(model, [iteration])
+        for name, value in model.net_g.named_parameters():
+            expected[name] = 0.75 * expected[name] + 0.25 * value.detach()
+    for name, value in model.net_g_ema.named_parameters():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_the_teacher_is_frozen_and_in_no_file(tmp_path):
+    model = AMSRModel(options(tmp_path, ema_decay=0.9))
+    start = plain_network().state_dict()
+    iterate(model, [1, 2])
+    teacher = model.net_teacher
+    assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
+    assert all(torch.equal(value, start[key]) for key, value in teacher.state_dict().items())
+    optimized = {id(p) for group in model.optimizer_g.param_groups for p in group['params']}
+    assert optimized == {id(p) for p in model.net_g.parameters()}
+    model.save(0, 2)
+    saved = torch.load(tmp_path / 'models' / 'net_g_2.pth', weights_only=True)
+    assert saved.keys() == {'params', 'params_ema'}
+    assert all(list(weights) == list(start) for weights in saved.values())
+    state = torch.load(tmp_path / 'training_states' / '2.state', weights_only=True)
+    assert len(state['optimizers'][0]['state']) == len(list(model.net_g.parameters()))
+    assert sorted(p.name for p in (tmp_path / 'models').iterdir()) == ['net_g_2.pth']
+
+
+def test_with_all_of_the_image_the_student_begins_as_its_teacher(tmp_path):
+    model = AMSRModel(options(tmp_path, {'selection': {'ratio': 1.0, 'tile': 4}}))
+    first, second = iterate(model, [1, 2])
+    assert first['l_teacher'] < 1e-10 < second['l_teacher'] and first['mask_ratio'] == 1
+
+
+def test_the_teacher_may_have_weights_of_its_own(tmp_path):
+    model = AMSRModel(options(tmp_path, path={'pretrain_network_teacher': plain_weights(tmp_path, seed=5)}))
+    for net, seed in ((model.net_teacher, 5), (restore_(model.net_g), 0)):
+        assert all(torch.equal(value, plain_network(seed).state_dict()[key]) for key, value in net.state_dict().items())
+
+
+def test_without_a_teacher_it_may_start_from_nothing(tmp_path):
+    model = AMSRModel(options(tmp_path, path={'pretrain_network_g': None}, teacher_opt=None))
+    (log,) = iterate(model, [1])
+    assert log.keys() == {'l_pix', 'mask_ratio'} and not hasattr(model, 'net_teacher')
+
+
+def test_a_resumed_run_goes_on_bit_by_bit_with_the_teacher_of_its_start(tmp_path):
+    opt = options(tmp_path, ratio_range=[0.2, 0.8])
+    expected = iterate(AMSRModel(copy.deepcopy(opt)), range(1, 7))
+    model = AMSRModel(copy.deepcopy(opt))
+    iterate(model, range(1, 4))
+    model.save(0, 3)
+    state = torch.load(tmp_path / 'training_states' / '3.state', weights_only=True)
+    # as load_resume_state leaves the options
+    opt['resumed'] = {'path': dict(opt['path'])}
+    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / 'net_g_3.pth')
+    model = AMSRModel(opt)
+    model.resume_training(state)
+    assert iterate(model, range(4, 7)) == expected[3:]
+    assert expected[3]['l_teacher'] > 0
+
+
+@pytest.mark.parametrize(('train', 'tolerance'), [({'channels_last': True}, 1e-4), ({'amp': 'bf16'}, 0.03),
+                                                  ({'channels_last': True, 'amp': 'bf16'}, 0.03)])
+@pytest.mark.parametrize('network', [{}, {'budget': 0.9, 'selection': {'tile': 4}}], ids=['ratio', 'budget'])
+def test_accelerated_training_has_nearly_the_same_losses(tmp_path, network, train, tolerance):
+    expected = iterate(AMSRModel(options(tmp_path, network)), range(1, 5))
+    model = AMSRModel(options(tmp_path, network, **train))
+    assert isinstance(model.net_g.forward, TrainingForward) and isinstance(model.net_teacher.forward, TrainingForward)
+    for ours, theirs in zip(iterate(model, range(1, 5)), expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=tolerance)
+        assert ours['mask_ratio'] == theirs['mask_ratio']
+    model.feed_data(batch(0))
+    model.test()
+    assert model.output.dtype == torch.float32
+    assert all(parameter.dtype == torch.float32 for parameter in model.net_g.parameters())
+
+
+@pytest.mark.slow
+def test_compiled_training_has_nearly_the_same_losses(tmp_path, caplog):
+    expected = iterate(AMSRModel(options(tmp_path, ratio_range=[0.2, 0.8])), range(1, 13))
+    model = AMSRModel(options(tmp_path, ratio_range=[0.2, 0.8], compile=True))
+    for ours, theirs in zip(iterate(model, range(1, 13)), expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    assert 'uncompiled' not in caplog.text
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'network_g': PLAIN}, 'type is MSRResNet, but AMSRModel'),
+    ({'network_g': {'mode': 'sparse'}}, 'mode: sparse has no gradients'),
+    ({'network_g': {'backbone': {'type': 'SwinIR_light', 'use_checkpoint': True}}}, 'use_checkpoint'),
+    ({'path': {'pretrain_network_g': None}}, 'the teacher has no weights'),
+    ({'train': {'teacher_opt': None}, 'path': {'pretrain_network_teacher': 'x.pth'}}, 'no loss against the teacher'),
+    ({'train': {'ratio_range': [0.5, 0.2]}}, 'the least ratio first'),
+    ({'train': {'ratio_range': [0.5]}}, 'ratio_range is .* 2 numbers from 0 to 1'),
+    ({'train': {'ratio_range': [0.2, 0.5]}, 'network_g': {'budget': 0.9}}, 'leave out network_g: budget'),
+    ({'train': {'ratio_range': [0.2, 0.5]}, 'network_g': {'selection': {'tile': 4, 'threshold': 0.1}}},
+     'leave out network_g: selection: threshold'),
+])
+def test_what_cannot_be_trained_is_one_line(tmp_path, change, words):
+    opt = options(tmp_path)
+    for key, values in change.items():
+        opt[key] = values if values is PLAIN else {**opt[key], **values}
+    if 'budget' in opt['network_g']:
+        del opt['network_g']['selection']
+    with pytest.raises(UserError, match=words) as caught:
+        AMSRModel(opt)
+    assert '\n' not in str(caught.value)
+
+
+def test_the_default_configuration_is_that_of_accelerate(tmp_path):
+    model = AMSRModel(options(tmp_path, {'selection': None}))
+    assert model.net_g.amsr == AMSRConfig()
