@@ -12,6 +12,7 @@ from basicsr_amsr.backbones.layers import HaloConvs, check_upscale
 from basicsr_amsr.backbones.skips import SkipLayers
 from basicsr_amsr.backbones.spec import register_backbone
 from basicsr_amsr.backbones.split import MGASplit
+from basicsr_amsr.execution.transposed import transposed_convolution
 
 SPLIT_BLOCKS = (3, 1)
 
@@ -34,7 +35,7 @@ class Deconvolution(nn.Module):
         nn.init.normal_(self.deconv.weight, std=0.001)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.deconv(self.expand(x))
+        return transposed_convolution(self.deconv, self.expand(x))
 
 
 class FSRCNN(nn.Module):
