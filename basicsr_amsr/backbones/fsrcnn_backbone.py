@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from basicsr.archs.arch_util import default_init_weights
 from torch import nn
 
 from basicsr_amsr.backbones.division import divider
@@ -15,6 +16,7 @@ from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.execution.transposed import transposed_convolution
 
 SPLIT_BLOCKS = (3, 1)
+PRELU = 0.25  # the slope that it starts with, for which convolutions are initialised (He et al., ICCV 2015)
 
 
 def mapping(num_shrink: int, num_block: int) -> nn.Sequential:
@@ -55,6 +57,7 @@ class FSRCNN(nn.Module):
         self.shrink = nn.Sequential(nn.Conv2d(num_feat, num_shrink, 1), nn.PReLU(num_shrink))
         self.mapping = mapping(num_shrink, num_block)
         self.upsampler = Deconvolution(upscale, num_out_ch, num_feat, num_shrink)
+        default_init_weights(self, a=PRELU)
 
     def extract(self, x: torch.Tensor) -> torch.Tensor:
         """Image (N, C, H, W) in 0–1 to the shrunk feature (N, s, H, W)."""
@@ -77,6 +80,7 @@ class FSRCNNRefine(nn.Module):
         self.mapping = mapping(num_shrink, num_block)
         self.conv = HaloConvs(num_shrink)
         self.upsampler = Deconvolution(upscale, num_out_ch, num_feat, num_shrink)
+        default_init_weights(self, a=PRELU)
 
     def forward(self, x: torch.Tensor, halo: bool = True) -> torch.Tensor:
         """(N, s, h + 2, w + 2), or (N, s, h, w) without halo, to (N, C, upscale·h, upscale·w) in 0–1."""
