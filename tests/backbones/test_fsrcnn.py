@@ -7,7 +7,7 @@ from basicsr_amsr.backbones import get_backbone
 
 @torch.no_grad()
 def test_a_fresh_network_hands_on_its_signal():
-    """He's initialisation keeps the mean square from layer to layer; of PyTorch's default a tenth of the root is left."""
+    """He's initialisation keeps the mean square from layer to layer; PyTorch's default leaves a tenth of its root."""
     torch.manual_seed(0)
     net = get_backbone('FSRCNN').create(upscale=4)
     x = torch.rand(1, 3, 48, 48)
