@@ -78,7 +78,8 @@ def _heading(metric: str, results: Mapping[str, Any]) -> str:
     if len(ways) != 1:
         return metric
     channel, border = ways.pop()
-    return f'{metric} ({channel}, border {border})' if border is not None else f'{metric} ({channel})'
+    details = ', '.join(filter(None, [channel, None if border is None else f'border {border}']))
+    return f'{metric} ({details})' if details else metric
 
 
 def show(*parts: Any) -> None:

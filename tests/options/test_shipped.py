@@ -10,6 +10,7 @@ import yaml
 from basicsr.archs import build_network
 
 from basicsr_amsr import resources
+from basicsr_amsr.backbones.pretrained import locate
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.files import OptionFile
@@ -22,6 +23,8 @@ BASES = sorted((FOLDER / 'base').glob('*.yml'))
 NETWORKS = ('fsrcnn', 'pan', 'rfdn', 'srresnet', 'rcan')
 MGA = [f'mga_{network}_x{scale}' for network in NETWORKS for scale in (2, 3, 4)]
 SFM = ['sfm_rcan_x4', 'sfm_rrdb_x4', 'sfm_rfdn_x4', 'sfm_dncnn_gray', 'sfm_dncnn_color']
+AMSR = [f'amsr_{network}_x{scale}' for network in ('carn', 'carn_m', 'edsr', 'srresnet', 'rcan', 'pan', 'swinir_light')
+        for scale in (2, 3, 4)]
 SETS = ['Set5', 'Set14', 'BSD100', 'Manga109', 'Urban100', 'Test2K', 'Test4K']  # the paper's seven
 
 
@@ -40,16 +43,17 @@ def test_a_file_passes_the_check_and_builds_its_network(path):
     assert check(options, path in TRAINING) == []
     assert f'-opt options/{path.relative_to(FOLDER).as_posix()}' in path.read_text(encoding='utf-8')
     give_scale(options)
-    with torch.device('meta'):
+    device = torch.device('cpu' if 'swinir' in path.stem else 'meta')  # BasicSR's SwinIR builds on no meta device
+    with device:
         net = build_network(options['network_g'])
     channels = next(parameter for parameter in net.parameters() if parameter.dim() == 4).shape[1]
     size = (1, channels, 16, 12)
-    with torch.device('meta'), torch.no_grad():
+    with device, torch.no_grad():
         assert net.eval()(torch.zeros(size)).shape[-2:] == (16 * options['scale'], 12 * options['scale'])
 
 
 def test_there_is_a_file_for_every_network_and_scale_of_the_paper():
-    assert {path.stem for path in TRAINING} == {*MGA, *SFM}
+    assert {path.stem for path in TRAINING} == {*MGA, *SFM, *AMSR}
     assert set(MGA) <= {path.stem for path in TESTING}
 
 
@@ -103,12 +107,31 @@ def test_masking_and_its_twin(name):
     assert source.options == before and check({k: v for k, v in before.items() if k != 'demo'}, True) == []
 
 
-@pytest.mark.parametrize('name', [*MGA, *SFM])
+@pytest.mark.parametrize('name', AMSR)
+def test_the_fine_tuning_of_an_accelerated_network(name):
+    options, demo = (read(FOLDER / f'{name}.yml', demo) for demo in (False, True))
+    scale, train, images = options['scale'], options['train'], options['datasets']['train']
+    network, weights = options['network_g'], options['path']['pretrain_network_g']
+    plain = network['backbone']['type']
+    assert name == f'amsr_{plain.lower()}_x{scale}'
+    assert network['selection'] == {'ratio': 0.5, 'tile': 8, 'smooth': 5}
+    assert images['gt_size'] == 8 * 8 * scale  # 64 tiles
+    assert all(metric['crop_border'] == scale for metric in options['val']['metrics'].values())
+    assert train['scheduler']['periods'] == [train['total_iter']]
+    if plain == 'CARN_M':  # the demo starts from the weights too
+        assert locate(weights) and weights == demo['path']['pretrain_network_g']
+        assert demo['train']['teacher_opt'] == train['teacher_opt']
+    else:
+        assert weights == f'{plain}_x{scale}' and f'pretrained/{weights}.pth' in (FOLDER / f'{name}.yml').read_text()
+        assert demo['path']['pretrain_network_g'] is None and 'teacher_opt' not in demo['train']
+
+
+@pytest.mark.parametrize('name', [*MGA, *SFM, *AMSR])
 def test_the_demo(name):
     options = read(FOLDER / f'{name}.yml', demo=True)
     assert check(options, True) == []
     assert options['train']['total_iter'] <= 24
-    assert name in SFM or [step['variant'] for step in options['train']['steps']] == ['D', 'A', 'M']
+    assert name in SFM + AMSR or [step['variant'] for step in options['train']['steps']] == ['D', 'A', 'M']
     assert all(resources.resolve(data['dataroot_gt']).is_dir() for data in options['datasets'].values())
 
 
