@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,8 @@ def garbage_collection_paused() -> Iterator[None]:
 
 def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | str = 'cpu', budget: float = 10.0,
                 warmup: int = 2, min_rounds: int = 5, max_rounds: int = 1000, num_threads: int | None = None,
-                clock: Callable[[], float] = time.perf_counter) -> PairedTimes:
+                clock: Callable[[], float] = time.perf_counter, seed: int | None = None,
+                before_round: Callable[[PairedTimes], Any] = lambda times: None) -> PairedTimes:
     """Time several callables A, B, … in rounds A B … A B ….
 
     A sample runs from a synchronised device to a synchronised device: wall time, launch overhead included. Callables
@@ -107,6 +109,10 @@ def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | s
         min_rounds, max_rounds: bounds on the timed rounds; the lower one outweighs the budget.
         num_threads: PyTorch's CPU threads meanwhile; None leaves them.
         clock: seconds, increasing.
+        seed: each timed round has an order of its own, drawn with it, so that nobody always runs after the same one;
+            None: the order of `calls`.
+        before_round: called before each timed round with the times of the rounds that are complete, the object that
+            is returned in the end: whoever keeps it still has them where a round is interrupted.
 
     Raises:
         UserError: no callables, or a number that makes no sense.
@@ -131,12 +137,17 @@ def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | s
         for _ in range(warmup):
             single = {name: sample(call, 1) for name, call in calls.items()}
         repeats = {name: max(1, math.ceil(SHORTEST_SAMPLE / max(seconds, 1e-7))) for name, seconds in single.items()}
-        times: dict[str, list[float]] = {name: [] for name in calls}
+        samples: dict[str, list[float]] = {name: [] for name in calls}
+        times, order, draw = PairedTimes(samples), list(calls), random.Random(seed)
         for done in range(max_rounds):
+            before_round(times)
+            if seed is not None:
+                draw.shuffle(order)
             begun = clock()
-            for name, call in calls.items():
-                times[name].append(sample(call, repeats[name]) * 1e3)
+            taken = {name: sample(calls[name], repeats[name]) * 1e3 for name in order}
+            for name, milliseconds in taken.items():
+                samples[name].append(milliseconds)
             now = clock()
             if done + 1 >= min_rounds and now - started + (now - begun) > budget:
                 break
-    return PairedTimes(times)
+    return times

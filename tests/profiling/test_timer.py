@@ -37,6 +37,38 @@ def test_rounds_are_interleaved_after_the_warm_up():
     assert times.rounds == 3
 
 
+def test_each_round_has_an_order_of_its_own_where_a_seed_is_given():
+    clock, names = Clock(), ['a', 'b', 'c', 'd']
+    calls = {name: clock.call(name, 0.25 * (number + 1)) for number, name in enumerate(names)}
+    times = time_paired(calls, budget=0, warmup=1, min_rounds=12, clock=clock, seed=0)
+    assert clock.log[:4] == names
+    rounds = [tuple(clock.log[start:start + 4]) for start in range(4, len(clock.log), 4)]
+    assert all(sorted(order) == names for order in rounds)
+    assert len(rounds) == 12 and len(set(rounds)) > 6
+    assert len({order[0] for order in rounds}) == 4
+    assert times.milliseconds == {name: [250.0 * (number + 1)] * 12 for number, name in enumerate(names)}
+
+
+def test_an_interrupted_round_leaves_the_complete_ones():
+    clock, kept, seen = Clock(), [], []
+    seconds = iter([0.25] * 5)
+
+    def stop():
+        for value in seconds:
+            return value
+        raise KeyboardInterrupt
+
+    def before(times):
+        kept[:] = [times]
+        seen.append(times.rounds)
+
+    with pytest.raises(KeyboardInterrupt):
+        time_paired({'a': clock.call('a', 0.5), 'b': clock.call('b', stop)}, budget=0, warmup=1, min_rounds=9,
+                    clock=clock, before_round=before)
+    assert seen == [0, 1, 2, 3, 4]
+    assert kept[0].milliseconds == {'a': [500.0] * 4, 'b': [250.0] * 4}
+
+
 @pytest.mark.parametrize('budget, rounds', [(0.0, 5), (8.0, 6), (8.9, 6), (9.0, 7), (100.0, 20)])
 def test_rounds_fill_the_budget(budget, rounds):
     clock = Clock()
