@@ -83,5 +83,7 @@ def count_costs(net: nn.Module, height: int, width: int) -> Costs:
     """
     with _disable_current_modes(), torch.no_grad():
         parts = Parts(net)
-        state = {name: tensor.to('meta') for name, tensor in [*parts.named_parameters(), *parts.named_buffers()]}
+        # In single precision, like the image, also where the network is in half.
+        state = {name: tensor.to('meta', torch.float32) if tensor.is_floating_point() else tensor.to('meta')
+                 for name, tensor in [*parts.named_parameters(), *parts.named_buffers()]}
         return functional_call(parts, state, (torch.empty(1, 3, height, width, device='meta'),))

@@ -39,6 +39,7 @@ def test_networks_on_the_cpu_are_counted_without_touching_them():
     assert net.costs(11, 13) is first
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert all(parameter.device.type == 'cpu' for parameter in net.parameters())
+    assert MGA(registered()).to(torch.bfloat16).costs(11, 13) == first
 
 
 @given(feature=st.integers(1, 1000), coarse=st.integers(1, 500), mask=st.integers(0, 100), patch=st.integers(1, 50),
