@@ -9,15 +9,8 @@ from torch import nn
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.patches import all_patches, gather_patches, pad_to_grid
+from tests.backbones.tiny import SPLIT, split_options
 
-NETWORKS = ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN')
-TINY = {
-    'FSRCNN': {'num_feat': 6, 'num_shrink': 4},
-    'PAN': {'num_feat': 8, 'num_up_feat': 6},
-    'RFDN': {'num_feat': 8},
-    'SRResNet': {'num_feat': 8},
-    'RCAN': {'num_feat': 8, 'num_block': 1, 'squeeze_factor': 4},
-}
 PATCH = 4
 K = 1000
 
@@ -28,9 +21,9 @@ def split(name: str, scale: int):
         return get_backbone(name).split(upscale=scale)
 
 
-def tiny(name: str, scale: int, **options):
+def tiny(name: str, scale: int):
     torch.manual_seed(0)
-    return get_backbone(name).split(1, 1, upscale=scale, **TINY[name], **options)
+    return get_backbone(name).split(1, 1, upscale=scale, **split_options(name, 2))
 
 
 def table(shared, scale: int) -> dict:
@@ -81,7 +74,7 @@ def over_sizes(macs, sizes, linear: bool) -> dict:
 
 
 @pytest.mark.parametrize('scale', [3, 4])
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', SPLIT)
 def test_parameters_are_those_of_table_1(shared, name, scale):
     # the paper prints SRResNet x2's parameters in the rows of x3
     parts = split(name, 2 if (name, scale) == ('SRResNet', 3) else scale)
@@ -93,7 +86,7 @@ def test_parameters_are_those_of_table_1(shared, name, scale):
 
 
 @pytest.mark.parametrize('scale', [3, 4])
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', SPLIT)
 def test_costs_on_urban100_are_those_of_table_1(shared, name, scale):
     parts = split(name, scale)
     with open(shared / 'paper' / 'urban100_sizes.csv', encoding='utf-8') as file:
@@ -116,7 +109,7 @@ def test_costs_on_urban100_are_those_of_table_1(shared, name, scale):
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', SPLIT)
 @torch.no_grad()
 def test_refine_gives_the_image_of_any_patch_with_and_without_halo(name, scale):
     parts = tiny(name, scale)
@@ -170,10 +163,10 @@ def test_refine_undoes_the_range_that_images_have_inside(name):
     assert torch.equal(parts.refine(parts.base.extract(image), halo=False), parts.base(image))
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', SPLIT)
 def test_the_base_net_is_the_published_network_with_fewer_blocks(name):
     backbone = get_backbone(name)
-    parts, full = tiny(name, 2), backbone.create(upscale=2, **TINY[name])
+    parts, full = tiny(name, 2), backbone.create(upscale=2, **split_options(name, 2))
     theirs = {key: value.shape for key, value in full.state_dict().items()}
     ours = {key: value.shape for key, value in parts.base.state_dict().items()}
     assert set(ours) < set(theirs)
@@ -181,7 +174,7 @@ def test_the_base_net_is_the_published_network_with_fewer_blocks(name):
     assert [key for key in ours if ours[key] != theirs[key]] == (['body.fuse.0.weight'] if name == 'RFDN' else [])
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', SPLIT)
 def test_the_papers_split_is_the_default(name):
     backbone = get_backbone(name)
     counts = [sum(p.numel() for p in net.parameters()) for net in split(name, 4)[:2]]

@@ -19,6 +19,7 @@ OPTIONS = {
     'SwinIR': {'embed_dim': 8, 'depths': (2, 2), 'num_heads': (2, 2), 'window_size': 4, 'img_size': 8},
     'SwinIR_light': {'embed_dim': 8, 'depths': (2,), 'num_heads': (2,), 'window_size': 4, 'img_size': 8},
 }
+SPLIT = ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN')  # by the MGA paper
 CASES = [(name, scale) for name in OPTIONS for scale in get_backbone(name).scales]
 
 
@@ -28,6 +29,13 @@ def network(name: str, scale: int = 1, **options):
     if scale > 1:
         options['upscale'] = scale
     return get_backbone(name).create(**{**OPTIONS[name], **options}).eval()
+
+
+def split_options(name: str, total: int) -> dict:
+    """The options of a tiny network for MGA; one that is cut by names gets its `total` of body blocks."""
+    blocks, body = get_backbone(name).blocks, get_backbone(name).body
+    options = {key: value for key, value in OPTIONS[name].items() if key != blocks}
+    return {**options, blocks: total} if body else options
 
 
 def image(*shape: int) -> torch.Tensor:

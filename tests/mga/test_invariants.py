@@ -6,24 +6,17 @@ from hypothesis import strategies as st
 
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.patches import PatchIndex
+from tests.backbones.tiny import SPLIT, split_options
 
-TINY = {
-    'FSRCNN': {'num_feat': 6, 'num_shrink': 4},
-    'PAN': {'num_feat': 8, 'num_up_feat': 6},
-    'RFDN': {'num_feat': 8},
-    'SRResNet': {'num_feat': 8},
-    'RCAN': {'num_feat': 8, 'num_block': 1, 'squeeze_factor': 4},
-    'EDSR_baseline': {'num_feat': 8, 'num_block': 3},
-    'MSRResNet': {'num_feat': 8, 'num_block': 3},
-}
-CASES = [(name, scale) for name in TINY for scale in (2, 3, 4)]
+NAMES = (*SPLIT, 'EDSR_baseline', 'MSRResNet')
+CASES = [(name, scale) for name in NAMES for scale in (2, 3, 4)]
 LARGE = (97, 131)
 every_case = pytest.mark.parametrize(('name', 'scale'), CASES)
 
 
 def network(name, scale, **options):
     torch.manual_seed(0)
-    net = MGA({'type': name, 'upscale': scale, **TINY[name]}, split_blocks=(2, 1), **options).eval()
+    net = MGA({'type': name, 'upscale': scale, **split_options(name, 3)}, split_blocks=(2, 1), **options).eval()
     for parameter in net.parameters():  # fresh networks give little more than their skips; here all parts shall count
         parameter.data.mul_(1.5)
     return net
@@ -129,7 +122,7 @@ def test_an_image_does_not_see_its_batch(name, scale):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('name', TINY)
+@pytest.mark.parametrize('name', NAMES)
 @torch.no_grad()
 def test_half_precision(name, dtype):
     net = network(name, 2, k=1.0)
