@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
+from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
@@ -41,8 +42,14 @@ class ConvertedNetwork(Converted):
     last_mask_ratio: Any
     variant: str
     costs: dict[tuple[int, ...], Costs]
+    region: Region | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.region is not None and self.variant == 'M' and not x.is_meta:
+            training = self.training or torch.is_grad_enabled()
+            masked = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
+            result, self.last_mask_ratio = self.region.run(self, x, self.amsr, masked)
+            return result
         if self.variant == 'D' or x.is_meta:  # without content there is no mask
             self.last_mask_ratio = 1.0
             token = CURRENT.set(None)
@@ -111,6 +118,11 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
                         'before.')
     restore_(net)
+    if config.calibration is not None:
+        region = Region.of(net, config.calibration)
+        report = region.report(net)
+        _convert(net, config, region)
+        return report
     family = find_backbone(net)
     adapter = family.skips if family else None
     by = 'options' if skips else 'adapter' if adapter else 'structure'
@@ -129,9 +141,13 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         if not isinstance(module, Converted):  # it may be shared between two paths
             module.__class__ = _class(type(module), ConvertedUnit)
             module.__dict__['skip'] = chosen[path]
-    net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={})
+    _convert(net, config, None)
     return report
+
+
+def _convert(net: nn.Module, config: AMSRConfig, region: Region | None) -> None:
+    net.__class__ = _class(type(net), ConvertedNetwork)
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region)
 
 
 def restore_(net: nn.Module) -> nn.Module:
@@ -143,7 +159,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'skip'):
                 module.__dict__.pop(name, None)
     return net
 

@@ -1,9 +1,10 @@
 """What `accelerate_` does to a network."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones.skipping import Selection
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.execution.oracle import check_inside
@@ -24,13 +25,17 @@ class AMSRConfig:
     """How a network is accelerated.
 
     Args:
-        selection: where it computes: the options of `HighFrequencyMask`.
+        selection: where it computes: the options of `HighFrequencyMask`. Default: what the calibration was fitted with,
+            or half of the tiles of 8×8.
         inside: 'masked': inside a unit, what lies outside the mask is 0. 'exact': it is computed where it is needed.
         unit: what is skipped as a whole: 'residual' units, or inside them each 'conv' by itself that has as many
             channels coming in as going out (the paper's formula; without training it ruins the picture).
         budget: share of the dense network's MACs that an image may cost, in place of a fixed ratio: as many tiles or
             windows are computed as it allows.
         dense_first: so many units, the first ones, stay dense.
+        calibration: what `basicsr calibrate` found for the network (`Calibration.load`). Then the whole network behind
+            its first convolution is computed at active tiles alone, and what they read around themselves is predicted;
+            `inside`, `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             'auto': dense_masked in training mode or while gradients are recorded, else sparse. Both give the same.
 
@@ -38,29 +43,37 @@ class AMSRConfig:
         UserError: a value that is not possible, named.
     """
 
-    selection: Selection = field(default_factory=default_selection)
+    selection: Selection = None  # type: ignore[assignment]  # __post_init__ chooses
     inside: Inside = 'masked'
     unit: Literal['residual', 'conv'] = 'residual'
     budget: float | None = None
     dense_first: int = 0
+    calibration: Calibration | None = None
     mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
 
     def __post_init__(self) -> None:
+        fitted = self.calibration.settings.get('selection') if self.calibration else None
+        default = HighFrequencyMask(**fitted) if fitted else default_selection()
+        if self.selection is None:
+            object.__setattr__(self, 'selection', default)
         check_inside(self.inside)
         for name, known in (('unit', UNITS), ('mode', MODES)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")
         if self.budget is not None:
-            self._check_budget(self.budget)
+            self._check_budget(self.budget, default)
         if isinstance(self.dense_first, bool) or not isinstance(self.dense_first, int) or self.dense_first < 0:
             raise UserError(f'dense_first is {self.dense_first!r}: give a number of units from 0.')
 
-    def _check_budget(self, budget: float) -> None:
+        if self.calibration is not None and (self.inside, self.unit, self.dense_first) != ('masked', 'residual', 0):
+            raise UserError('calibration: inside, unit and dense_first are for networks without one: leave them out.')
+
+    def _check_budget(self, budget: float, default: Selection) -> None:
         if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget <= 1:
             raise UserError(f'budget is {budget!r}: give a share of the dense MACs, over 0 and up to 1.')
         if self.inside != 'masked':
             raise UserError('budget: what inside: exact costs depends on where the mask is: give inside: masked, or a '
                             'ratio.')
-        if getattr(self.selection, 'ratio', None) is not None and self.selection != default_selection():
+        if self.selection != default and getattr(self.selection, 'ratio', None) is not None:
             raise UserError(f'budget is {budget!r}, but the selection has a ratio, {self.selection.ratio!r}: '  # type: ignore[attr-defined]
                             'give one of them.')

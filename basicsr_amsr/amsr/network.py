@@ -11,14 +11,16 @@ from torch import nn
 from typing_extensions import Self
 
 from basicsr_amsr.amsr.accelerate import accelerate_
-from basicsr_amsr.amsr.config import AMSRConfig, default_selection
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.pretrained import build
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.options.read import read
-from basicsr_amsr.options.section import Count, Named, Number, Positive, PositiveNumber, Section, Share, Words
+from basicsr_amsr.options.section import Count, File, Named, Number, Positive, PositiveNumber, Section, Share, Words
 from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
+from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 Odd = Annotated[Positive, Words('an odd number of pixels')]
@@ -72,7 +74,7 @@ class AMSROptions(Section):
     backbone: Annotated[dict[str, Any], Named('backbone', backbone_section)] = Field(
         description='the plain network, whose checkpoints and keys are those of this one')
     selection: SelectionOptions | None = Field(
-        None, description='where it computes; default: ratio 0.5, tile 8, smooth 5')
+        None, description='where it computes; default: that of the calibration, or ratio 0.5, tile 8, smooth 5')
     inside: Literal['masked', 'exact'] = Field(
         'masked', description='inside a unit, what lies outside the mask is 0, or computed where it is needed')
     unit: Literal['residual', 'conv'] = Field(
@@ -80,6 +82,9 @@ class AMSROptions(Section):
     budget: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the dense network's MACs that an image may cost, in place of a ratio")
     dense_first: Count = Field(0, description='so many leading units stay dense')
+    calibration: File | None = Field(
+        None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of inside, unit and '
+                          'dense_first')
     mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
         'auto', description='auto: in training all is computed and masked, in tests the rest is skipped')
 
@@ -92,7 +97,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: arguments of HighFrequencyMask.
-        options: as in AMSRConfig: inside, unit, budget, dense_first, mode.
+        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.
@@ -100,10 +105,14 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     given = {'backbone': dict(backbone), 'selection': selection, **options}
     section = read(AMSROptions, given, 'network_g')
     try:
-        chosen = default_selection() if section.selection is None else section.selection.build()
+        chosen = None if section.selection is None else section.selection.build()
+        file = section.calibration
+        calibration = None if file is None else Calibration.load(resolve(file))
         net = build(backbone)
-        report = accelerate_(net, AMSRConfig(chosen, section.inside, section.unit, section.budget, section.dense_first,
-                                             section.mode))
+        config = AMSRConfig(selection=chosen, inside=section.inside, unit=section.unit,  # type: ignore[arg-type]
+                            budget=section.budget, dense_first=section.dense_first, calibration=calibration,
+                            mode=section.mode)
+        report = accelerate_(net, config)
     except UserError as error:
         raise UserError(f'network_g: {error}') from error
     get_root_logger().info(f'AMSR: {report}')

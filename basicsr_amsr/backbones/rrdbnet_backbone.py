@@ -32,8 +32,10 @@ class RRDBNet(rrdbnet_arch.RRDBNet):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image (N, C, H, W) in 0–1 to (N, C, upscale·H, upscale·W)."""
+        if self.scale == 4:
+            return super().forward(x)
         height, width = x.shape[-2:]
-        x = super().forward(pad_to_multiple(x, 4 // self.scale))
+        x = super().forward(pad_to_multiple(x, 2))
         return x[..., :height * self.scale, :width * self.scale]
 
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     'test': Command('basicsr_amsr.cli.test', 'test a network on image sets; writes images and metrics.json'),
     'prepare': Command('basicsr_amsr.cli.prepare', 'make LR images, sub-images and LMDB for training; check pairs'),
     'profile': Command('basicsr_amsr.cli.profile', 'count parameters and MACs of a network, and time it'),
+    'calibrate': Command('basicsr_amsr.cli.calibrate', 'fit an accelerated network to a folder of unlabelled images'),
     'freq': Command('basicsr_amsr.cli.freq', 'show what networks restore, by degradation and spatial frequency'),
     'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
     'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),

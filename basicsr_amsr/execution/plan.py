@@ -13,9 +13,11 @@ Reach = tuple[int, int]  # rows and columns
 
 def reach(node: Node) -> Reach:
     """How far a node looks."""
-    conv = node.call
-    if not isinstance(conv, nn.Conv2d):
-        return 0, 0
+    return conv_reach(node.call) if isinstance(node.call, nn.Conv2d) else (0, 0)
+
+
+def conv_reach(conv: nn.Conv2d) -> Reach:
+    """How far a convolution looks."""
     return tuple(d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))  # type: ignore[return-value]
 
 

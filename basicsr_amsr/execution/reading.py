@@ -36,18 +36,42 @@ class Attribute(NamedTuple):
     path: str
 
 
+class Submodule(NamedTuple):
+    """Stands for a module of the block that is called with more than one tensor."""
+
+    path: str
+
+
+def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
+    """An argument with `new` of everything in it, in lists, tuples, slices and dictionaries too."""
+    if isinstance(arg, (Value, Attribute)):
+        return new(arg)
+    if isinstance(arg, (list, tuple)):
+        return type(arg)(replaced(each, new) for each in arg)
+    if isinstance(arg, dict):
+        return {key: replaced(each, new) for key, each in arg.items()}
+    if isinstance(arg, slice):
+        return slice(*(replaced(each, new) for each in (arg.start, arg.stop, arg.step)))
+    return new(arg)
+
+
 @dataclass(frozen=True)
 class Call:
     """A function with its arguments, in the order of the values that it takes."""
 
-    function: Callable[..., torch.Tensor]
+    function: Callable[..., torch.Tensor] | Submodule
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
     def __call__(self, *values: torch.Tensor) -> torch.Tensor:
         given = iter(values)
-        args = [next(given) if isinstance(arg, Value) else arg for arg in self.args]
-        return self.function(*args, **{k: next(given) if isinstance(v, Value) else v for k, v in self.kwargs.items()})
+
+        def fill(arg: Any) -> Any:
+            return next(given) if isinstance(arg, Value) else arg
+
+        args = tuple(replaced(arg, fill) for arg in self.args)
+        assert not isinstance(self.function, Submodule)
+        return self.function(*args, **{key: replaced(arg, fill) for key, arg in self.kwargs.items()})
 
 
 class Step(NamedTuple):
@@ -66,7 +90,7 @@ class Block:
 
     def bind(self, module: nn.Module) -> Unit:
         """The unit with the weights of `module`, which is the one that was read or a copy of it."""
-        return Unit(tuple(Node(step.kind, step.inputs, _bound(step.called, module)) for step in self.steps))
+        return Unit(tuple(Node(step.kind, step.inputs, bound(step.called, module)) for step in self.steps))
 
     @property
     def is_residual(self) -> bool:
@@ -84,7 +108,8 @@ class Block:
         return False
 
 
-def _bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]:
+def bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]:
+    """What a step calls, with the weights of `module`."""
     if isinstance(called, str):
         stage = module.get_submodule(called)
         if getattr(stage, 'inplace', False):
@@ -96,7 +121,11 @@ def _bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]
     def value(arg: Any) -> Any:
         return operator.attrgetter(arg.path)(module) if isinstance(arg, Attribute) else arg
 
-    return Call(called.function, tuple(map(value, called.args)), {k: value(v) for k, v in called.kwargs.items()})
+    function: Any = called.function
+    if isinstance(function, Submodule):
+        function = module.get_submodule(function.path)
+    return Call(function, tuple(replaced(arg, value) for arg in called.args),
+                {key: replaced(arg, value) for key, arg in called.kwargs.items()})
 
 
 class Unreadable(UserError):
@@ -177,7 +206,7 @@ def _function(module: nn.Module, node: fx.Node, args: Any, kwargs: dict[str, Any
         values = args[0] if args else kwargs['tensors']
         if all(isinstance(value, Value) for value in values):
             return Step('cat', tuple(value.number for value in values), Call(join, tuple(values), {})), None
-    if _is_average(target, args, kwargs) and isinstance(args[0], Value):
+    if is_average(target, args, kwargs) and isinstance(args[0], Value):
         return Step('pool', (args[0].number,), Call(average, (args[0],), {})), None
     inputs = tuple(v.number for v in (*args, *kwargs.values()) if isinstance(v, Value))
     if (target not in FUNCTIONS and target not in METHODS.values()) or not inputs:
@@ -187,7 +216,8 @@ def _function(module: nn.Module, node: fx.Node, args: Any, kwargs: dict[str, Any
     return step, node.all_input_nodes[0] if in_place else None
 
 
-def _is_average(target: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+def is_average(target: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a function takes the mean over height and width and keeps both."""
     if target is F.adaptive_avg_pool2d:
         return len(args) > 1 and args[1] in (1, (1, 1), [1, 1])
     dims = kwargs.get('dim', args[1] if len(args) > 1 else None)

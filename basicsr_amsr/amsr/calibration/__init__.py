@@ -1,0 +1,1 @@
+"""Fits what skipped pixels get, in closed form, to unlabelled images."""

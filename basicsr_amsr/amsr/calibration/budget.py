@@ -1,0 +1,91 @@
+"""How many tiles a calibrated network may compute in an image for a share of the dense network's MACs."""
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.program import Program
+
+
+@dataclass(frozen=True)
+class RegionCosts:
+    """MACs of a calibrated network for one image of one size.
+
+    Attributes:
+        dense: of the plain network.
+        always: of what is computed everywhere, whatever the mask.
+        active: of an active pixel (anchor), skipped: of any other, band: of one near to active ones, beside.
+        halo: how near.
+    """
+
+    dense: int
+    always: int
+    active: int
+    skipped: int
+    band: int
+    halo: int
+
+    def of(self, tiles: torch.Tensor, size: int, height: int, width: int) -> int:
+        """MACs of one image with these active tiles, bool (rows, cols); tiles at the border are computed whole."""
+        layout = Layout(tiles[None], size, height, width, self.halo)
+        rest = (tiles.numel() - layout.count) * size**2
+        return (self.always + self.active * layout.count * size**2 + self.skipped * rest
+                + self.band * len(layout.band))
+
+    def within(self, budget: float, score: torch.Tensor, size: int, height: int, width: int) -> torch.Tensor:
+        """The tiles of the largest scores (rows, cols) that cost at most `budget` times the dense network.
+
+        Raises:
+            UserError: even without any tile it costs more.
+        """
+        order = score.flatten().argsort(descending=True, stable=True)
+
+        def first(count: int) -> torch.Tensor:
+            tiles = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
+            tiles[order[:count]] = True
+            return tiles.view(score.shape)
+
+        least = self.of(first(0), size, height, width)
+        if least > budget * self.dense:
+            share = math.ceil(1e4 * least / self.dense) / 1e4
+            raise UserError(f'budget {budget:g} of the dense MACs is less than the {share:g} that the network takes '
+                            f'without any tile of a {height}x{width} image: give more.')
+        low, high = 0, score.numel()
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.of(first(middle), size, height, width) <= budget * self.dense
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return first(low)
+
+
+def count_region(program: Program, net: nn.Module, prediction: Prediction, channels: int, height: int,
+                 width: int) -> RegionCosts:
+    """Count a network for images of that size; on meta tensors, and no counter around it sees it."""
+    with _disable_current_modes(), torch.no_grad(), ConvolutionCounter() as counter:
+        tensors = [*net.parameters(), *net.buffers()]
+        memo = {id(tensor): _on_meta(tensor) for tensor in tensors}
+        twin = copy.deepcopy(net, memo).eval()
+        plain = getattr(type(twin), 'plain_class', type(twin))
+        plain.forward(twin, torch.empty(1, channels, height, width, device='meta'))
+    active = sum(call.weight.numel() * step.scale**2 for step, call in program.bind(net)
+                 if isinstance(call, nn.Conv2d) and step.form == 'rows')
+    near = {value: affine.weight.numel() for value, affine in prediction.contexts.items()}
+    everywhere = sum(near[value] for value in program.everywhere)
+    tail = prediction.tail
+    skipped = everywhere + (tail.image.numel() + tail.feature.weight.numel() if tail else 0)
+    band = sum(near[value] for value, reach in program.contexts.items() if max(reach) > 0)
+    return RegionCosts(counter.macs, counter.macs - active * height * width, active, skipped, band, program.halo)
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device='meta', dtype=torch.float32 if tensor.is_floating_point() else None)
+    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty

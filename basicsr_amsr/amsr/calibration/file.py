@@ -1,0 +1,75 @@
+"""A calibration: predictions for the skipped pixels of one network, in a small file beside its weights."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.safe_load import read_weights_only
+
+FORMAT = 1
+SUFFIX = '.amsr'
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `basicsr calibrate` finds.
+
+    Attributes:
+        prediction: for skipped pixels.
+        network: name of the network's class.
+        program: fingerprint of what it computes, see `fingerprint`.
+        settings: what it was fitted with: selection, number of images.
+    """
+
+    prediction: Prediction
+    network: str
+    program: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, program: Program) -> None:
+        """UserError unless the program is the one that was calibrated."""
+        if fingerprint(program) != self.program:
+            raise UserError(f'the calibration is of another network, a {self.network}: {program.name} does not compute '
+                            'what it was fitted to; run basicsr calibrate on it.')
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file."""
+        tail = self.prediction.tail
+        torch.save({
+            'format': FORMAT, 'network': self.network, 'program': self.program, 'settings': dict(self.settings),
+            'contexts': {value: _packed(affine) for value, affine in self.prediction.contexts.items()},
+            'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+        """Read a file that `save` wrote.
+
+        Raises:
+            UserError: it is missing, damaged, or no calibration.
+        """
+        data = read_weights_only(path, 'calibration')
+        if not isinstance(data, dict) or data.get('format') != FORMAT or 'contexts' not in data:
+            raise UserError(f'{Path(path)} is no calibration of this version: basicsr calibrate writes one.')
+        tail = data['tail']
+        return cls(Prediction({value: Affine(**each) for value, each in data['contexts'].items()},
+                              LightTail(tail['image'], Affine(**tail['feature'])) if tail else None),
+                   data['network'], data['program'], data['settings'])
+
+
+def fingerprint(program: Program) -> str:
+    """A hash of a program's steps, without weights: the same for all networks built alike."""
+    steps = [(*step[:2], step.form, step.scale, step.channels, step.reach, step.factor) for step in program.steps]
+    return hashlib.sha256(repr((steps, program.anchor)).encode()).hexdigest()[:16]
+
+
+def _packed(affine: Affine) -> dict[str, Any]:
+    return {'weight': affine.weight, 'bias': affine.bias, 'scale': affine.scale}

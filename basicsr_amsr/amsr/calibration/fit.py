@@ -1,0 +1,108 @@
+"""Least squares for the predictions of skipped pixels: one dense pass over each image, then closed form."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.region.dense import run_dense
+from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.selection.regions import expand_blocks
+
+RIDGE = 1e-4  # of the features' mean square
+
+
+class Normal:
+    """Normal equations of a linear fit, added up in double precision."""
+
+    def __init__(self) -> None:
+        self.gram: torch.Tensor | float = 0.0
+        self.target: dict[int, torch.Tensor | float] = {}
+        self.count = 0
+
+    def features(self, rows: torch.Tensor) -> None:
+        """Add samples (n, features)."""
+        self.gram = self.gram + rows.T @ rows
+        self.count += len(rows)
+
+    def values(self, key: int, rows: torch.Tensor, values: torch.Tensor) -> None:
+        """Add what the samples should give, (n, channels)."""
+        self.target[key] = self.target.get(key, 0.0) + rows.T @ values
+
+    def solve(self, key: int, ridge: float) -> torch.Tensor:
+        """The weights (channels, features)."""
+        assert isinstance(self.gram, torch.Tensor)
+        # The ridge is in units of each feature, so that their ranges play no part.
+        size = self.gram.diagonal().clamp(min=1e-12).sqrt()
+        scaled = self.gram / size / size[:, None]
+        solved = torch.linalg.solve(scaled + ridge * torch.eye(len(size)).to(scaled), self.target[key] / size[:, None])
+        return (solved / size[:, None]).T
+
+
+@torch.no_grad()
+def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles: Callable[[torch.Tensor], torch.Tensor],
+        size: int, kernel: int = 5, ridge: float = RIDGE) -> Prediction:
+    """Fit what skipped pixels get to what the dense network has there.
+
+    Args:
+        program, net: the network and its weights.
+        images: LR images (1, C, H, W) in 0–1; no ground truth is needed.
+        tiles: gives the active tiles, bool (1, ⌈H/size⌉, ⌈W/size⌉), of an image.
+        size: side of the tiles.
+        kernel: odd side of the light tail's view of the LR image.
+        ridge: regularisation, as a share of each feature's mean square.
+
+    Raises:
+        UserError: too few pixels were skipped.
+    """
+    inner, outer = Normal(), Normal()
+    channels = 3
+    for image in images:
+        channels = image.shape[1]
+        skipped = ~expand_blocks(tiles(image), size, *image.shape[-2:])[0, 0]
+        rows: list[torch.Tensor] = []
+        seen: set[int] = set()
+
+        def samples(values: torch.Tensor, chosen: torch.Tensor = skipped) -> torch.Tensor:
+            scale = values.shape[-1] // chosen.shape[-1]
+            return F.pixel_unshuffle(values, scale)[0][:, chosen].T.double()
+
+        def read(value: int, values: torch.Tensor, anchor: torch.Tensor, rows=rows, seen=seen,
+                 samples=samples) -> torch.Tensor:
+            if not rows:
+                rows.append(_with_one(samples(anchor)))
+            if value not in seen:
+                inner.values(value, rows[0], samples(values))
+                seen.add(value)
+            return values
+
+        result, anchor = run_dense(program, net, image, read)
+        inner.features(rows[0] if rows else _with_one(samples(anchor)))
+        patches = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
+            1, -1, *image.shape[-2:])
+        whole = torch.cat([_with_one(samples(anchor)), samples(patches)], 1)
+        outer.features(whole)
+        outer.values(0, whole, samples(result))
+    if inner.count < 10 * len(inner.gram):  # type: ignore[arg-type]
+        raise UserError(f'{inner.count} pixels of the images are skipped, too few to fit to: give more or larger '
+                        'images, or a smaller ratio.')
+    contexts = {value: _affine(inner.solve(value, ridge), program.scale(value)) for value in program.contexts}
+    if program.form(program.output) != 'rows':
+        return Prediction(contexts, None)
+    weights = outer.solve(0, 1e-3 * ridge)
+    split = program.channels(program.anchor) + 1
+    kernels = weights[:, split:].reshape(-1, channels, kernel, kernel).float().contiguous()
+    return Prediction(contexts, LightTail(kernels, _affine(weights[:, :split], program.scale(program.output))))
+
+
+def _with_one(rows: torch.Tensor) -> torch.Tensor:
+    """With a constant feature at the end."""
+    return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+
+
+def _affine(weights: torch.Tensor, scale: int) -> Affine:
+    return Affine(weights[:, :-1].float().contiguous(), weights[:, -1].float().contiguous(), scale)

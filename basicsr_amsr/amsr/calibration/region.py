@@ -1,0 +1,89 @@
+"""A calibrated network: its program, and how it runs for the masks of its images."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.report import Report
+from basicsr_amsr.execution.region.masked import run_masked
+from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.selection.regions import block_means
+
+
+@dataclass(frozen=True)
+class Region:
+    """All of a network behind its first convolution. It holds no modules, so networks can be copied.
+
+    Attributes:
+        program: what the network computes.
+        prediction: for skipped pixels.
+    """
+
+    program: Program
+    prediction: Prediction
+    _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
+    _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, net: nn.Module, calibration: Calibration) -> Region:
+        """Of a plain network.
+
+        Raises:
+            UserError: the network cannot be read, or is not the one that was calibrated.
+        """
+        program = read_network(net)
+        calibration.check(program)
+        return cls(program, calibration.prediction)
+
+    def run(self, net: nn.Module, x: torch.Tensor, config: Any, masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image, and the share of active tiles.
+
+        Args:
+            net: with its weights.
+            x: (B, C, H, W), the LR images.
+            config: AMSRConfig.
+            masked: compute everything and mask it, with gradients.
+        """
+        tiles = self.tiles(net, x.detach(), config)
+        size = config.selection.tile
+        if not masked and tiles.all():
+            plain: Any = type(net)
+            return plain.plain_class.forward(net, x), tiles.float().mean()
+        run = run_masked if masked else run_sparse
+        return run(self.program, net, x, tiles, size, self.placed(x)), tiles.float().mean()
+
+    def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
+        """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
+        selection = config.selection
+        if config.budget is None:
+            return selection.tiles(x)
+        size = tuple(x.shape[1:])
+        if size not in self._costs:
+            self._costs[size] = count_region(self.program, net, self.prediction, *size)
+        means = block_means(selection.score(x), selection.tile)
+        return torch.stack([self._costs[size].within(config.budget, each[0], selection.tile, *size[1:])
+                            for each in means.view(len(x), 1, *means.shape[-2:])])
+
+    def placed(self, x: torch.Tensor) -> Prediction:
+        """The prediction on the image's device, in its number format."""
+        key = (x.device, x.dtype)
+        if key not in self._placed:
+            self._placed[key] = self.prediction.to(x)
+        return self._placed[key]
+
+    def report(self, net: nn.Module) -> Report:
+        """What is computed at active tiles, and what everywhere."""
+        sparse = {step.called for step in self.program.steps if step.form == 'rows' and isinstance(step.called, str)}
+        return Report.of(net, 'calibration', sorted(path for path in sparse if _weighs(net.get_submodule(path))))
+
+
+def _weighs(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))

@@ -1,0 +1,130 @@
+"""`basicsr calibrate`: fit what an accelerated network's skipped pixels get, to a folder of unlabelled images."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils import img2tensor
+from rich.console import Console
+
+from basicsr_amsr.amsr.accelerate import restore_
+from basicsr_amsr.amsr.calibration.choose import Meter, Point, Trial, calibrate, search
+from basicsr_amsr.amsr.calibration.file import SUFFIX
+from basicsr_amsr.amsr.config import default_selection
+from basicsr_amsr.cli.network import choose_device, read_options
+from basicsr_amsr.data.bicubic import downscale
+from basicsr_amsr.data.image_io import list_images, read_image, to_float
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.profiling import subject
+from basicsr_amsr.resources import resolve
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+
+HELD = 3  # every third image is held back, to measure on
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `basicsr calibrate`."""
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file with weights: of a plain network, or '
+                        'with network_g: {type: AMSR, …}, whose selection then is the default')
+    parser.add_argument('--images', required=True, metavar='DIR', help='images like those to come; no ground truth')
+    parser.add_argument('--downscale', action='store_true',
+                        help="they are HR: fit to their bicubic LR, and measure the loss against them")
+    parser.add_argument('--max-images', type=int, default=60, metavar='N', help='only the first so many (default: 60)')
+    parser.add_argument('--crop', type=int, default=512, metavar='N',
+                        help='only their centre of NxN pixels, HR pixels with --downscale (default: 512)')
+    parser.add_argument('--ratio', type=float, metavar='R', help='share of the tiles that is computed')
+    parser.add_argument('--tile', type=int, metavar='N', help='side of the tiles in LR pixels')
+    parser.add_argument('--smooth', type=int, metavar='N', help='side of the box that averages the high-frequency map')
+    parser.add_argument('--max-loss', type=float, metavar='DB',
+                        help='find the smallest ratio that loses at most so much PSNR; needs --downscale')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
+    parser.add_argument('-o', '--out', metavar='FILE',
+                        help='default: network_g: calibration of the options, else the name of the weights with '
+                             f'{SUFFIX}')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE', help='change the options')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, measure, write the file; exit code 0."""
+    device = choose_device(args.device)
+    check_flags(args)
+    opt = read_options(args.opt, args.force_yml, weights=True)
+    network = opt['network_g']
+    out = Path(args.out or network.pop('calibration', None) or Path(opt['path']['pretrain_network_g']).stem + SUFFIX)
+    if not out.parent.is_dir():
+        raise UserError(f'{out}: there is no folder {out.parent}.')
+    selection = chosen_selection(args, network)
+    for key in ('calibration', 'budget', 'inside', 'unit', 'dense_first'):
+        network.pop(key, None)
+    net = restore_(subject.build(opt))
+    subject.load_weights(net, opt)
+    net.eval().to(device)
+    trial = images(args, int(opt.get('scale') or 1), subject.input_channels(network), device)
+    console = Console()
+    with Console(stderr=True).status('fitting'):
+        if args.max_loss is not None:
+            calibration, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)))
+        else:
+            calibration = calibrate(net, selection, trial.fitted)
+            point = Meter(net, trial).measure(calibration)
+    calibration.save(out)
+    numbers = sum(affine.weight.numel() + affine.bias.numel() for affine in calibration.prediction.contexts.values())
+    console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
+                  f'{len(trial.fitted)} images. On {len(trial.held)} others: {told(point)}.', soft_wrap=True)
+    return 0
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise a UserError for flags that make no sense, alone or together."""
+    if args.max_loss is not None and not args.downscale:
+        raise UserError(f'--max-loss {args.max_loss:g} needs ground truth: give HR images and --downscale.')
+    if args.max_loss is not None and args.ratio is not None:
+        raise UserError('--max-loss finds the ratio: leave --ratio out.')
+    for flag, value, least in (('--max-images', args.max_images, 2), ('--crop', args.crop, 32)):
+        if value < least:
+            raise UserError(f'{flag} {value}: a whole number, {least} or more, is needed.')
+
+
+def chosen_selection(args: argparse.Namespace, network: dict[str, Any]) -> HighFrequencyMask:
+    """The selection of the options, or the default, with what the flags say."""
+    given = network.get('selection')
+    selection = HighFrequencyMask(**given) if isinstance(given, dict) else default_selection()
+    flags = {name: getattr(args, name) for name in ('ratio', 'tile', 'smooth') if getattr(args, name) is not None}
+    return dataclasses.replace(selection, **flags)
+
+
+def images(args: argparse.Namespace, scale: int, channels: int, device: torch.device) -> Trial:
+    """Images to fit to and others to measure on.
+
+    Raises:
+        UserError: too few, or too small ones.
+    """
+    low: list[torch.Tensor] = []
+    high: list[Any] = []
+    multiple = scale if args.downscale else 1
+    for path in list_images(resolve(args.images))[:args.max_images]:
+        image = read_image(path, gray=channels == 1)
+        height, width = (min(side, args.crop) // multiple * multiple for side in image.shape[:2])
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        image = image[top:top + height, left:left + width]
+        if min(height, width) < 16 * multiple:
+            raise UserError(f"Image '{path}' is {height}x{width}: at least {16 * multiple} pixels are needed.")
+        small = downscale(image, scale) if args.downscale else image
+        low.append(img2tensor(to_float(small), bgr2rgb=channels == 3)[None].to(device))
+        high.append(image)
+    if len(low) < 2:
+        raise UserError(f"Folder '{args.images}' holds a single image: one to fit to and one to measure on are needed.")
+    held = range(HELD - 1, len(low), HELD) if len(low) >= HELD else range(1, 2)
+    fitted = [image for i, image in enumerate(low) if i not in held]
+    return Trial(fitted, [low[i] for i in held], [high[i] for i in held] if args.downscale else None, scale)
+
+
+def told(point: Point) -> str:
+    """A point as text."""
+    against = f'{point.fidelity:.2f} dB to the dense image'
+    if point.loss is not None:
+        against = f'{-point.loss:+.3f} dB against dense ({against})'
+    return f'{point.ratio:.1%} of the tiles, {point.macs:.1%} of the MACs, {against}'

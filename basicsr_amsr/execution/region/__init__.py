@@ -1,0 +1,1 @@
+"""A whole network computed at the active tiles alone, from its first convolution to its image."""

@@ -1,0 +1,97 @@
+"""Where the rows of a value lie in memory: tile by tile, then the pixels around the tiles, then a row of zeros."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+CHUNK_PIXELS = {1: 1024}  # single pixels at a time: their columns of a 3×3 convolution stay in the cache
+CHUNK_TILE_PIXELS = 4096
+
+
+class Layout:
+    """The active tiles of a batch at every scale of a network; made once for an image, shared by all its values.
+
+    Args:
+        tiles: bool (B, ⌈height/size⌉, ⌈width/size⌉), the active ones.
+        size: their side in pixels of the anchor.
+        height, width: of the anchor's map.
+        halo: how many pixels around the tiles are known too (the band).
+    """
+
+    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, halo: int) -> None:
+        self.tiles, self.size, self.height, self.width, self.halo = tiles, size, height, width, halo
+        self.image, self.row, self.col = tiles.nonzero().unbind(1)
+        self.count = len(self.image)
+        self._cache: dict[tuple, torch.Tensor] = {}
+        mask = self.mask(1)
+        near = F.max_pool2d(mask.float(), 2 * halo + 1, 1, halo).bool() if halo else mask
+        self.skipped = (~mask).flatten().nonzero()[:, 0]  # positions in the flat anchor map
+        self.band = (near & ~mask).flatten().nonzero()[:, 0]
+
+    def mask(self, scale: int) -> torch.Tensor:
+        """The pixels of the active tiles, bool (B, 1, scale · H, scale · W)."""
+        side = self.size * scale
+        wide = self.tiles.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
+        return wide[:, None, :self.height * scale, :self.width * scale]
+
+    def chunk(self, scale: int) -> int:
+        """How many tiles are computed at a time at that scale."""
+        return CHUNK_PIXELS.get(self.size * scale) or max(CHUNK_TILE_PIXELS // (self.size * scale)**2, 1)
+
+    def rows(self, scale: int) -> int:
+        """Rows of the tiles of a value."""
+        return self.count * (self.size * scale)**2
+
+    def own(self, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flat positions (tiles, pixels) in a map of that scale, and whether they lie in it."""
+        side = range(self.size * scale)
+        return self.places(scale, side, side)
+
+    def places(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `own`, at these offsets from each tile's upper left pixel; positions outside are 0."""
+        key = ('places', scale, tuple(rows), tuple(cols))
+        if key not in self._cache:
+            height, width, side = self.height * scale, self.width * scale, self.size * scale
+            y = (self.row * side)[:, None] + torch.tensor(list(rows), device=self.tiles.device)
+            x = (self.col * side)[:, None] + torch.tensor(list(cols), device=self.tiles.device)
+            inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+            flat = ((self.image * height)[:, None] + y)[:, :, None] * width + x[:, None, :]
+            self._cache[key] = torch.where(inside, flat, 0).flatten(1)
+            self._cache[(*key, 'inside')] = inside.flatten(1)
+        return self._cache[key], self._cache[(*key, 'inside')]
+
+    def stored(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> torch.Tensor:
+        """Rows (tiles, pixels) of a stored value with its band at these offsets; the last, of zeros, where none is."""
+        key = ('stored', scale, tuple(rows), tuple(cols))
+        if key not in self._cache:
+            place, inside = self.places(scale, rows, cols)
+            self._cache[key] = torch.where(inside, self._table(scale)[place], self.zero(scale))
+        return self._cache[key]
+
+    def zero(self, scale: int) -> int:
+        """The number of the row of zeros."""
+        return self.rows(scale) + len(self.band) * scale**2
+
+    def _table(self, scale: int) -> torch.Tensor:
+        """For each pixel of a map of that scale the row where it is stored."""
+        key = ('table', scale)
+        if key not in self._cache:
+            own, inside = self.own(scale)
+            table = own.new_full((len(self.tiles) * self.height * self.width * scale**2,), self.zero(scale))
+            table[own[inside]] = torch.arange(own.numel(), device=own.device).view_as(own)[inside]
+            table[self.enlarged(self.band, scale)] = torch.arange(
+                self.rows(scale), self.zero(scale), device=own.device)
+            self._cache[key] = table
+        return self._cache[key]
+
+    def enlarged(self, positions: torch.Tensor, scale: int) -> torch.Tensor:
+        """Flat positions of anchor pixels as those of their scale² pixels in a larger map, pixel by pixel."""
+        if scale == 1:
+            return positions
+        image, rest = positions // (self.height * self.width), positions % (self.height * self.width)
+        y, x = rest // self.width, rest % self.width
+        step = torch.arange(scale, device=positions.device)
+        rows = (image * self.height + y)[:, None] * scale + step
+        return (rows[:, :, None] * (self.width * scale) + ((x * scale)[:, None] + step)[:, None, :]).flatten()

@@ -1,0 +1,99 @@
+"""What skipped pixels get: values predicted from the anchor's, and the image from a light tail."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+
+def unshuffled(rows: torch.Tensor, scale: int) -> torch.Tensor:
+    """Rows (n, channels · scale²) in the order of a pixel shuffle as (n · scale², channels), pixel by pixel."""
+    count, channels = len(rows), rows.shape[1] // scale**2
+    return rows.view(count, channels, scale**2).transpose(1, 2).reshape(count * scale**2, channels)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = W x + b for every pixel; a pixel of an enlarged map has weights of its own in the anchor's pixel.
+
+    Attributes:
+        weight: (channels · scale², anchor channels), the order of a pixel shuffle.
+        bias: (channels · scale²).
+        scale: side of the map over the anchor's.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    scale: int = 1
+
+    def map(self, anchor: torch.Tensor) -> torch.Tensor:
+        """The prediction at all pixels, (B, channels, scale · H, scale · W), of an anchor (B, C, H, W)."""
+        values = F.conv2d(anchor, self.weight[:, :, None, None], self.bias)
+        return F.pixel_shuffle(values, self.scale) if self.scale > 1 else values
+
+    def rows(self, anchor: torch.Tensor) -> torch.Tensor:
+        """Of rows of the anchor (n, C): (n · scale², channels), pixel by pixel."""
+        values = F.linear(anchor, self.weight, self.bias)
+        if self.scale == 1:
+            return values
+        return unshuffled(values, self.scale)
+
+    def to(self, like: torch.Tensor) -> Affine:
+        """On the device of a tensor, in its number format."""
+        return Affine(self.weight.to(like), self.bias.to(like), self.scale)
+
+
+@dataclass(frozen=True)
+class LightTail:
+    """The image at skipped pixels: a k×k convolution of the LR image and a 1×1 convolution of the anchor, shuffled.
+
+    Attributes:
+        image: (channels · scale², image channels, k, k).
+        feature: of the anchor, as many channels.
+    """
+
+    image: torch.Tensor
+    feature: Affine
+
+    @property
+    def scale(self) -> int:
+        """Of the network."""
+        return self.feature.scale
+
+    @property
+    def border(self) -> int:
+        """Pixels around the LR image that are read; they repeat its border."""
+        return self.image.shape[-1] // 2
+
+    def padded(self, x: torch.Tensor) -> torch.Tensor:
+        """LR images with that border."""
+        return F.pad(x, (self.border,) * 4, mode='replicate')
+
+    def map(self, x: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+        """The image at all pixels, (B, channels, scale · H, scale · W), of LR images (B, C, H, W)."""
+        seen = F.conv2d(self.padded(x), self.image)
+        return F.pixel_shuffle(seen, self.scale) + self.feature.map(anchor)
+
+    def to(self, like: torch.Tensor) -> LightTail:
+        """On the device of a tensor, in its number format."""
+        return LightTail(self.image.to(like), self.feature.to(like))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """For skipped pixels.
+
+    Attributes:
+        contexts: for each value that is read beyond the active pixels.
+        tail: the image; None where the network's last value is known everywhere.
+    """
+
+    contexts: Mapping[int, Affine]
+    tail: LightTail | None
+
+    def to(self, like: torch.Tensor) -> Prediction:
+        """On the device of a tensor, in its number format."""
+        return Prediction({value: affine.to(like) for value, affine in self.contexts.items()},
+                          self.tail.to(like) if self.tail else None)

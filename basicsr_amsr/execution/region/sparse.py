@@ -1,0 +1,234 @@
+"""A program at the active tiles: gathers, computes, and writes the image, on any device."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from basicsr_amsr.execution.active import pixel_rows
+from basicsr_amsr.execution.region.layout import CHUNK_TILE_PIXELS, Layout
+from basicsr_amsr.execution.region.prediction import LightTail, Prediction, unshuffled
+from basicsr_amsr.execution.region.program import Bound, Program
+from basicsr_amsr.execution.rows import convolve_rows
+
+
+@torch.no_grad()
+def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+               prediction: Prediction) -> torch.Tensor:
+    """Equals `run_masked`, but computes active tiles alone. For inference only.
+
+    Args:
+        program, net, x, tiles, size, prediction: as in `run_masked`. A size of 1 is single pixels.
+
+    Returns:
+        (B, C, scale · H, scale · W), channels-last.
+    """
+    run = _Run(program, net, x, tiles, size, prediction)
+    run.stages()
+    tail = prediction.tail
+    if tail is None:
+        return run.values[program.output]
+    scale = program.scale(program.output)
+    rows = run.values[program.output]
+    image = rows.new_empty(len(x), rows.shape[1], x.shape[2] * scale, x.shape[3] * scale).contiguous(
+        memory_format=torch.channels_last)
+    target = pixel_rows(image)
+    place, inside = run.layout.own(scale)
+    target.index_copy_(0, place[inside], rows[inside.flatten()])
+    write_tail(tail, x, run.values[program.anchor], Layout(~tiles, size, x.shape[2], x.shape[3], 0), target)
+    return image
+
+
+def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: Layout, target: torch.Tensor) -> None:
+    """Write the light tail's pixels of the tiles of `skipped` into the rows of an image (B · s·H · s·W, C)."""
+    size, reach, scale = skipped.size, tail.border, tail.scale
+    padded = tail.padded(x)
+    seen, features = pixel_rows(padded), pixel_rows(anchor)
+    wide = Layout(skipped.tiles, size, padded.shape[2], padded.shape[3], 0) if reach else skipped
+    place, inside = skipped.own(1)
+    around = _clamped(wide, size, reach)
+    step = max(CHUNK_TILE_PIXELS // size**2, 1)
+    for start in range(0, skipped.count, step):
+        part = slice(start, start + step)
+        patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
+        values = pixel_rows(F.conv2d(patches, tail.image))
+        values = values + F.linear(features[place[part].flatten()], tail.feature.weight,
+                                                     tail.feature.bias)
+        kept = inside[part].flatten()
+        values = unshuffled(values[kept], scale)
+        target.index_copy_(0, skipped.enlarged(place[part].flatten()[kept], scale), values.to(target.dtype))
+
+
+def _clamped(wide: Layout, size: int, reach: int) -> torch.Tensor:
+    """Positions (tiles, (size + 2·reach)²) in the padded image; where a tile goes beyond it, of its last pixels."""
+    step = torch.arange(size + 2 * reach, device=wide.tiles.device)
+    y = ((wide.row * size)[:, None] + step).clamp(max=wide.height - 1)
+    x = ((wide.col * size)[:, None] + step).clamp(max=wide.width - 1)
+    return (((wide.image * wide.height)[:, None] + y)[:, :, None] * wide.width + x[:, None, :]).flatten(1)
+
+
+class _Run:
+    """One pass. `values` holds rows (see `Layout`), whole maps, or (B, C, 1, 1), as the program's forms say."""
+
+    def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+                 prediction: Prediction) -> None:
+        self.program, self.prediction = program, prediction
+        self.steps: list[Bound] = program.bind(net)
+        self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo)
+        self.batch = len(x)
+        self.values: dict[int, Any] = {0: x}
+        self.maps: dict[int, torch.Tensor] = {}
+        self.local: dict[int, torch.Tensor] = {}
+        self.part = slice(0, 0)
+
+    def stages(self) -> None:
+        """Compute everything."""
+        program = self.program
+        for number, stage in enumerate(program.stages):
+            if program.form(stage[0]) == 'rows':
+                self._tile_by_tile(stage)
+            else:
+                for value in stage:
+                    self.values[value] = self._whole(value)
+            for value in list(self.values):
+                if program.last_use[value] <= number and value not in (program.anchor, program.output) and (
+                        program.stage_of[value] <= number):
+                    self.values.pop(value)
+                    self.maps.pop(value, None)
+
+    def _tile_by_tile(self, stage: list[int]) -> None:
+        program, layout = self.program, self.layout
+        number = program.stage_of[stage[0]]
+        kept = [value for value in stage if program.last_use[value] > number or value == program.output]
+        step = min(layout.chunk(program.scale(value)) for value in stage)
+        for start in range(0, layout.count, step):
+            self.part, self.local = slice(start, min(start + step, layout.count)), {}
+            for value in stage:
+                self.local[value] = self._compute(value)
+            for value in kept:
+                self._keep(value)
+        for value in kept:
+            if value not in self.values:  # no tile is active
+                self.values[value] = self._space(value, self.values[program.anchor])
+        self.local = {}
+
+    def _compute(self, value: int) -> torch.Tensor:
+        """A value's rows at the part's tiles."""
+        step, call = self.steps[value - 1]
+        size = self.layout.size * self.program.scale(value)
+        if step.kind == 'conv':
+            assert isinstance(call, nn.Conv2d)
+            if step.reach == (0, 0):
+                return convolve_rows(call, self._read(step.inputs[0], size), size)
+            offsets = [range(-r, size + r, dilation if size == 1 else 1)
+                       for r, dilation in zip(step.reach, call.dilation, strict=True)]
+            parts = [self._around(part, offsets) for part in self.program.parts(step.inputs[0])]
+            return convolve_rows(call, torch.cat(parts, 1) if len(parts) > 1 else parts[0], size)
+        if step.kind in ('shuffle', 'enlarge'):
+            return _enlarged(self._read(step.inputs[0], size), size // step.factor, step.factor, step.kind == 'shuffle')
+        return call(*(self._read(i, size)[..., None, None] for i in step.inputs))[..., 0, 0]
+
+    def _read(self, value: int, size: int) -> torch.Tensor:
+        """A value's rows at the part's tiles, from wherever they are."""
+        if value in self.local:
+            return self.local[value]
+        program, layout = self.program, self.layout
+        scale = program.scale(value)
+        if program.form(value) == 'rows':
+            area = (layout.size * scale)**2
+            return self.values[value][self.part.start * area:self.part.stop * area]
+        if program.form(value) == 'image':
+            image = layout.image[self.part].repeat_interleave(size**2)
+            values = self.values[value].flatten(1)
+            return values.expand(self.batch, -1).index_select(0, image)
+        return self._map_rows(value).index_select(0, layout.own(scale)[0][self.part].flatten())
+
+    def _around(self, value: int, offsets: list[range]) -> torch.Tensor:
+        """A value's rows at offsets from the part's tiles; 0 outside the image."""
+        scale = self.program.scale(value)
+        if self.program.form(value) == 'rows':
+            rows = self.layout.stored(scale, *offsets)[self.part].flatten()
+            return self.values[value].index_select(0, rows)
+        place, inside = self.layout.places(scale, *offsets)
+        rows = self._map_rows(value).index_select(0, place[self.part].flatten())
+        return rows.mul_(inside[self.part].flatten()[:, None])
+
+    def _map_rows(self, value: int) -> torch.Tensor:
+        if value not in self.maps:
+            values = self.values[value]
+            self.maps[value] = pixel_rows(values.expand(self.batch, *values.shape[1:]))
+        return self.maps[value]
+
+    def _keep(self, value: int) -> None:
+        """Store the part's rows of a value; with the first ones its band."""
+        rows = self.local[value]
+        if value not in self.values:
+            self.values[value] = self._space(value, rows)
+        area = (self.layout.size * self.program.scale(value))**2
+        self.values[value][self.part.start * area:self.part.start * area + len(rows)] = rows
+
+    def _space(self, value: int, like: torch.Tensor) -> torch.Tensor:
+        """Room for a value's rows, its predicted ones written."""
+        layout, scale = self.layout, self.program.scale(value)
+        if self.program.contexts.get(value, (0, 0)) == (0, 0):
+            return like.new_empty(layout.rows(scale), self.program.channels(value))
+        space = like.new_empty(layout.zero(scale) + 1, self.program.channels(value))
+        space[layout.rows(scale):-1] = self._predicted(value, layout.band)
+        space[-1] = 0
+        return space
+
+    def _predicted(self, value: int, positions: torch.Tensor) -> torch.Tensor:
+        """The prediction of a value at anchor pixels, row by row."""
+        anchor = self._map_rows(self.program.anchor).index_select(0, positions)
+        return self.prediction.contexts[value].rows(anchor)
+
+    def _whole(self, value: int) -> Any:
+        """A value that is known everywhere, or for each image."""
+        step, call = self.steps[value - 1]
+        if step.kind == 'pool' and self.program.form(step.inputs[0]) == 'rows':
+            return self._average(step.inputs[0])
+        return call(*(self._complete(i) if self.program.form(i) == 'rows' else self.values[i] for i in step.inputs))
+
+    def _average(self, value: int) -> torch.Tensor:
+        """The mean of a value over each image, (B, C, 1, 1): predictions are affine, so is their sum."""
+        layout, scale = self.layout, self.program.scale(value)
+        rows = self.values[value][:layout.rows(scale)]
+        inside = layout.own(scale)[1]
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        total = torch.zeros(self.batch, rows.shape[1], dtype=wide, device=rows.device)
+        total.index_add_(0, layout.image.repeat_interleave(inside.shape[1])[inside.flatten()],
+                         rows[inside.flatten()].to(wide))
+        area = layout.height * layout.width
+        anchor = self._map_rows(self.program.anchor).index_select(0, layout.skipped).to(wide)
+        means = torch.zeros(self.batch, anchor.shape[1], dtype=wide, device=rows.device)
+        images = layout.skipped // area
+        means.index_add_(0, images, anchor)
+        number = torch.bincount(images, minlength=self.batch).to(wide)[:, None]
+        affine = self.prediction.contexts[value].to(means)
+        predicted = F.linear(means, affine.weight) + number * affine.bias
+        total += predicted.view(self.batch, -1, scale**2).sum(2)
+        return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
+
+    def _complete(self, value: int) -> torch.Tensor:
+        """A value's whole map, (B, C, H, W), with predictions at skipped pixels."""
+        layout, scale = self.layout, self.program.scale(value)
+        rows = self.values[value]
+        channels = self.program.channels(value)
+        whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
+        flat = whole.view(-1, channels)
+        flat.index_copy_(0, layout.enlarged(layout.skipped, scale), self._predicted(value, layout.skipped))
+        place, inside = layout.own(scale)
+        flat.index_copy_(0, place[inside], rows[:layout.rows(scale)][inside.flatten()])
+        return whole.permute(0, 3, 1, 2)
+
+
+def _enlarged(rows: torch.Tensor, size: int, factor: int, shuffle: bool) -> torch.Tensor:
+    """Rows of tiles of that side as those of tiles whose side is multiplied."""
+    channels = rows.shape[1] // (factor**2 if shuffle else 1)
+    if shuffle:
+        parts = rows.view(-1, size, size, channels, factor, factor).permute(0, 1, 4, 2, 5, 3)
+    else:
+        parts = rows.view(-1, size, 1, size, 1, channels).expand(-1, size, factor, size, factor, channels)
+    return parts.reshape(-1, channels)

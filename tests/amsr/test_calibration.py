@@ -1,0 +1,159 @@
+"""Calibration: the fit, its file, budgets, and calibrated networks."""
+import copy
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from basicsr_amsr import UserError
+from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
+from basicsr_amsr.amsr.calibration.choose import Meter, Trial, calibrate, search
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.profiling.macs import count
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from tests.backbones.tiny import image, network
+
+HALF = HighFrequencyMask(ratio=0.5, tile=4, smooth=3)
+
+
+def calibrated(name='EDSR', selection=HALF, **config):
+    net = network(name, 2)
+    calibration = calibrate(net, selection, [image(1, 3, 40, 36).flip(i) ** (i + 1) for i in range(3)])
+    return net, calibration
+
+
+class Linear(nn.Module):
+    """A network that predictions from its first feature can equal: nothing behind it but 1×1 and shuffle."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 1)
+        self.two, self.up = nn.Conv2d(8, 12, 1), nn.PixelShuffle(2)
+
+    def forward(self, x):
+        return self.up(self.two(self.one(self.stem(x))))
+
+
+def test_what_is_linear_in_the_anchor_is_found():
+    torch.manual_seed(0)
+    net = Linear().eval()
+    calibration = calibrate(net, HALF, [image(1, 3, 40, 40), image(1, 3, 24, 31)])
+    x = image(2, 3, 19, 22).flip(3)
+    with torch.no_grad():
+        expected = net(x)
+        accelerate_(net, AMSRConfig(calibration=calibration))
+        torch.testing.assert_close(net(x), expected, rtol=1e-3, atol=1e-3)
+    assert float(net.last_mask_ratio) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_fit_is_least_squares_over_the_skipped_pixels():
+    net = network('EDSR', 2)
+    x = image(1, 3, 40, 36)
+    calibration = calibrate(net, HALF, [x])
+    skipped = ~HALF(x)[0, 0]
+    anchor, read = [], []
+    handles = [net.conv_first.register_forward_hook(lambda m, a, out: anchor.append(out[0][:, skipped].T)),
+               net.body[1].conv2.register_forward_pre_hook(lambda m, args: read.append(args[0][0][:, skipped].T))]
+    with torch.no_grad():
+        net(x)
+    for handle in handles:
+        handle.remove()
+    features = torch.cat([anchor[0], torch.ones(len(anchor[0]), 1)], 1)
+    expected = torch.linalg.lstsq(features.double(), read[0].double()).solution.T
+    errors = []
+    for affine in calibration.prediction.contexts.values():
+        if affine.scale == 1 and len(affine.weight) == len(expected):
+            found = torch.cat([affine.weight, affine.bias[:, None]], 1).double()
+            errors.append(float(((features @ (found - expected).T.float()) ** 2).mean() / (read[0] ** 2).mean()))
+    assert min(errors) < 1e-4  # the ridge's share
+
+
+@pytest.mark.parametrize('name', ['EDSR', 'CARN_M', 'RCAN', 'RFDN', 'FSRCNN'])
+def test_calibrated_networks(name, tmp_path):
+    net, calibration = calibrated(name)
+    calibration.save(tmp_path / 'it.amsr')
+    loaded = Calibration.load(tmp_path / 'it.amsr')
+    assert loaded.settings == calibration.settings and loaded.program == calibration.program
+    x, keys = image(3, 3, 21, 18), list(net.state_dict())
+    with torch.no_grad():
+        plain = net(x)
+        report = accelerate_(net, AMSRConfig(calibration=loaded))
+        assert net.amsr.selection == HALF  # what it was fitted with
+        sparse = net(x)
+        assert report.by == 'calibration' and report.converted and list(net.state_dict()) == keys
+        for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert torch.equal(twin(x), sparse)
+        net.set_variant('D')
+        assert torch.equal(net(x), plain)
+        net.set_variant('M')
+        accelerate_(net, AMSRConfig(calibration=loaded, selection=dataclasses.replace(HALF, ratio=1.0)))
+        assert torch.equal(net(x), plain)
+    accelerate_(net, AMSRConfig(calibration=loaded))
+    masked = net(x)
+    torch.testing.assert_close(masked.detach(), sparse, rtol=1e-5, atol=1e-5)
+    masked.square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    with torch.no_grad():
+        assert torch.equal(restore_(net)(x), plain)
+    assert 'region' not in net.__dict__
+
+
+def test_an_empty_mask_gives_the_light_tails_image():
+    net, calibration = calibrated()
+    x = torch.full((1, 3, 12, 12), 0.5)
+    with torch.no_grad():
+        anchor = net.conv_first((x - net.mean.type_as(x)) * net.img_range)
+        expected = calibration.prediction.tail.map(x, anchor)
+        accelerate_(net, AMSRConfig(calibration=calibration, selection=HighFrequencyMask(tile=4)))
+        torch.testing.assert_close(net(x), expected)
+    assert net.last_mask_ratio == 0
+
+
+@pytest.mark.parametrize('name', ['EDSR', 'RFDN', 'PAN'])
+@pytest.mark.parametrize('budget', [0.4, 0.7])
+def test_budgets_are_kept_and_used(name, budget):
+    net, calibration = calibrated(name)
+    x = image(1, 3, 37, 45)
+    dense = count(net, x).macs
+    accelerate_(net, AMSRConfig(calibration=calibration, budget=budget))
+    macs = count(net, x).macs
+    tile = 16 * dense / (37 * 45)  # of MACs, about
+    assert budget * dense - 2.5 * tile < macs <= budget * dense
+    assert 0 < float(net.last_mask_ratio) < 1
+
+
+def test_mistakes_are_one_line(tmp_path):
+    net, calibration = calibrated()
+    for other in (network('EDSR', 3), network('CARN', 2), network('EDSR', 2, num_block=3)):
+        with pytest.raises(UserError, match='the calibration is of another network, a EDSR'):
+            accelerate_(other, AMSRConfig(calibration=calibration))
+    with pytest.raises(UserError, match='cannot be read'):
+        calibrate(network('SwinIR_light', 2), HALF, [image(1, 3, 32, 32)])
+    with pytest.raises(UserError, match='too few to fit to'):
+        calibrate(net, HighFrequencyMask(ratio=1.0, tile=4), [image(1, 3, 32, 32)])
+    with pytest.raises(UserError, match='leave them out'):
+        AMSRConfig(calibration=calibration, inside='exact')
+    with pytest.raises(UserError, match=r'budget 0.01 of the dense MACs is less than the 0\.\d+'):
+        accelerate_(net, AMSRConfig(calibration=calibration, budget=0.01))
+        with torch.no_grad():
+            net(image(1, 3, 20, 20))
+    torch.save({'params': {}}, tmp_path / 'weights.pth')
+    with pytest.raises(UserError, match=r'weights\.pth is no calibration'):
+        Calibration.load(tmp_path / 'weights.pth')
+
+
+def test_the_search_stops_before_the_loss():
+    net = network('EDSR', 2)
+    images = [image(1, 3, 32, 32) ** (i + 1) for i in range(4)]
+    with torch.no_grad():
+        truth = [(net(x)[0].permute(1, 2, 0).flip(2) * 250).round().clamp(0, 255).byte().numpy() for x in images[:2]]
+    trial = Trial(images[2:], images[:2], truth, 2)
+    points = []
+    found, point = search(net, HALF, trial, 8.0, points.append)
+    assert point == [p for p in points if p.loss <= 8.0][-1] and found.settings['selection']['ratio'] == pytest.approx(
+        point.ratio, abs=0.04)
+    assert Meter(net, trial).measure(found) == point
+    with pytest.raises(UserError, match='allow more'):
+        search(net, HALF, trial, -1.0)

@@ -1,0 +1,78 @@
+"""`basicsr calibrate`: writes the file that `basicsr test` takes."""
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.backbones import get_backbone
+from tests.cli.conftest import error_line, options_to_test, write_images
+
+
+@pytest.fixture
+def options(project):
+    torch.manual_seed(0)
+    torch.save(get_backbone('EDSR').create(upscale=2, num_feat=8, num_block=1).state_dict(), 'edsr.pth')
+    write_images(Path('photos'), ['a', 'b', 'c', 'd'], 96)
+    return options_to_test(path={'pretrain_network_g': 'edsr.pth'}, network_g={
+        'type': 'AMSR', 'backbone': {'type': 'EDSR', 'num_feat': 8, 'num_block': 1},
+        'selection': {'ratio': 0.5, 'tile': 4}})
+
+
+def test_the_file_is_written_and_used(basicsr, options):
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale')
+    assert code == 0, err
+    assert 'edsr.amsr: ' in out and 'against dense' in out
+    assert Calibration.load('edsr.amsr').settings['images'] == 3
+    options['network_g']['calibration'] = 'edsr.amsr'
+    code, _, err = basicsr('test', options)
+    assert code == 0, err
+    figures = json.loads(next(Path('results').glob('*/metrics.json')).read_text())
+    assert 'psnr' in json.dumps(figures)
+
+
+def test_flags_change_the_selection_and_the_name(basicsr, options):
+    options['network_g']['calibration'] = 'own.amsr'  # not there yet
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--ratio', '0.25', '--tile', '8')
+    assert code == 0, err
+    selection = Calibration.load('own.amsr').settings['selection']
+    assert (selection['ratio'], selection['tile']) == (0.25, 8)
+    assert 'to the dense image' in out and 'against dense' not in out
+
+
+def test_the_smallest_ratio_within_a_loss(basicsr, options):
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50')
+    assert code == 0, err
+    assert Calibration.load('edsr.amsr').settings['selection']['ratio'] == 0.1
+    assert out.count('of the MACs') == 19  # every ratio, and the result
+
+
+@pytest.mark.parametrize(('words', 'line'), [
+    (('--images', 'gone'), "Folder 'gone' is not there"),
+    (('--images', 'photos', '--max-loss', '0.1'), '--max-loss 0.1 needs ground truth'),
+    (('--images', 'photos', '--downscale', '--max-loss', '0.1', '--ratio', '0.5'), 'leave --ratio out'),
+    (('--images', 'photos', '--ratio', '1.5'), 'ratio is 1.5'),
+    (('--images', 'photos', '--max-images', '1'), '--max-images 1'),
+    (('--images', 'data/lq', '--downscale'), 'at least 32 pixels'),
+    (('--images', 'photos', '-o', 'gone/x.amsr'), 'there is no folder gone'),
+])
+def test_mistakes_are_one_line(basicsr, options, words, line):
+    code, _, err = basicsr('calibrate', options, *words)
+    assert code == 2
+    assert line in error_line(err)
+    assert not list(Path().glob('*.amsr'))
+
+
+def test_weights_are_needed(basicsr, options):
+    options['path'] = {}
+    code, _, err = basicsr('calibrate', options, '--images', 'photos')
+    assert code == 2
+    assert 'pretrain_network_g' in error_line(err)
+
+
+def test_an_absent_calibration_is_one_line(basicsr, options):
+    options['network_g']['calibration'] = 'gone.amsr'
+    code, _, err = basicsr('test', options)
+    assert code == 2
+    assert 'gone.amsr' in error_line(err)

@@ -1,0 +1,212 @@
+"""A whole network at active tiles: what is read of it, and sparse = masked = the plain network with hooks."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from basicsr_amsr.execution.reading import Unreadable
+from basicsr_amsr.execution.region.masked import run_masked
+from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.execution.region.sparse import run_sparse
+from tests.backbones.tiny import image, network
+
+NAMES = ['CARN', 'CARN_M', 'EDSR', 'MSRResNet', 'SRResNet', 'RCAN', 'RRDBNet', 'PAN', 'RFDN', 'FSRCNN', 'DnCNN']
+
+
+def net_of(name, scale=4):
+    net = network(name, 1 if name == 'DnCNN' else scale)
+    with torch.no_grad():
+        for parameter in net.parameters():  # so that nothing is nearly the identity
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.05)
+    return net, 1 if name == 'DnCNN' else 3
+
+
+def random_prediction(program, channels=3, kernel=3, seed=5):
+    """Predictions that are far from what the network has there."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def affine(value):
+        rows = program.channels(value) * program.scale(value)**2
+        return Affine(torch.randn(rows, program.channels(program.anchor), generator=generator) * 0.1,
+                      torch.randn(rows, generator=generator) * 0.1, program.scale(value))
+
+    last = program.output
+    tail = LightTail(torch.randn(program.channels(last) * program.scale(last)**2, channels, kernel, kernel,
+                                 generator=generator), affine(last)) if program.form(last) == 'rows' else None
+    return Prediction({value: affine(value) for value in program.contexts}, tail)
+
+
+def random_tiles(x, size, density):
+    shape = (len(x), *(-(-side // size) for side in x.shape[2:]))
+    return torch.rand(shape, generator=torch.Generator().manual_seed(7)) < density
+
+
+def hooked(program, net, x, tiles, size, prediction):
+    """The plain network, every module that looks around given predictions at skipped pixels."""
+    net, seen = copy.deepcopy(net), {}
+
+    def mask(scale):
+        wide = tiles.repeat_interleave(size * scale, 1).repeat_interleave(size * scale, 2)
+        return wide[:, None, :x.shape[2] * scale, :x.shape[3] * scale]
+
+    def mixed(value, values):
+        if value not in prediction.contexts:
+            return values
+        return torch.where(mask(program.scale(value)), values, prediction.contexts[value].map(seen['anchor']))
+
+    def hook(step):
+        def replace(module, args):
+            pieces, parts = [], program.parts(step.inputs[0]) if step.kind == 'conv' else step.inputs[:1]
+            for part, values in zip(parts, args[0].split([program.channels(i) for i in parts], 1), strict=True):
+                pieces.append(mixed(part, values))
+            return (torch.cat(pieces, 1),)
+        return replace
+
+    anchor = program.steps[program.anchor - 1].called
+    net.get_submodule(anchor).register_forward_hook(lambda module, args, output: seen.update(anchor=output.clone()))
+    for number, step in enumerate(program.steps, 1):
+        if program.looks_around(number) and isinstance(step.called, str) and step.inputs and number != program.anchor:
+            net.get_submodule(step.called).register_forward_pre_hook(hook(step))
+    with torch.no_grad():
+        result = net(x)
+    last = program.scale(program.output)
+    return result if prediction.tail is None else torch.where(mask(last), result,
+                                                              prediction.tail.map(x, seen['anchor']))
+
+
+@pytest.mark.parametrize(('size', 'height', 'width'), [(1, 9, 14), (4, 21, 18), (8, 16, 33)])
+@pytest.mark.parametrize('name', NAMES)
+def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, height, width):
+    net, channels = net_of(name)
+    program = read_network(net, channels)
+    prediction = random_prediction(program, channels)
+    x = image(3, channels, height, width)
+    for density in (0.0, 0.4, 1.0):
+        tiles = random_tiles(x, size, density)
+        with torch.no_grad():
+            masked = run_masked(program, net, x, tiles, size, prediction)
+            sparse = run_sparse(program, net, x, tiles, size, prediction)
+            plain = net(x)
+        torch.testing.assert_close(sparse, masked, rtol=1e-5, atol=1e-5)
+        if name != 'CARN_M':  # whose units share their modules, so that hooks do not tell them apart
+            torch.testing.assert_close(masked, hooked(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
+        if density == 1.0:
+            torch.testing.assert_close(sparse, plain, rtol=1e-5, atol=1e-5)
+        else:
+            assert (masked - plain).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('name', ['CARN', 'EDSR', 'PAN', 'SRResNet'])
+def test_every_scale(name, scale):
+    net, _ = net_of(name, scale)
+    program = read_network(net)
+    x = image(2, 3, 13, 11)
+    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    with torch.no_grad():
+        torch.testing.assert_close(run_sparse(program, net, x, tiles, 4, prediction),
+                                   run_masked(program, net, x, tiles, 4, prediction), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['RFDN', 'RCAN', 'PAN'])
+def test_half_precision(name):
+    net, _ = net_of(name)
+    net = net.bfloat16()
+    program = read_network(net)
+    x = image(2, 3, 17, 12).bfloat16()
+    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program).to(x)
+    with torch.no_grad():
+        masked = run_masked(program, net, x, tiles, 4, prediction)
+        sparse = run_sparse(program, net, x, tiles, 4, prediction)
+    assert sparse.dtype == torch.bfloat16
+    assert (sparse.float() - masked.float()).abs().max() < 0.03 * masked.abs().max()
+
+
+def test_what_stays_dense():
+    def dense(name):
+        program = read_network(network(name, 4))
+        return [step.called for step in program.steps if step.form == 'map' and isinstance(step.called, str)]
+
+    assert dense('EDSR') == ['conv_first'] and dense('PAN') == ['conv_first'] and dense('CARN') == ['conv_first']
+    assert dense('RFDN') == ['conv_first', 'body.blocks.0.esa', 'body.blocks.1.esa']
+    assert dense('FSRCNN') == ['feature.0', 'feature.1', 'upsampler']
+
+
+def test_contexts_are_what_convolutions_read():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.one = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 1)
+            self.two, self.three = nn.Conv2d(9, 6, 3, padding=1), nn.Conv2d(6, 12, 5, padding=2)
+            self.up = nn.PixelShuffle(2)
+
+        def forward(self, x):
+            z = self.stem(x)
+            y = F.relu(self.one(z))
+            return self.up(self.three(self.two(torch.cat([z, y], 1))))
+
+    program = read_network(Net().eval())
+    assert program.anchor == 1 and [step.kind for step in program.steps] == [
+        'map', 'conv', 'pointwise', 'cat', 'conv', 'conv', 'shuffle']
+    # The anchor is known everywhere; of the concatenation only the other part has to be predicted.
+    assert program.contexts == {3: (1, 1), 5: (2, 2)} and program.halo == 2
+    assert [program.scale(value) for value in (1, 5, 7)] == [1, 1, 2]
+    assert program.stages == [[1], [2, 3, 4], [5], [6, 7]]
+
+
+def test_modules_that_cannot_be_looked_into_run_on_whole_maps():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            return self.conv(x) if x.mean() > 0 else x
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), Odd(),
+                        nn.Conv2d(4, 3, 3, padding=1)).eval()
+    program = read_network(net)
+    assert [step.form for step in program.steps] == ['map', 'rows', 'map', 'rows']
+    assert program.contexts == {2: (0, 0)} and program.everywhere == {2}
+    x = image(2, 3, 12, 10)
+    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    with torch.no_grad():
+        torch.testing.assert_close(run_sparse(program, net, x, tiles, 4, prediction),
+                                   run_masked(program, net, x, tiles, 4, prediction), rtol=1e-5, atol=1e-5)
+
+
+def test_batch_normalisation_and_changes_in_place():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.conv, self.act = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(inplace=True)
+            self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+        def forward(self, x):
+            x = self.stem(x)
+            y = self.conv(self.act(x))  # x is changed
+            y += self.norm(x)
+            return self.last(y)
+
+    net = Net().eval()
+    net.norm.running_mean.normal_()
+    program, x = read_network(net), image(2, 3, 12, 10)
+    assert net.norm.num_batches_tracked == 0
+    with torch.no_grad():
+        full = torch.ones(2, 3, 3, dtype=torch.bool)
+        torch.testing.assert_close(run_sparse(program, net, x, full, 4, random_prediction(program)), net(x))
+
+
+@pytest.mark.parametrize(('net', 'why'), [
+    (nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), 'does not run on an image'),
+    (nn.Sequential(nn.ConvTranspose2d(3, 3, 3, padding=1)), 'no convolution'),
+    (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.PixelShuffle(2)), 'nothing can be skipped'),
+    (nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 3, 3, padding=1)), 'size of the image'),
+])
+def test_networks_without_anything_to_skip_are_refused(net, why):
+    with pytest.raises(Unreadable, match=why):
+        read_network(net.eval())
