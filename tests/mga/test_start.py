@@ -7,34 +7,26 @@ from basicsr_amsr import UserError
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.start import start_from_backbone
+from tests.backbones.tiny import OPTIONS, SPLIT, split_options
 
-TINY = {
-    'FSRCNN': ({'num_feat': 6, 'num_shrink': 4}, 'num_block', 4),
-    'PAN': ({'num_feat': 8, 'num_up_feat': 6}, 'num_block', 5),
-    'RFDN': ({'num_feat': 8}, 'num_block', 5),
-    'SRResNet': ({'num_feat': 8}, 'num_block', 5),
-    'RCAN': ({'num_feat': 8, 'num_block': 1, 'squeeze_factor': 4}, 'num_group', 5),
-    'EDSR': ({'num_feat': 8}, 'num_block', 5),
-}
-SPLIT = (3, 2)
+NAMES = (*SPLIT, 'EDSR')
+BLOCKS = (3, 2)
 JOINTS = {'conv.conv1.weight', 'conv.conv1.bias', 'conv.conv2.weight', 'conv.conv2.bias'}
 
 
 def saved(tmp_path, name, scale=2, blocks=5, **changes):
     """A plain network with random weights, and its file."""
-    options, key, _ = TINY[name]
     torch.manual_seed(1)
-    plain = get_backbone(name).create(**{**options, 'upscale': scale, key: blocks, **changes}).eval()
+    counted = {get_backbone(name).blocks: blocks}
+    plain = get_backbone(name).create(**{**OPTIONS[name], 'upscale': scale, **counted, **changes}).eval()
     file = tmp_path / f'{name}.pth'
     torch.save({'params': plain.state_dict()}, file)
     return plain.to(memory_format=torch.channels_last), file
 
 
-def network(name, scale=2, split_blocks=SPLIT, **changes):
-    options, key, _ = TINY[name]
+def network(name, scale=2, split_blocks=BLOCKS, **changes):
     torch.manual_seed(0)
-    blocks = {key: 5} if name == 'EDSR' else {}
-    return MGA({'type': name, 'upscale': scale, **options, **blocks, **changes}, split_blocks=split_blocks,
+    return MGA({'type': name, 'upscale': scale, **split_options(name, 5), **changes}, split_blocks=split_blocks,
                variant='D').eval()
 
 
@@ -47,7 +39,7 @@ def shifted_identity(joint, bound=64.0):
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
-@pytest.mark.parametrize('name', TINY)
+@pytest.mark.parametrize('name', NAMES)
 def test_only_the_joints_are_new(tmp_path, name, scale):
     plain, file = saved(tmp_path, name, scale)
     net = network(name, scale)
@@ -64,7 +56,7 @@ def test_only_the_joints_are_new(tmp_path, name, scale):
     assert lost == (['body.fuse.0.weight'] if name == 'RFDN' else [])
 
 
-@pytest.mark.parametrize('name', TINY)
+@pytest.mark.parametrize('name', NAMES)
 @torch.no_grad()
 def test_the_base_net_is_the_plain_network_without_its_last_blocks(tmp_path, name):
     plain, file = saved(tmp_path, name)
