@@ -1,9 +1,10 @@
-"""PSNR and MACs of an accelerated network that was not trained for it, at fixed shares of active tiles.
+"""PSNR and MACs of an accelerated network that was not trained for it, at fixed shares of active tiles, untimed.
 
     python benchmarks/amsr_ratio.py --weights RFDN_x4 --images Set14/HR --ratios 0.75 0.5
     python benchmarks/amsr_ratio.py --weights PAN_x4.pth --network type=PAN upscale=4 --images ...
 
 PSNR is on Y with a border of the scale, MACs are those of the whole network, counted on each image; both are means.
+`basicsr bench --hr DIR` measures PSNR beside time, with MACs at the timed size.
 """
 from __future__ import annotations
 
@@ -19,30 +20,19 @@ from rich.table import Table
 
 from basicsr_amsr import load_pretrained
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
-from basicsr_amsr.data.bicubic import downscale
-from basicsr_amsr.data.image_io import list_images, read_image, to_float
+from basicsr_amsr.bench.networks import scale_of
+from basicsr_amsr.bench.quality import pair, psnr
+from basicsr_amsr.data.image_io import list_images
 from basicsr_amsr.execution.unit import INSIDE
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
-from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
-from basicsr.utils import img2tensor, tensor2img  # isort: skip
 
-
-def crop(image: np.ndarray, scale: int) -> np.ndarray:
-    """The image without the rows and columns that are over a multiple of the scale."""
-    return image[:image.shape[0] // scale * scale, :image.shape[1] // scale * scale]
-
-
+@torch.no_grad()
 def measure(net: torch.nn.Module, pairs: Sequence[tuple[torch.Tensor, np.ndarray]], scale: int) -> tuple[float, float]:
     """Mean PSNR in dB and mean MACs over (LR image, HR image)."""
-    psnr, macs = [], []
-    for low, high in pairs:
-        with torch.no_grad():
-            image = tensor2img(net(low))
-        psnr.append(calculate_psnr(image, high, crop_border=scale, test_y_channel=True))
-        macs.append(count(net, low).macs)
-    return float(np.mean(psnr)), float(np.mean(macs))
+    quality = [psnr(net(low), high, scale) for low, high in pairs]
+    return float(np.mean(quality)), float(np.mean([count(net, low).macs for low, _ in pairs]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -62,10 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     net = load_pretrained(args.weights, **{key: yaml.safe_load(value) for key, value in
                                            (item.split('=') for item in args.network)})
-    with torch.no_grad():
-        scale = net(torch.zeros(1, 3, 8, 8)).shape[-1] // 8
-    images = [crop(read_image(path), scale) for path in list_images(args.images)[:args.first]]
-    pairs = [(img2tensor(to_float(downscale(high, scale)), bgr2rgb=True)[None], high) for high in images]
+    scale = scale_of(net, 3)
+    pairs = [pair(path, scale) for path in list_images(args.images)[:args.first]]
     dense, dense_macs = measure(net, pairs, scale)
     table = Table(title=f'{args.weights} x{scale}, {len(pairs)} images, '
                         f'dense {dense:.3f} dB, {dense_macs / 1e9:.2f} GMAC')
@@ -77,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for first in args.dense_first:
                     selection = HighFrequencyMask(ratio=ratio, smooth=args.smooth, tile=tile)
                     accelerate_(net, AMSRConfig(selection, inside, dense_first=first))
-                    psnr, macs = measure(net, pairs, scale)
-                    table.add_row(f'{ratio}', f'{tile}', inside, f'{first}', f'{psnr:.3f}', f'{psnr - dense:+.3f}',
-                                  f'{macs / dense_macs:.3f}')
+                    quality, macs = measure(net, pairs, scale)
+                    table.add_row(f'{ratio}', f'{tile}', inside, f'{first}', f'{quality:.3f}',
+                                  f'{quality - dense:+.3f}', f'{macs / dense_macs:.3f}')
     Console(width=120).print(table)
 
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     'prepare': Command('basicsr_amsr.cli.prepare', 'make LR images, sub-images and LMDB for training; check pairs'),
     'profile': Command('basicsr_amsr.cli.profile', 'count parameters and MACs of a network, and time it'),
     'calibrate': Command('basicsr_amsr.cli.calibrate', 'fit an accelerated network to a folder of unlabelled images'),
+    'bench': Command('basicsr_amsr.cli.bench', 'time networks in dense and sparse forms against one another'),
     'freq': Command('basicsr_amsr.cli.freq', 'show what networks restore, by degradation and spatial frequency'),
     'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
     'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),

@@ -12,7 +12,7 @@ from basicsr.utils import img2tensor
 from rich.console import Console
 from rich.table import Table
 
-from basicsr_amsr.cli.network import choose_device, read_options, restoring_model
+from basicsr_amsr.cli.network import choose_device, named, read_options, restoring_model
 from basicsr_amsr.cli.report import show, write_json
 from basicsr_amsr.compat.option_yaml import parse_value
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
@@ -71,18 +71,6 @@ def run(args: argparse.Namespace) -> int:
                                           'device': str(device), 'torch': torch.__version__, **report})
     show(psnr_table(report), f'{len(images)} images of {args.images}; {args.out}.png and {args.out}.json written')
     return 0
-
-
-def named(files: list[str]) -> dict[str, str]:
-    """Option files by a name for each: the file's, with its folder where two are the same."""
-    stems = [Path(file).stem for file in files]
-    found: dict[str, str] = {}
-    for stem, file in zip(stems, files, strict=True):
-        name = stem if stems.count(stem) == 1 else str(Path(file).with_suffix(''))
-        if name in found:
-            raise UserError(f'-opt: {file} is named twice.')
-        found[name] = file
-    return found
 
 
 def shared(options: Mapping[str, Mapping[str, Any]], what: str) -> int:

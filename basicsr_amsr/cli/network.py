@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,18 @@ def read_options(file: str, force_yml: Sequence[str], weights: bool = False) -> 
         raise UserError(f'{file}: path: pretrain_network_g is missing: the weights of the network.')
     give_scale(options)
     return options
+
+
+def named(files: list[str]) -> dict[str, str]:
+    """Option files by a name for each: the file's, with its folder where two are the same."""
+    stems = [Path(file).stem for file in files]
+    found: dict[str, str] = {}
+    for stem, file in zip(stems, files, strict=True):
+        name = stem if stems.count(stem) == 1 else str(Path(file).with_suffix(''))
+        if name in found:
+            raise UserError(f'-opt: {file} is named twice.')
+        found[name] = file
+    return found
 
 
 def restoring_model(options: dict[str, Any], device: torch.device) -> Any:

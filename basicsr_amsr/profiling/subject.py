@@ -37,19 +37,22 @@ def build(opt: Mapping[str, Any]) -> nn.Module:
     return build_network(opt['network_g'])
 
 
+def weights_file(opt: Mapping[str, Any]) -> Path | None:
+    """The file of `path: pretrain_network_g:`, where the options name one that is there."""
+    given = (opt.get('path') or {}).get('pretrain_network_g')
+    return resolve(given) if given and resolve(given).exists() else None
+
+
 def load_weights(net: nn.Module, opt: Mapping[str, Any]) -> str:
-    """Load `path: pretrain_network_g:` where the options name a file that is there; says what the weights are.
+    """Load the `weights_file`, where there is one; says what the weights are.
 
     Raises:
         UserError: the file does not fit the network.
     """
-    paths = opt.get('path') or {}
+    paths, file = opt.get('path') or {}, weights_file(opt)
     given = paths.get('pretrain_network_g')
-    if not given:
-        return 'random (the option file names none)'
-    file = resolve(given)
-    if not file.exists():
-        return f'random ({given} is absent)'
+    if file is None:
+        return f'random ({given} is absent)' if given else 'random (the option file names none)'
     model = BaseModel({'num_gpu': 0, 'is_train': False})
     model.load_network(net, str(file), paths.get('strict_load_g', True), paths.get('param_key_g', 'params'))
     return str(given)

@@ -1,0 +1,137 @@
+"""The sparse forms of a network: views of it that share its weights and differ in what they skip."""
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr.budget import count_costs
+from basicsr_amsr.backbones.swinir_skips import SkipWindows
+from basicsr_amsr.bench.contenders import EAGER, Amount, Contender, Equality, Forward, Grid
+from basicsr_amsr.mga.network import MGA
+from basicsr_amsr.mga.patches import grid_size
+from basicsr_amsr.profiling.profile import variant_of
+
+Shape = tuple[int, int, int]  # channels, height, width of the images
+TRIED = 0.5  # share at which the reference is compared where none is fixed
+
+
+def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[Contender]:
+    """Every sparse form that the grid asks for.
+
+    Args:
+        net: one that selects, on its device and in its dtype. dense: its dense form.
+        grid: for MGA the amounts alone; its patches are an option of the network, as windows are.
+        shape: of the images that will be measured.
+
+    Raises:
+        UserError: a combination that the network's options do not allow, or a budget that is too small.
+    """
+    return list(patch_forms(net, grid, shape) if isinstance(net, MGA) else tile_forms(net, dense, grid, shape))
+
+
+def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator[Contender]:
+    """Of a network converted by `accelerate_`."""
+    window, calibrated = window_side(net), net.region is not None
+    tiles = (window,) if window else grid.tiles or (net.amsr.selection.tile,)
+    insides = (None,) if window or calibrated else grid.insides or (net.amsr.inside,)
+    for tile in tiles:
+        costs = count_costs(net, tile, *shape)
+        cells = min((number for number, _ in costs.grids), default=math.prod(grid_size(*shape[1:], tile)))
+        for inside in insides:
+            for amount in grid.amounts:
+                view = tile_view(net, amount, tile, inside)
+                share = fixed_share(view, amount, shape)
+                ratio = Amount('ratio', TRIED if share is None else share)
+                full = tile_view(net, Amount('ratio', 1.0), tile, inside)
+                masked = tile_view(net, ratio, tile, inside, mode='dense_masked')
+                equalities = (
+                    Equality('the dense network where all is active', full, dense),
+                    Equality('the dense-masked reference', tile_view(net, ratio, tile, inside), masked))
+                form = f'windows {tile}' if window else form_name(tile, inside or 'calibrated')
+                yield Contender(form, EAGER, view, 'sparse', tile=tile, inside=inside, amount=amount, share=share,
+                                slack=0.5 / cells, most_macs=limit(amount, costs.dense), equalities=equalities)
+
+
+def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
+    """The share of tiles that a network computes of every image of this shape.
+
+    None for a calibrated network with a budget: how many tiles that allows depends on where they are.
+
+    Raises:
+        UserError: the budget is too small.
+    """
+    if view.region is not None and amount.kind == 'budget':
+        view.region.tiles(view, torch.zeros(1, *shape), view.amsr)  # refuses a budget that is too small
+        return None
+    return float(view.selection_for(torch.empty(1, *shape, device='meta')).ratio)
+
+
+def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, mode: str = 'sparse') -> Any:
+    """The converted network with other options."""
+    ratio, budget = (amount.value, None) if amount.kind == 'ratio' else (None, amount.value)
+    selection = dataclasses.replace(net.amsr.selection, ratio=ratio, tile=tile)
+    view = copy.copy(net)
+    view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
+                                    mode=mode)
+    view.costs = {}
+    view.set_variant('M')
+    return view
+
+
+def window_side(net: nn.Module) -> int | None:
+    """Side of the attention windows, where these are all that is skipped."""
+    skipped = [module for module in net.modules() if hasattr(module, 'skip')]
+    if not skipped or not all(isinstance(module.skip, SkipWindows) for module in skipped):
+        return None
+    return int(skipped[0].window_size)  # type: ignore[arg-type]
+
+
+def limit(amount: Amount, dense: int) -> float:
+    """MACs that a budget allows."""
+    return amount.value * dense if amount.kind == 'budget' else math.inf
+
+
+def form_name(tile: int, way: str) -> str:
+    """'pixels, exact', 'tiles 8, masked', 'tiles 8, calibrated'."""
+    return f'{f"tiles {tile}" if tile > 1 else "pixels"}, {way}'
+
+
+def patch_forms(net: MGA, grid: Grid, shape: Shape) -> Iterator[Contender]:
+    """Of a mask-guided network."""
+    _, height, width = shape
+    rows, cols = grid_size(height, width, net.patch_size)
+    every = patch_view(net, Amount('ratio', 1.0))
+    for amount in grid.amounts:
+        view = patch_view(net, amount)
+        share = view.fixed_k(height, width) / (rows * cols)
+        fixed = patch_view(net, Amount('ratio', share))
+        equalities = (Equality('variant A where all patches are selected', every, variant_of(net, 'A')),
+                      Equality("the selected patches of variant A on B's image", fixed, patchwork(fixed)))
+        yield Contender(f'patches {net.patch_size}', EAGER, view, 'sparse', tile=net.patch_size, amount=amount,
+                        share=share, most_macs=limit(amount, net.costs(height, width).dense), equalities=equalities)
+
+
+def patch_view(net: MGA, amount: Amount) -> Any:
+    """The network as variant M with another K."""
+    view: Any = variant_of(net, 'M')
+    view.k = float(amount.value) if amount.kind == 'ratio' else {'budget': amount.value}
+    return view
+
+
+def patchwork(view: Any) -> Forward:
+    """M from A and B: refined where its mask selects."""
+    refined, coarse = variant_of(view, 'A'), variant_of(view, 'B')
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        active = view.active_pixels(x)[:, None]
+        for dim in (2, 3):
+            active = active.repeat_interleave(view.scale, dim)
+        return torch.where(active, refined(x), coarse(x))
+
+    return forward

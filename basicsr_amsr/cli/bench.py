@@ -1,0 +1,156 @@
+"""`basicsr bench`: networks in dense and sparse forms, timed in turn: speed-up, crossover, quality against time."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from basicsr_amsr.bench.contenders import Amount, Grid
+from basicsr_amsr.bench.images import Images
+from basicsr_amsr.bench.networks import Network, by_name
+from basicsr_amsr.bench.picture import draw
+from basicsr_amsr.bench.rounds import Settings
+from basicsr_amsr.bench.run import Plan, check, comparisons
+from basicsr_amsr.bench.table import lines, report_table
+from basicsr_amsr.cli.network import choose_device, named, read_options
+from basicsr_amsr.cli.profile import DTYPES
+from basicsr_amsr.cli.report import show, write_json, write_whole
+from basicsr_amsr.data.image_io import list_images
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.plugins import load_installed
+from basicsr_amsr.profiling.subject import parse_size
+from basicsr_amsr.resources import resolve
+
+RATIOS = [0.25, 0.5, 0.75]
+SECONDS = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `basicsr bench`."""
+    parser.add_argument('-opt', nargs='+', default=[], metavar='FILE', help='option files of networks, with weights')
+    parser.add_argument('--network', nargs='+', default=[], metavar='NAME',
+                        help='networks with random weights: RFDN CARN_M EDSR_baseline SwinIR_light MGA-RFDN …')
+    parser.add_argument('--upscale', type=int, default=4, metavar='S', help='of --network (default: 4)')
+    parser.add_argument('--size', nargs='+', default=['128x128'], metavar='HxW', help='LR images (default: 128x128)')
+    parser.add_argument('--images', metavar='DIR', help='crops of its images, as LR images (default: noise)')
+    parser.add_argument('--max-images', type=int, default=3, metavar='N', help='so many of them (default: 3)')
+    parser.add_argument('--hr', metavar='DIR', help='PSNR on these HR images; without --images masks are of them too')
+    parser.add_argument('--max-hr', type=int, metavar='N', help='only the first so many of --hr')
+    parser.add_argument('--ratio', nargs='+', type=float, metavar='R',
+                        help='shares of tiles, windows or patches to compute (default: 0.25 0.5 0.75)')
+    parser.add_argument('--budget', nargs='+', type=float, default=[], metavar='B',
+                        help="shares of the dense network's MACs, in place of ratios or beside them")
+    parser.add_argument('--tile', nargs='+', type=int, metavar='N',
+                        help='AMSR: sides of the tiles, 1 for pixels (default: that of the options, 8)')
+    parser.add_argument('--inside', nargs='+', metavar='MODE',
+                        help='AMSR: masked, exact (default: that of the options)')
+    parser.add_argument('--dtype', nargs='+', choices=DTYPES, default=['fp32'])
+    parser.add_argument('--device', nargs='+', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
+    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
+    parser.add_argument('--seconds', type=float, metavar='S',
+                        help=f'time for the rounds of one comparison, five rounds at least (default: {SECONDS:g})')
+    parser.add_argument('--rounds', type=int, metavar='N', help='so many rounds instead')
+    parser.add_argument('--compile', action='store_true', help='the dense forms compete compiled by torch.compile too')
+    parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
+    parser.add_argument('--plot', metavar='FILE', help='draw times and quality: .png')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
+                        help='change options of the files, e.g. network_g:patch_size=8')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print and write; exit code 0, 1 where something was refused, 130 where it was interrupted."""
+    check_flags(args)
+    plan = plan_of(args)
+    reports: list[dict[str, Any]] = []
+    stopped: BaseException | None = None
+    with Console(stderr=True).status('') as status:
+        facts = check(plan, status.update)
+        try:
+            for report in comparisons(plan, facts, status.update):
+                reports.append(report)
+                show(report_table(report), *lines(report), '')
+        except (KeyboardInterrupt, UserError) as error:
+            stopped = error
+    written = write(args, reports, stopped is not None)
+    if stopped is not None:
+        print('basicsr: stopped' + (f': {written} hold what was measured until then.' if written else '.'),
+              file=sys.stderr)
+    if isinstance(stopped, UserError):
+        raise stopped
+    if stopped is not None:
+        return 130
+    return int(any(report['not_measured'] for report in reports))
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise a UserError for flags that make no sense, alone or together."""
+    if not args.opt and not args.network:
+        raise UserError('name option files, -opt FILE …, or networks, --network NAME … (see `basicsr list backbone`).')
+    for flag, file in (('--json', args.json), ('--plot', args.plot)):
+        if file and not Path(file).parent.is_dir():
+            raise UserError(f'{flag} {file}: there is no folder {Path(file).parent}.')
+    if args.plot and not args.plot.lower().endswith('.png'):
+        raise UserError(f'--plot {args.plot}: name a file that ends in .png.')
+    if args.seconds is not None and args.rounds is not None:
+        raise UserError('--seconds and --rounds exclude each other: leave one out.')
+    if args.seconds is not None and not args.seconds >= 0:
+        raise UserError(f'--seconds {args.seconds:g}: give 0 or more.')
+    for flag in ('rounds', 'threads', 'max_images', 'max_hr', 'upscale'):
+        value = getattr(args, flag)
+        if value is not None and value < 1:
+            raise UserError(f'--{flag.replace("_", "-")} {value}: give 1 or more.')
+    if args.max_hr is not None and not args.hr:
+        raise UserError(f'--max-hr {args.max_hr} belongs to --hr DIR.')
+    if args.force_yml and not args.opt:
+        raise UserError('--force_yml changes option files: name one, -opt FILE.')
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """What the flags ask for.
+
+    Raises:
+        UserError: a value that is not possible, a file that is not there.
+    """
+    amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget else RATIOS)),
+               *(Amount('budget', value) for value in args.budget)]
+    grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None)
+    quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []
+    return Plan(networks_of(args), grid, once(parse_size(size) for size in args.size),
+                once(choose_device(name) for name in args.device or [None]),
+                once(DTYPES[name] for name in args.dtype),
+                Images(args.images or args.hr, args.max_images, high=not args.images and bool(args.hr)), quality,
+                Settings(SECONDS if args.seconds is None else args.seconds, args.rounds, args.compile), args.threads)
+
+
+def once(values: Any) -> tuple[Any, ...]:
+    """Each value once, in the order in which they come."""
+    return tuple(dict.fromkeys(values))
+
+
+def networks_of(args: argparse.Namespace) -> list[Network]:
+    """Of the option files, by the files' names, and by name."""
+    found = [Network(name, read_options(file, args.force_yml)) for name, file in named(args.opt).items()]
+    for problem in load_installed() if args.network else []:
+        print(f'basicsr: warning: {problem}', file=sys.stderr)
+    found += [by_name(name, args.upscale) for name in once(args.network)]
+    names = [network.name for network in found]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UserError(f"'{double}' is both an option file of -opt and a --network: leave one out.")
+    return found
+
+
+def write(args: argparse.Namespace, reports: list[dict[str, Any]], interrupted: bool) -> str:
+    """Write the files that were asked for; returns their names, '' where there is nothing to write."""
+    files = [file for file in (args.json, args.plot) if file]
+    if not reports or not files:
+        return ''
+    settings = {key: value for key, value in vars(args).items() if key not in ('command', 'json', 'plot')}
+    if args.json:
+        write_json(Path(args.json), {'flags': settings, 'interrupted': interrupted, 'comparisons': reports})
+    if args.plot:
+        write_whole(Path(args.plot), draw(reports))
+    return ' and '.join(files)

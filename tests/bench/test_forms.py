@@ -1,0 +1,166 @@
+"""The forms of a network: what they are called, what they compute, and that each equals its reference."""
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr import restore_
+from basicsr_amsr.amsr.calibration.choose import calibrate
+from basicsr_amsr.bench.checks import wrong_amount, wrong_output
+from basicsr_amsr.bench.contenders import Amount, Contender, Equality, Grid
+from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.profiling.macs import count
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, built, image
+
+ALL = Grid((QUARTER, HALF), tiles=(1, 4), insides=('masked', 'exact'))
+
+
+def forms(options, grid, height=18, width=26):
+    net = built(options)
+    dense = dense_forms(net)
+    return dense, sparse_forms(net, dense[-1].net, grid, (3, height, width))
+
+
+def test_tiles_insides_and_amounts_are_all_combined():
+    dense, sparse = forms(EDSR, ALL)
+    assert [one.name for one in dense] == ['dense NCHW (torch)', 'dense channels-last (torch)']
+    assert [one.name for one in sparse] == [
+        f'{form}, {amount} (torch)' for form in ('pixels, masked', 'pixels, exact', 'tiles 4, masked', 'tiles 4, exact')
+        for amount in ('25 %', '50 %')]
+    assert sparse[-1].tile == 4 and sparse[-1].inside == 'exact' and sparse[-1].amount == HALF
+
+
+def test_what_is_not_asked_for_is_that_of_the_options():
+    _, sparse = forms({**EDSR, 'inside': 'exact'}, GRID)
+    assert [one.name for one in sparse] == ['tiles 4, exact, 25 % (torch)', 'tiles 4, exact, 50 % (torch)']
+    assert sparse[0].net.amsr.selection.smooth == 3
+
+
+def test_windows_and_patches_are_the_networks_own():
+    assert [one.name for one in forms(SWINIR, ALL)[1]] == ['windows 4, 25 % (torch)', 'windows 4, 50 % (torch)']
+    assert [one.name for one in forms(FSRCNN, ALL)[1]] == ['patches 4, 25 % (torch)', 'patches 4, 50 % (torch)']
+    assert forms({**FSRCNN, 'patch_size': 5}, GRID)[1][0].name == 'patches 5, 25 % (torch)'
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('options', [EDSR, SWINIR, FSRCNN])
+def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
+    x = image(17, 30)
+    grid = Grid((QUARTER, HALF, Amount('ratio', 1.0)), (1, 4), ('masked', 'exact'))
+    dense, sparse = forms(options, grid, 17, 30)
+    costs = []
+    for one in [*dense, *sparse]:
+        assert len(one.equalities) == (1 if one.kind == 'dense' else 2)
+        assert wrong_output(one, x) is None
+        counted = count(one.net, x)
+        if one.kind == 'sparse':
+            assert wrong_amount(one, float(one.net.last_mask_ratio), counted.macs) is None
+            assert wrong_amount(one, float(one.net.last_mask_ratio) - 0.1, counted.macs).startswith('it computed 0.')
+            costs.append(counted.macs)
+    for form, quarter, half, whole in zip(sparse[::3], costs[::3], costs[1::3], costs[2::3], strict=True):
+        # What is scattered needs much around it if exact, and M of all patches makes no coarse image.
+        assert quarter < half < whole or form.inside == 'exact' or form.form == 'patches 4'
+
+
+@torch.no_grad()
+def test_layouts_are_what_they_say():
+    for one, contiguous in zip(dense_forms(built(EDSR)), (True, False), strict=True):
+        weights = [module.weight for module in one.net.modules() if isinstance(module, nn.Conv2d)]
+        assert all(weight.is_contiguous() == contiguous for weight in weights)
+        assert type(one.net).__name__ == 'EDSR' and not hasattr(one.net, 'amsr')
+
+
+@torch.no_grad()
+def test_the_network_that_mga_was_made_of_stands_beside():
+    net, x = built(FSRCNN), image(16, 20)
+    dense, unmodified = dense_forms(net)[0], unmodified_form(net)
+    assert count(dense.net, x).macs == net.costs(16, 20).dense
+    assert unmodified.kind == 'reference' and unmodified.net(x).shape == (1, 3, 32, 40)
+    assert not hasattr(unmodified.net, 'mask') and count(unmodified.net, x).params < count(net, x).params
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('options, budget', [(EDSR, 0.7), (RFDN, 0.9)])
+def test_a_budget_is_a_share_that_is_kept(options, budget):
+    x = image(18, 26)
+    one = forms(options, Grid((Amount('budget', budget),)))[1][0]
+    assert one.name.endswith(f', budget {100 * budget:g} % (torch)')
+    assert wrong_output(one, x) is None
+    macs = count(one.net, x).macs
+    assert 0 < one.share < 1 and one.net.last_mask_ratio == pytest.approx(one.share)
+    assert 0.8 * one.most_macs < macs <= one.most_macs
+    assert 'over its budget' in wrong_amount(one, one.share, one.most_macs + 1)
+
+
+@pytest.fixture
+def calibrated(tmp_path):
+    net = restore_(built(EDSR))
+    images = [image(32, 32, seed) ** (seed + 1) for seed in range(3)]
+    calibrate(net, HighFrequencyMask(ratio=0.5, tile=4, smooth=3), images).save(tmp_path / 'it.amsr')
+    return {**EDSR, 'calibration': str(tmp_path / 'it.amsr')}
+
+
+@torch.no_grad()
+def test_calibrated_networks(calibrated):
+    x, amounts = image(18, 26), (QUARTER, HALF, Amount('budget', 0.7))
+    dense, sparse = forms(calibrated, Grid(amounts, (2, 4)))
+    assert [one.name for one in sparse] == [f'tiles {tile}, calibrated, {amount} (torch)' for tile in (2, 4)
+                                            for amount in amounts]
+    plain = count(dense[0].net, x).macs
+    for one in sparse:
+        assert wrong_output(one, x) is None
+        macs = count(one.net, x).macs
+        assert macs < 0.8 * plain and wrong_amount(one, float(one.net.last_mask_ratio), macs) is None
+        assert 'over its budget' in wrong_amount(one, 0.5, plain) if one.share is None else one.most_macs == math.inf
+    assert wrong_amount(sparse[0], 0.5, 1) == 'it computed 0.5000 of the image instead of 0.2500'
+
+
+def test_a_budget_that_is_too_small_is_refused(calibrated):
+    with pytest.raises(UserError, match=r'budget 0\.01 of the dense MACs is less than'):
+        forms(calibrated, Grid((Amount('budget', 0.01),)))
+    with pytest.raises(UserError, match=r'budget 0\.01 of the dense MACs is less than'):
+        forms(EDSR, Grid((Amount('budget', 0.01),)))
+    with pytest.raises(UserError, match=r'budget 0\.01 of the MACs of D'):
+        forms(FSRCNN, Grid((Amount('budget', 0.01),)))
+
+
+@pytest.mark.parametrize('values, message', [
+    ({'amounts': (Amount('ratio', 0.0),)}, r'--ratio 0: give a share'),
+    ({'amounts': (HALF, Amount('ratio', 1.5))}, r'--ratio 1\.5: give a share'),
+    ({'amounts': (Amount('budget', -1.0),)}, r'--budget -1: give a share'),
+    ({'amounts': (HALF,), 'tiles': (8, 0)}, r'--tile 0: give the side'),
+    ({'amounts': (HALF,), 'insides': ('mask',)}, r'--inside mask: give masked or exact'),
+    ({'amounts': (Amount('budget', 0.5),), 'insides': ('masked', 'exact')}, 'what --inside exact costs depends on'),
+])
+def test_impossible_values_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        Grid(**values)
+
+
+def equal(own, reference=torch.abs):
+    return Contender('form', 'torch', nn.Identity(), 'sparse', equalities=(Equality('the truth', own, reference),))
+
+
+@pytest.mark.parametrize('own, message', [
+    (lambda x: x * 1.001, 'differs from that of the truth by 0.001 of the largest value'),
+    (lambda x: x[..., :-1], r'its output is \(1, 3, 9, 8\), that of the truth \(1, 3, 9, 9\)'),
+    (lambda x: x / 0 * 0, 'differs from that of the truth by nan'),
+])
+def test_another_output_is_noticed(own, message):
+    assert re.search(message, wrong_output(equal(own), image(9, 9)))
+    assert wrong_output(equal(lambda x: x * 1.00001), image(9, 9)) is None
+
+
+@torch.no_grad()
+def test_a_skipped_unit_that_is_wrong_is_noticed():
+    net = built(EDSR)
+    dense = dense_forms(net)
+    one = sparse_forms(net, dense[-1].net, GRID, (3, 16, 16))[0]
+    with torch.no_grad():
+        next(module for module in net.modules() if isinstance(module, nn.Conv2d)).weight.mul_(1.5)
+    assert 'the dense network where all is active' in wrong_output(one, image(16, 16))

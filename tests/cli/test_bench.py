@@ -1,0 +1,159 @@
+"""`basicsr bench` from the command line to its tables, JSON and picture."""
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from basicsr_amsr.bench import rounds, run
+from basicsr_amsr.cli import main
+from basicsr_amsr.cli.network import named
+from basicsr_amsr.errors import UserError
+from tests.cli.conftest import basicsr, error_line, options_to_test, project  # noqa: F401
+
+FAST = ('--size', '8x12', '--rounds', '1', '--threads', '1', '--device', 'cpu')
+
+
+def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
+    torch.save({'params': plain_weights()}, 'net.pth')
+    options = options_to_test(path={'pretrain_network_g': 'net.pth'})
+    code, out, err = basicsr('bench', options, *FAST, '--images', 'data/lq', '--hr', 'data/gt', '--max-hr', '2',
+                             '--ratio', '0.25', '0.5', '0.5', '--tile', '1', '4', '--inside', 'masked', 'exact',
+                             '--json', 'bench.json', '--plot', 'bench.png')
+    assert (code, err) == (0, '')
+    whole = json.loads(Path('bench.json').read_text())
+    assert whole['interrupted'] is False and whole['flags']['tile'] == [1, 4] and whole['flags']['opt'] == ['tiny.yml']
+    one, = whole['comparisons']
+    assert (one['network'], one['weights'], one['scale'], one['size']) == ('tiny', 'net.pth', 2, [8, 12])
+    assert (one['source'], one['images'], one['rounds'], one['batch']) == ('data/lq', ['a.png', 'b.png', 'c.png'], 1, 1)
+    assert [entry['name'] for entry in one['contenders']] == [
+        'dense NCHW (torch)', 'dense channels-last (torch)',
+        *(f'{form}, {inside}, {share} % (torch)' for form in ('pixels', 'tiles 4') for inside in ('masked', 'exact')
+          for share in (25, 50))]
+    for entry in one['contenders']:
+        assert entry['efficiency'] == pytest.approx(entry['speed_up']['median'] / entry['ideal'])
+        assert entry['latency_ms']['q1'] <= entry['latency_ms']['median'] <= entry['latency_ms']['q3']
+        assert entry['psnr'] > 5
+    assert one['fastest_dense'] in ('dense NCHW (torch)', 'dense channels-last (torch)')
+    assert {each['loss_db'] for each in one['fastest_within']} == {0.02, 0.05, 0.1}
+    assert cv2.imread('bench.png') is not None
+    assert 'tiny, LR 8x12, cpu' in out and '* the fastest dense form' in out and 'masks: data/lq' in out
+
+
+def plain_weights():
+    from basicsr.archs import build_network
+    torch.manual_seed(1)
+    return build_network(dict(options_to_test()['network_g'])).state_dict()
+
+
+def test_networks_by_name_on_noise(basicsr):  # noqa: F811
+    code, out, err = basicsr('bench', None, '--network', 'FSRCNN', 'MGA-FSRCNN', 'FSRCNN', '--upscale', '2', *FAST,
+                             '--budget', '0.97', '--json', 'bench.json')
+    assert (code, err) == (0, '')
+    reports = json.loads(Path('bench.json').read_text())['comparisons']
+    assert [(one['network'], one['scale'], one['source']) for one in reports] == [
+        ('FSRCNN', 2, 'noise'), ('MGA-FSRCNN', 2, 'noise')]
+    assert [entry['asked'] for entry in reports[0]['contenders']] == [None, None, {'budget': 0.97}]
+    assert 'masks: noise; give --images DIR' in out and 'unmodified network' in out
+
+
+def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(rounds, 'wrong_amount', lambda contender, *args: 'it is wrong' if contender.tile else None)
+    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--json', 'bench.json')
+    assert code == 1 and 'not measured: tiles 8, masked, 50 % (torch): it is wrong' in out
+    one, = json.loads(Path('bench.json').read_text())['comparisons']
+    assert len(one['contenders']) == 2 and one['crossovers'] == []
+
+
+@pytest.mark.parametrize('error, code, line', [
+    (KeyboardInterrupt(), 130, 'basicsr: stopped: bench.json and bench.png hold what was measured until then.\n'),
+    (UserError('tiny runs out of memory'), 2, 'basicsr: error: tiny runs out of memory\n'),
+])
+def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, project, error, code, line):  # noqa: F811
+    measure, calls = run.measure, []
+
+    def second_fails(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise error
+        return measure(*args)
+
+    monkeypatch.setattr(run, 'measure', second_fails)
+    found, out, err = basicsr('bench', options_to_test(), *FAST[2:], '--size', '8x8', '9x9', '10x10', '--json',
+                              'bench.json', '--plot', 'bench.png')
+    assert found == code and err.endswith(line)
+    whole = json.loads((project / 'bench.json').read_text())
+    assert whole['interrupted'] is True and [one['size'] for one in whole['comparisons']] == [[8, 8]]
+    assert (project / 'bench.png').exists() and not list(project.glob('*.part'))
+    assert len(calls) == 2 and 'LR 8x8' in out and 'LR 9x9' not in out
+
+
+def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatch, project):  # noqa: F811
+    def fails(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, 'measure', fails)
+    code, _, err = basicsr('bench', options_to_test(), *FAST, '--json', 'bench.json')
+    assert (code, err) == (130, 'basicsr: stopped.\n') and not (project / 'bench.json').exists()
+
+
+@pytest.mark.parametrize('flags, message', [
+    ((), 'name option files, -opt FILE'),
+    (('--network', 'RFDNN'), "--network 'RFDNN' is no network that can be accelerated. Did you mean"),
+    (('--network', 'FSRCNN', '--upscale', '7'), 'upscale 7 is not among 2, 3, 4'),
+    (('--network', 'FSRCNN', '--ratio', '1.5'), '--ratio 1.5: give a share over 0 and up to 1'),
+    (('--network', 'FSRCNN', '--budget', '0'), '--budget 0: give a share'),
+    (('--network', 'MGA-FSRCNN', '--budget', '0.05'), 'budget 0.05 of the MACs of D is less than'),
+    (('--network', 'FSRCNN', '--tile', '0'), '--tile 0: give the side'),
+    (('--network', 'FSRCNN', '--inside', 'exac'), '--inside exac: give masked or exact'),
+    (('--network', 'FSRCNN', '--size', '128'), "--size '128': write the LR image's HEIGHTxWIDTH"),
+    (('--network', 'FSRCNN', '--images', 'absent'), "'absent' is not there"),
+    (('--network', 'FSRCNN', '--images', 'data'), "Folder 'data' holds no image"),
+    (('--network', 'FSRCNN', '--images', 'data/lq', '--size', '8x8', '17x8'),
+     '--size 17x8: no image of data/lq is 17x8 or larger (a.png is 16x16)'),
+    (('--network', 'FSRCNN', '--hr', 'data/gt'), '--hr: PSNR needs a network with weights'),
+    (('--network', 'FSRCNN', '--hr', 'data/gt', '--size', '9x9'), 'no image of data/gt is 36x36 HR or larger'),
+    (('--network', 'FSRCNN', '--max-hr', '3'), '--max-hr 3 belongs to --hr DIR'),
+    (('--network', 'FSRCNN', '--max-images', '0'), '--max-images 0: give 1 or more'),
+    (('--network', 'FSRCNN', '--rounds', '0'), '--rounds 0: give 1 or more'),
+    (('--network', 'FSRCNN', '--threads', '0'), '--threads 0: give 1 or more'),
+    (('--network', 'FSRCNN', '--seconds', '-1'), '--seconds -1: give 0 or more'),
+    (('--network', 'FSRCNN', '--seconds', '1', '--rounds', '1'), '--seconds and --rounds exclude each other'),
+    (('--network', 'FSRCNN', '--json', 'nowhere/b.json'), '--json nowhere/b.json: there is no folder nowhere'),
+    (('--network', 'FSRCNN', '--plot', 'b.pdf'), '--plot b.pdf: name a file that ends in .png'),
+    (('--network', 'FSRCNN', '--force_yml', 'a=b'), '--force_yml changes option files: name one'),
+    (('-opt', 'absent.yml'), 'absent.yml'),
+])
+def test_mistakes_are_one_line(basicsr, flags, message):  # noqa: F811
+    rest = () if '--size' in flags else ('--size', '4x4')
+    code, out, err = basicsr('bench', None, *flags, *rest, '--device', 'cpu')
+    assert (code, out) == (2, '') and message in error_line(err)
+    assert err.count('\n') == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_gpu_that_is_not_there(basicsr):  # noqa: F811
+    code, _, err = basicsr('bench', options_to_test(), '--device', 'cpu', 'cuda')
+    assert code == 2 and '--device cuda: PyTorch sees no GPU here' in error_line(err)
+
+
+def test_a_type_that_a_device_does_not_compute_in(basicsr, monkeypatch):  # noqa: F811
+    def fails(*args):
+        raise RuntimeError('"slow_conv2d_cpu" not implemented for \'Half\'')
+
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', fails)
+    code, _, err = basicsr('bench', options_to_test(), '--device', 'cpu', '--dtype', 'fp16')
+    assert code == 2 and '--dtype: PyTorch does not compute in float16 on this cpu' in error_line(err)
+
+
+def test_option_files_are_named_by_their_stems():
+    assert named(['a/x.yml', 'b/x.yml', 'c/y.yml']) == {'a/x': 'a/x.yml', 'b/x': 'b/x.yml', 'y': 'c/y.yml'}
+    with pytest.raises(UserError, match=r'a/x\.yml is named twice'):
+        named(['a/x.yml', 'b/y.yml', 'a/x.yml'])
+
+
+def test_a_file_and_a_network_of_one_name(project, capsys):  # noqa: F811
+    (project / 'FSRCNN.yml').write_text('{name: a, network_g: {type: FSRCNN, upscale: 2}}')
+    assert main(['bench', '-opt', 'FSRCNN.yml', '--network', 'FSRCNN']) == 2
+    assert "'FSRCNN' is both an option file of -opt and a --network" in error_line(capsys.readouterr().err)
