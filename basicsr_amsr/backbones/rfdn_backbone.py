@@ -29,6 +29,8 @@ class ESA(nn.Module):
     zero-padded to 3×3 for it.
     """
 
+    whole_map = ('overview',)  # what sparse execution has to give the whole map
+
     def __init__(self, num_feat: int, pool: bool = True) -> None:
         super().__init__()
         self.pool = pool
@@ -43,16 +45,19 @@ class ESA(nn.Module):
         self.conv_last = nn.Conv2d(narrow, num_feat, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[-2:]
         narrow = self.conv1(x)
+        return x * self.conv_last(self.overview(narrow) + self.conv_skip(narrow)).sigmoid()
+
+    def overview(self, narrow: torch.Tensor) -> torch.Tensor:
+        """What the image shows from afar, as large as the narrow feature."""
+        height, width = narrow.shape[-2:]
         seen = narrow
         if min(height, width) < 3:
             seen = F.pad(seen, (0, max(3 - width, 0), 0, max(3 - height, 0)))
         seen = self.conv_stride(seen)
         if self.pool and min(seen.shape[-2:]) >= POOL_SIZE:
             seen = F.max_pool2d(seen, POOL_SIZE, POOL_STRIDE)
-        seen = F.interpolate(self.conv_group(seen), (height, width), mode='bilinear', align_corners=False)
-        return x * self.conv_last(seen + self.conv_skip(narrow)).sigmoid()
+        return F.interpolate(self.conv_group(seen), (height, width), mode='bilinear', align_corners=False)
 
 
 class RFDB(nn.Module):

@@ -36,10 +36,19 @@ class Attribute(NamedTuple):
     path: str
 
 
-class Submodule(NamedTuple):
-    """Stands for a module of the block that is called with more than one tensor."""
+@dataclass(frozen=True)
+class Submodule:
+    """Stands for a module of the block, or a method of it, that is called with more than one tensor."""
 
     path: str
+    method: str = '__call__'
+
+    @property
+    def __name__(self) -> str:  # fx names its nodes after what they call
+        return self.method
+
+    def __call__(self, *args: Any) -> torch.Tensor:
+        raise TypeError('a place in a network, bound before it is called')
 
 
 def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
@@ -59,7 +68,7 @@ def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
 class Call:
     """A function with its arguments, in the order of the values that it takes."""
 
-    function: Callable[..., torch.Tensor] | Submodule
+    function: Callable[..., torch.Tensor]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
@@ -70,7 +79,6 @@ class Call:
             return next(given) if isinstance(arg, Value) else arg
 
         args = tuple(replaced(arg, fill) for arg in self.args)
-        assert not isinstance(self.function, Submodule)
         return self.function(*args, **{key: replaced(arg, fill) for key, arg in self.kwargs.items()})
 
 
@@ -123,7 +131,7 @@ def bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]:
 
     function: Any = called.function
     if isinstance(function, Submodule):
-        function = module.get_submodule(function.path)
+        function = getattr(module.get_submodule(function.path), function.method)
     return Call(function, tuple(replaced(arg, value) for arg in called.args),
                 {key: replaced(arg, value) for key, arg in called.kwargs.items()})
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.reading import Unreadable
+from basicsr_amsr.execution.reading import Submodule, Unreadable
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.reading import read_network
@@ -68,8 +68,15 @@ def hooked(program, net, x, tiles, size, prediction):
     anchor = program.steps[program.anchor - 1].called
     net.get_submodule(anchor).register_forward_hook(lambda module, args, output: seen.update(anchor=output.clone()))
     for number, step in enumerate(program.steps, 1):
-        if program.looks_around(number) and isinstance(step.called, str) and step.inputs and number != program.anchor:
+        if not program.looks_around(number) or not step.inputs or number == program.anchor:
+            continue
+        if isinstance(step.called, str):
             net.get_submodule(step.called).register_forward_pre_hook(hook(step))
+        elif isinstance(step.called.function, Submodule):
+            place = step.called.function
+            module = net.get_submodule(place.path)
+            method = getattr(module, place.method)
+            module.__dict__[place.method] = lambda *args, method=method, step=step: method(*hook(step)(None, args))
     with torch.no_grad():
         result = net(x)
     last = program.scale(program.output)
@@ -131,8 +138,15 @@ def test_what_stays_dense():
         return [step.called for step in program.steps if step.form == 'map' and isinstance(step.called, str)]
 
     assert dense('EDSR') == ['conv_first'] and dense('PAN') == ['conv_first'] and dense('CARN') == ['conv_first']
-    assert dense('RFDN') == ['conv_first', 'body.blocks.0.esa', 'body.blocks.1.esa']
+    assert dense('RFDN') == ['conv_first']
     assert dense('FSRCNN') == ['feature.0', 'feature.1', 'upsampler']
+
+
+def test_of_esa_only_the_overview_needs_the_whole_map():
+    program = read_network(network('RFDN', 4))
+    called = [step.called.function for step in program.steps[program.anchor:] if step.form == 'map']
+    assert called == [Submodule(f'body.blocks.{i}.esa', 'overview') for i in range(2)]
+    assert {program.channels(value) for value in program.everywhere} == {2}  # of 8
 
 
 def test_contexts_are_what_convolutions_read():

@@ -49,6 +49,14 @@ class Layout:
         side = range(self.size * scale)
         return self.places(scale, side, side)
 
+    def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
+        """Put the rows of the tiles where they belong in the flat map of that scale."""
+        place, inside = self.own(scale)
+        if self.height % self.size or self.width % self.size:
+            target.index_copy_(0, place[inside], rows[inside.flatten()])
+        else:
+            target.index_copy_(0, place.flatten(), rows)
+
     def places(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """As `own`, at these offsets from each tile's upper left pixel; positions outside are 0."""
         key = ('places', scale, tuple(rows), tuple(cols))

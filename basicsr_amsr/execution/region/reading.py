@@ -36,6 +36,19 @@ class Tracer(fx.Tracer):
         super().__init__()
         self.closed = closed
 
+    def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
+        """As fx does, but what a module names in `whole_map` is called, not looked into: methods for whole maps."""
+        called = [(module, Submodule(path, name)) for path, module in root.named_modules()
+                  for name in getattr(type(module), 'whole_map', ())]
+        for module, place in called:
+            module.__dict__[place.method] = lambda *args, place=place: self.create_proxy(
+                'call_function', place, args, {})
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            for module, place in called:
+                del module.__dict__[place.method]
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name in self.closed or super().is_leaf_module(m, module_qualified_name)
 

@@ -35,8 +35,7 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     image = rows.new_empty(len(x), rows.shape[1], x.shape[2] * scale, x.shape[3] * scale).contiguous(
         memory_format=torch.channels_last)
     target = pixel_rows(image)
-    place, inside = run.layout.own(scale)
-    target.index_copy_(0, place[inside], rows[inside.flatten()])
+    run.layout.write(rows, scale, target)
     write_tail(tail, x, run.values[program.anchor], Layout(~tiles, size, x.shape[2], x.shape[3], 0), target)
     return image
 
@@ -219,8 +218,7 @@ class _Run:
         whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
         flat = whole.view(-1, channels)
         flat.index_copy_(0, layout.enlarged(layout.skipped, scale), self._predicted(value, layout.skipped))
-        place, inside = layout.own(scale)
-        flat.index_copy_(0, place[inside], rows[:layout.rows(scale)][inside.flatten()])
+        layout.write(rows[:layout.rows(scale)], scale, flat)
         return whole.permute(0, 3, 1, 2)
 
 
