@@ -7,9 +7,9 @@
 Each point is a form at a share of active tiles: `pixels` and `tiles` are units whose skipped pixels keep their input;
 `calibrated` predicts them (docs/amsr.md); `fewer units` is the honest rival: every pixel is computed, but the last
 units are each replaced by a 1×1 convolution, fitted to the same images one after the other. PSNR is on Y with a border
-of the scale, MACs are those of the whole network with predictions and light tail, counted on each image; time is that
-of the process (one thread), the dense network's measured beside each image's. Points that the file has are not measured
-again.
+of the scale, MACs are those of the whole network with predictions and light tail, counted on the first ten images of a
+set; time is that of the process (one thread), the dense network's measured beside each image's. Points that the file
+has are not measured again.
 """
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr,
 from basicsr.utils import img2tensor, tensor2img  # isort: skip
 
 Pair = tuple[torch.Tensor, np.ndarray]
+COUNTED = 10
 # Lists of units that follow one another and keep the shape of what they get.
 UNITS = {'RFDN': 'body.blocks', 'PAN': 'body', 'CARN_M': 'body.units.0.units body.units.1.units body.units.2.units'}
 
@@ -56,30 +57,33 @@ def pairs(folder: str, scale: int, first: int | None) -> list[Pair]:
     return found
 
 
-def run(net: nn.Module, low: torch.Tensor) -> tuple[np.ndarray, float, int]:
+def run(net: nn.Module, low: torch.Tensor, counted: bool) -> tuple[np.ndarray, float, int | None]:
     """Image, CPU seconds and MACs."""
     with torch.no_grad():
         start = time.process_time()
         result = net(low)
         seconds = time.process_time() - start
         with ConvolutionCounter() as counter:
-            net(low)
-    return tensor2img(result), seconds, counter.macs
+            if counted:
+                net(low)
+    return tensor2img(result), seconds, counter.macs if counted else None
 
 
 def evaluate(net: nn.Module, dense: nn.Module, sets: dict[str, list[Pair]], scale: int) -> dict[str, Any]:
     """Means over each set: PSNR in dB and against dense, MACs and time as shares of dense."""
     found = {}
     for name, images in sets.items():
-        rows = []
-        for low, high in images:
-            image, seconds, macs = run(net, low)
-            reference, dense_seconds, dense_macs = run(dense, low)
+        rows, shares = [], []
+        for number, (low, high) in enumerate(images):
+            image, seconds, macs = run(net, low, number < COUNTED)
+            reference, dense_seconds, dense_macs = run(dense, low, number < COUNTED)
             psnr, best = (calculate_psnr(each, high, crop_border=scale, test_y_channel=True)
                           for each in (image, reference))
-            rows.append((psnr, psnr - best, macs / dense_macs, seconds, dense_seconds))
-        mean = np.mean(rows, 0)
-        found[name] = {'psnr': mean[0], 'loss': mean[1], 'macs': mean[2], 'time': mean[3] / mean[4]}
+            rows.append((psnr, psnr - best, seconds, dense_seconds))
+            if macs is not None and dense_macs is not None:
+                shares.append(macs / dense_macs)
+        mean = [float(value) for value in np.mean(rows, 0)]
+        found[name] = {'psnr': mean[0], 'loss': mean[1], 'macs': float(np.mean(shares)), 'time': mean[2] / mean[3]}
     return found
 
 
