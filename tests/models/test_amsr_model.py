@@ -8,6 +8,7 @@ from basicsr.archs.arch_util import ResidualBlockNoBN
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
+from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.backbones import get_backbone, skipping
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -114,6 +115,35 @@ def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network)
     (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - dense) ** 2).mean()).backward()
     iterate(model, [1])
     assert_same_gradients(model.net_g, student)
+
+
+@pytest.mark.parametrize('train', [{}, {'ratio_range': [0.2, 0.8], 'amp': 'bf16', 'channels_last': True}])
+def test_a_calibrated_network_is_trained_with_its_predictions(tmp_path, train):
+    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images).save(tmp_path / 'plain.amsr')
+    network = {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')}
+    model = AMSRModel(options(tmp_path, network, ema_decay=0.5, **train))
+    config, data = dataclasses.replace(model.net_g.amsr, mode='dense_masked'), batch(1)
+    (log,) = iterate(model, [1])
+    if train:
+        assert 0.2 - 1 / 24 <= log['mask_ratio'] <= 0.8 + 1 / 24
+    else:
+        student, teacher = plain_network(), plain_network()
+        accelerate_(student, config)
+        image = student(data['lq'])
+        with torch.no_grad():
+            target = teacher(data['lq'])
+        (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - target) ** 2).mean()).backward()
+        assert_same_gradients(model.net_g, student)
+    model.feed_data(data)
+    model.test()
+    average = plain_network()
+    average.load_state_dict(model.net_g_ema.state_dict())
+    accelerate_(average, config)
+    with torch.no_grad():
+        torch.testing.assert_close(model.output, average(data['lq']), rtol=1e-4, atol=1e-4)
+    model.save(0, 1)
+    assert list(torch.load(tmp_path / 'models' / 'net_g_1.pth')['params']) == list(plain_network().state_dict())
 
 
 def test_ratios_follow_from_seed_and_iteration_alone(tmp_path):
