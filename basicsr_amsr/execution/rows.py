@@ -116,6 +116,8 @@ class Rows:
 def convolve_rows(conv: nn.Conv2d, read: torch.Tensor, size: int) -> torch.Tensor:
     """The convolution of what was gathered around tiles: (tiles · size², out channels)."""
     (rows, cols), channels = reach(Node('conv', (0,), conv)), conv.in_channels
+    if conv.kernel_size == (1, 1) and conv.groups == 1:
+        return F.linear(read, conv.weight.flatten(1), conv.bias)
     if size > 1:
         patches = read.view(-1, size + 2 * rows, size + 2 * cols, channels)
         return pixel_rows(unpadded(conv, patches.permute(0, 3, 1, 2)))

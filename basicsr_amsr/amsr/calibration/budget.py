@@ -37,7 +37,7 @@ class RegionCosts:
     def of(self, tiles: torch.Tensor, size: int, height: int, width: int) -> int:
         """MACs of one image with these active tiles, bool (rows, cols); tiles at the border are computed whole."""
         layout = Layout(tiles[None], size, height, width, self.halo)
-        rest = (tiles.numel() - layout.count) * size**2
+        rest = Layout(~tiles[None], size, height, width, 0).count * size**2
         return (self.always + self.active * layout.count * size**2 + self.skipped * rest
                 + self.band * len(layout.band))
 

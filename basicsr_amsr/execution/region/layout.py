@@ -18,17 +18,30 @@ class Layout:
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
         halo: how many pixels around the tiles are known too (the band).
+
+    Attributes:
+        active: number of active tiles. count: of those that are computed, a few more.
     """
 
     def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, halo: int) -> None:
         self.tiles, self.size, self.height, self.width, self.halo = tiles, size, height, width, halo
-        self.image, self.row, self.col = tiles.nonzero().unbind(1)
-        self.count = len(self.image)
+        places = tiles.nonzero()
+        self.active = len(places)
+        if self.active:  # the last tile again, which is computed and left
+            places = torch.cat([places, places[-1:].expand(self._more(self.active), 3)])
+        self.image, self.row, self.col = places.unbind(1)
+        self.count = len(places)
         self._cache: dict[tuple, torch.Tensor] = {}
         mask = self.mask(1)
         near = F.max_pool2d(mask.float(), 2 * halo + 1, 1, halo).bool() if halo else mask
         self.skipped = (~mask).flatten().nonzero()[:, 0]  # positions in the flat anchor map
         self.band = (near & ~mask).flatten().nonzero()[:, 0]
+
+    def _more(self, count: int) -> int:
+        """How many tiles are added, at most 1 to 16, so that few numbers of tiles occur: every number of patches is a
+        convolution of its own to oneDNN and cuDNN, which prepare each when it first comes."""
+        step = min(1 << max((count // 16).bit_length() - 1, 0), max(self.chunk(1) // 8, 1))
+        return -count % step
 
     def mask(self, scale: int) -> torch.Tensor:
         """The pixels of the active tiles, bool (B, 1, scale · H, scale · W)."""
@@ -55,7 +68,8 @@ class Layout:
         if self.height % self.size or self.width % self.size:
             target.index_copy_(0, place[inside], rows[inside.flatten()])
         else:
-            target.index_copy_(0, place.flatten(), rows)
+            place = place[:self.active].flatten()
+            target.index_copy_(0, place, rows[:len(place)])
 
     def places(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """As `own`, at these offsets from each tile's upper left pixel; positions outside are 0."""
@@ -65,6 +79,7 @@ class Layout:
             y = (self.row * side)[:, None] + torch.tensor(list(rows), device=self.tiles.device)
             x = (self.col * side)[:, None] + torch.tensor(list(cols), device=self.tiles.device)
             inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+            inside[self.active:] = False
             flat = ((self.image * height)[:, None] + y)[:, :, None] * width + x[:, None, :]
             self._cache[key] = torch.where(inside, flat, 0).flatten(1)
             self._cache[(*key, 'inside')] = inside.flatten(1)
