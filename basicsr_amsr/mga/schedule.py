@@ -22,6 +22,8 @@ class Step(Section):
 
     A step M trains the mask module: towards the normalized or the absolute error (`supervision`), or, with 'none',
     by the image that the selected patches give. `end_to_end` trains base and refine net along with it.
+
+    `freeze_base`, for starts from a pretrained network, trains the refine net of a step D or A alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,11 +38,16 @@ class Step(Section):
     supervision: Literal['normalized', 'absolute', 'none'] = Field('normalized', description='step M: the error that '
                                                                    'the mask is trained towards')
     end_to_end: bool = Field(False, description='step M: base and refine net train along with the mask')
+    freeze_base: bool = Field(False, description='step D or A: the refine net alone trains, and the coarse image stays '
+                                                 'that of the weights from which the training starts')
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.variant != 'M' and (self.end_to_end or self.supervision != 'normalized'):
             raise ValueError('supervision and end_to_end are for variant M.')
+        if self.freeze_base and self.variant not in 'DA':
+            raise ValueError(f'freeze_base is for variants D and A, which have a refine net to train: leave it out of '
+                             f'{self.variant}.')
         if self.iters % self.periods:
             raise ValueError(f'iters {self.iters} is no multiple of periods {self.periods}.')
         if self.warmup >= self.iters // self.periods:

@@ -130,7 +130,8 @@ class MGAModel(MaskValidation, SRModel):
     def trained_modules(self, net: MGA) -> list[nn.Module]:
         """The parts of the network that the step trains."""
         mask_only = self.step.variant == 'M' and not self.step.end_to_end
-        return [net.mask] if mask_only else net.variant_modules(self.step.variant)
+        modules = [net.mask] if mask_only else net.variant_modules(self.step.variant)
+        return [module for module in modules if not (self.step.freeze_base and module is net.base)]
 
     def enter_step(self, index: int) -> None:
         """Set up what trains, its optimizer and its wrapper; DDP fixes its parameters when it wraps, hence anew."""
@@ -205,10 +206,10 @@ class MGAModel(MaskValidation, SRModel):
             self.model_ema(self.ema_decay)
 
     def image_losses(self) -> OrderedDict[str, torch.Tensor]:
-        """Losses on the images. Without the coarse one D and A would never train the coarse head."""
+        """Losses on the images. Without the coarse one D and A would never train the coarse head, where it trains."""
         output = self.net_g(self.lq, with_parts=True)
         losses = OrderedDict(l_pix=self.cri_pix(output.image, self.gt))
-        if self.step.variant in 'DA' or self.step.end_to_end:
+        if (self.step.variant in 'DA' and not self.step.freeze_base) or self.step.end_to_end:
             losses['l_coarse'] = self.cri_coarse(output.coarse, self.gt)
         if self.step.variant == 'M' and self.step.supervision != 'none':
             losses['l_mask'] = self.cri_mask(output.mask, self.mask_target(output.coarse, output.refined))

@@ -7,6 +7,7 @@ import torch
 from basicsr_amsr import UserError
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.mga.mask import error_target
+from basicsr_amsr.mga.schedule import Step
 from basicsr_amsr.models.mga_model import MGAModel
 from tests.mga.toy import registered
 
@@ -174,6 +175,26 @@ def test_a_threshold_without_its_training_is_refused_before_training(tmp_path):
         MGAModel(opt)
     opt['train']['steps'][2]['supervision'] = 'absolute'
     MGAModel(opt)
+
+
+@pytest.mark.parametrize('variant', ['D', 'A'])
+def test_a_frozen_base_net_stays_and_is_not_in_the_optimizer(tmp_path, seeded, variant):
+    steps = [{'variant': variant, 'iters': 3, 'warmup': 0, 'freeze_base': True}]
+    model = MGAModel(options(tmp_path, steps=steps, total_iter=3, ema_decay=0.9))
+    before = copy.deepcopy(model.net_g.state_dict())
+    logs = iterate(model, (1, 2, 3))
+    after = model.net_g.state_dict()
+    changed = {key.split('.')[0] for key in after if not torch.equal(after[key], before[key])}
+    assert changed == {'refine'} and all(set(log) == {'l_pix'} for log in logs)
+    assert not any(p.requires_grad for p in model.net_g.base.parameters())
+    held = {id(p) for group in model.optimizer_g.param_groups for p in group['params']}
+    assert held == {id(p) for p in model.net_g.refine.parameters()}
+
+
+def test_a_frozen_base_net_is_for_the_steps_that_refine():
+    for variant in 'BM':
+        with pytest.raises(ValueError, match='freeze_base is for variants D and A'):
+            Step(variant=variant, iters=10, warmup=0, freeze_base=True)
 
 
 def test_a_plain_network_is_the_start_of_weights_and_average(tmp_path, seeded):
