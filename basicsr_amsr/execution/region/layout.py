@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 CHUNK_PIXELS = {1: 1024}  # single pixels at a time: their columns of a 3×3 convolution stay in the cache
-CHUNK_TILE_PIXELS = 4096
+CHUNK_TILE_PIXELS = 8192
 
 
 class Layout:
@@ -61,6 +61,13 @@ class Layout:
         """Flat positions (tiles, pixels) in a map of that scale, and whether they lie in it."""
         side = range(self.size * scale)
         return self.places(scale, side, side)
+
+    def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
+        """Put the rows of the tiles into a map of whole tiles, (B, rows · size · scale, cols · size · scale, C)."""
+        side, channels = self.size * scale, target.shape[3]
+        tiles = target.view(len(target), -1, side, target.shape[2] // side, side, channels).transpose(2, 3)
+        tiles[self.image[:self.active], self.row[:self.active], self.col[:self.active]] = rows.view(
+            -1, side, side, channels)[:self.active]
 
     def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the tiles where they belong in the flat map of that scale."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_amsr.execution.active import pixel_rows
 from basicsr_amsr.execution.region.layout import CHUNK_TILE_PIXELS, Layout
-from basicsr_amsr.execution.region.prediction import LightTail, Prediction, unshuffled
+from basicsr_amsr.execution.region.prediction import LightTail, Prediction
 from basicsr_amsr.execution.region.program import Bound, Program
 from basicsr_amsr.execution.rows import convolve_rows
 
@@ -31,23 +31,22 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     if tail is None:
         return run.values[program.output]
     scale = program.scale(program.output)
-    rows = run.values[program.output]
-    image = rows.new_empty(len(x), rows.shape[1], x.shape[2] * scale, x.shape[3] * scale).contiguous(
-        memory_format=torch.channels_last)
-    target = pixel_rows(image)
-    run.layout.write(rows, scale, target)
-    write_tail(tail, x, run.values[program.anchor], Layout(~tiles, size, x.shape[2], x.shape[3], 0), target)
-    return image
+    rows = run.values[program.output][:run.layout.rows(scale)]
+    image = rows.new_empty(len(x), tiles.shape[1] * size * scale, tiles.shape[2] * size * scale, rows.shape[1])
+    run.layout.write_whole(rows, scale, image)
+    write_tail(tail, x, run.values[program.anchor], Layout(~tiles, size, x.shape[2], x.shape[3], 0), image)
+    return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
 
 
-def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: Layout, target: torch.Tensor) -> None:
-    """Write the light tail's pixels of the tiles of `skipped` into the rows of an image (B · s·H · s·W, C)."""
+def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: Layout, image: torch.Tensor) -> None:
+    """Write the light tail's pixels of the tiles of `skipped` into an image of whole tiles (B, height, width, C)."""
     size, reach, scale = skipped.size, tail.border, tail.scale
     padded = tail.padded(x)
     seen, features = pixel_rows(padded), pixel_rows(anchor)
     wide = Layout(skipped.tiles, size, padded.shape[2], padded.shape[3], 0) if reach else skipped
-    place, inside = skipped.own(1)
+    place, _ = skipped.own(1)
     around = _clamped(wide, size, reach)
+    rows = image.new_empty(skipped.rows(scale), image.shape[3])
     step = max(CHUNK_TILE_PIXELS // size**2, 1)
     for start in range(0, skipped.count, step):
         part = slice(start, start + step)
@@ -55,9 +54,8 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
         values = pixel_rows(F.conv2d(patches, tail.image))
         values = values + F.linear(features[place[part].flatten()], tail.feature.weight,
                                                      tail.feature.bias)
-        kept = inside[part].flatten()
-        values = unshuffled(values[kept], scale)
-        target.index_copy_(0, skipped.enlarged(place[part].flatten()[kept], scale), values.to(target.dtype))
+        rows[start * (size * scale)**2:][:len(values) * scale**2] = _enlarged(values, size, scale, shuffle=True)
+    skipped.write_whole(rows, scale, image)
 
 
 def _clamped(wide: Layout, size: int, reach: int) -> torch.Tensor:
@@ -78,6 +76,7 @@ class _Run:
         self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo)
         self.batch = len(x)
         self.values: dict[int, Any] = {0: x}
+        self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
         self.maps: dict[int, torch.Tensor] = {}
         self.local: dict[int, torch.Tensor] = {}
         self.part = slice(0, 0)
@@ -94,8 +93,10 @@ class _Run:
             for value in list(self.values):
                 if program.last_use[value] <= number and value not in (program.anchor, program.output) and (
                         program.stage_of[value] <= number):
-                    self.values.pop(value)
+                    done = self.values.pop(value)
                     self.maps.pop(value, None)
+                    if program.form(value) == 'rows':
+                        self.spare.setdefault((*done.shape, done.dtype), []).append(done)
 
     def _tile_by_tile(self, stage: list[int]) -> None:
         program, layout = self.program, self.layout
@@ -171,11 +172,12 @@ class _Run:
     def _space(self, value: int, like: torch.Tensor) -> torch.Tensor:
         """Room for a value's rows, its predicted ones written."""
         layout, scale = self.layout, self.program.scale(value)
-        if self.program.contexts.get(value, (0, 0)) == (0, 0):
-            return like.new_empty(layout.rows(scale), self.program.channels(value))
-        space = like.new_empty(layout.zero(scale) + 1, self.program.channels(value))
-        space[layout.rows(scale):-1] = self._predicted(value, layout.band)
-        space[-1] = 0
+        shape = (layout.zero(scale) + 1, self.program.channels(value))
+        spare = self.spare.get((*shape, like.dtype))
+        space = spare.pop() if spare else like.new_empty(shape)  # used memory need not be paged in
+        if self.program.contexts.get(value, (0, 0)) != (0, 0):
+            space[layout.rows(scale):-1] = self._predicted(value, layout.band)
+            space[-1] = 0
         return space
 
     def _predicted(self, value: int, positions: torch.Tensor) -> torch.Tensor:
