@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out or network.pop('calibration', None) or Path(opt['path']['pretrain_network_g']).stem + SUFFIX)
     if not out.parent.is_dir():
         raise UserError(f'{out}: there is no folder {out.parent}.')
+    if not args.out and out.exists():
+        raise UserError(f'{out} is there already: write -o {out} to replace it, or name another file.')
     selection = chosen_selection(args, network)
     for key in ('calibration', 'budget', 'inside', 'unit', 'dense_first'):
         network.pop(key, None)

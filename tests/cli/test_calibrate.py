@@ -64,6 +64,16 @@ def test_mistakes_are_one_line(basicsr, options, words, line):
     assert not list(Path().glob('*.amsr'))
 
 
+def test_a_file_is_replaced_only_when_it_is_named(basicsr, options):
+    Path('edsr.amsr').write_text('precious')
+    code, _, err = basicsr('calibrate', options, '--images', 'photos')
+    assert code == 2 and 'edsr.amsr is there already' in error_line(err)
+    assert Path('edsr.amsr').read_text() == 'precious'
+    code, _, err = basicsr('calibrate', options, '--images', 'photos', '-o', 'edsr.amsr')
+    assert code == 0, err
+    Calibration.load('edsr.amsr')
+
+
 def test_weights_are_needed(basicsr, options):
     options['path'] = {}
     code, _, err = basicsr('calibrate', options, '--images', 'photos')
