@@ -1,0 +1,43 @@
+"""The calibrations in pretrained/: their cards, and that the option files that name them run."""
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
+
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.scale import give_scale
+from tests.backbones.tiny import image
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / 'pretrained').glob('*.amsr'))
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
+def test_card(file):
+    head, text = (ROOT / 'pretrained' / f'{file.name}.md').read_text(encoding='utf-8').split('---')[1:3]
+    entries = yaml.safe_load(head)
+    assert entries['sha256'] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (ROOT / 'pretrained' / entries['weights']).is_file() and entries['licence'] and entries['origin']
+    fitted = Calibration.load(file).settings
+    assert f'{fitted["images"]} images' in text and f'{fitted["selection"]["ratio"]:.0%}' in text
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
+def test_an_option_file_tests_it(file):
+    named = [path for path in sorted((ROOT / 'options' / 'test').glob('*.yml'))
+             if f'pretrained/{file.name}' in path.read_text(encoding='utf-8')]
+    assert len(named) == 1
+    options = OptionFile.read(str(named[0])).options
+    give_scale(options)
+    net = build_network(options['network_g']).eval()
+    with torch.no_grad():
+        result = net(image(1, 3, 33, 26))
+    assert result.shape[-2:] == (33 * options['scale'], 26 * options['scale']) and 0.6 < net.last_mask_ratio < 0.9
+
+
+def test_there_are_some():
+    assert len(FILES) >= 4
