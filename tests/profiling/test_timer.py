@@ -105,8 +105,9 @@ def test_quartiles_are_numpys(values):
 
 def test_wall_clock_sees_what_a_call_takes():
     times = time_paired({'short': lambda: time.sleep(0.01), 'long': lambda: time.sleep(0.03)}, budget=0.3)
-    assert times.ratio('long', 'short').median == pytest.approx(3, rel=0.2)
-    assert times.latency('short').median >= 10
+    # Sleeping takes at least so long; how much longer depends on who else is at work.
+    assert times.latency('short').median >= 10 and times.latency('long').median >= 30
+    assert times.ratio('long', 'short').median > 1
 
 
 def test_threads_and_garbage_collector_are_given_back():
