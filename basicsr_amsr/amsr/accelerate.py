@@ -45,17 +45,15 @@ class ConvertedNetwork(Converted):
     region: Region | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if self.region is not None and self.variant == 'M' and not x.is_meta:
-            training = self.training or torch.is_grad_enabled()
-            masked = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
-            result, self.last_mask_ratio = self.region.run(self, x, self.amsr, masked)
-            return result
+        training = self.training or torch.is_grad_enabled()
+        differentiable = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
         if self.variant == 'D' or x.is_meta:  # without content there is no mask
             self.last_mask_ratio = 1.0
             token = CURRENT.set(None)
+        elif self.region is not None:
+            result, self.last_mask_ratio = self.region.run(self, x, self.amsr, differentiable)
+            return result
         else:
-            training = self.training or torch.is_grad_enabled()
-            differentiable = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
             token = CURRENT.set(Skipping(x, self.selection_for(x), self.amsr.inside, differentiable))
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)

@@ -1,7 +1,6 @@
 """How many tiles or windows a budget of MACs allows: solved for each size of image, from counted MACs."""
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.backbones.skipping import CURRENT, Skipping
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.unit import Unit
 
@@ -98,8 +97,7 @@ def count_costs(net: Any, tile: int, channels: int, height: int, width: int) -> 
         channels: of the image.
     """
     with _disable_current_modes(), torch.no_grad():
-        tensors = [*net.parameters(), *net.buffers()]
-        twin = copy.deepcopy(net, {id(tensor): _on_meta(tensor) for tensor in tensors}).eval()
+        twin = meta_twin(net)
         image = torch.empty(1, channels, height, width, device='meta')
         survey = Survey(image, tile)
         macs = []
@@ -112,9 +110,3 @@ def count_costs(net: Any, tile: int, channels: int, height: int, width: int) -> 
                 CURRENT.reset(token)
             macs.append(counter.macs)
     return Costs(macs[0], macs[1], survey.once_macs, frozenset(survey.grids))
-
-
-def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape in single precision, a parameter where it was one."""
-    empty = torch.empty_like(tensor, device='meta', dtype=torch.float32 if tensor.is_floating_point() else None)
-    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty

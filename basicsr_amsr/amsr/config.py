@@ -64,7 +64,6 @@ class AMSRConfig:
             self._check_budget(self.budget, default)
         if isinstance(self.dense_first, bool) or not isinstance(self.dense_first, int) or self.dense_first < 0:
             raise UserError(f'dense_first is {self.dense_first!r}: give a number of units from 0.')
-
         if self.calibration is not None and (self.inside, self.unit, self.dense_first) != ('masked', 'residual', 0):
             raise UserError('calibration: inside, unit and dense_first are for networks without one: leave them out.')
 

@@ -1,8 +1,11 @@
 """Counts the arithmetic of a network while it runs, for budgets."""
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -23,3 +26,14 @@ class ConvolutionCounter(TorchDispatchMode):
         if formula is not None:
             self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
         return result
+
+
+def meta_twin(net: nn.Module) -> Any:
+    """A copy of a network on meta tensors, in single precision and evaluation mode, to count without arithmetic."""
+    return copy.deepcopy(net, {id(tensor): _on_meta(tensor) for tensor in (*net.parameters(), *net.buffers())}).eval()
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape in single precision, a parameter where it was one."""
+    empty = torch.empty_like(tensor, device='meta', dtype=torch.float32 if tensor.is_floating_point() else None)
+    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty

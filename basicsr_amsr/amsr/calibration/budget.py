@@ -1,7 +1,6 @@
 """How many tiles a calibrated network may compute in an image for a share of the dense network's MACs."""
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
@@ -71,9 +70,7 @@ def count_region(program: Program, net: nn.Module, prediction: Prediction, chann
                  width: int) -> RegionCosts:
     """Count a network for images of that size; on meta tensors, and no counter around it sees it."""
     with _disable_current_modes(), torch.no_grad(), ConvolutionCounter() as counter:
-        tensors = [*net.parameters(), *net.buffers()]
-        memo = {id(tensor): _on_meta(tensor) for tensor in tensors}
-        twin = copy.deepcopy(net, memo).eval()
+        twin = meta_twin(net)
         plain = getattr(type(twin), 'plain_class', type(twin))
         plain.forward(twin, torch.empty(1, channels, height, width, device='meta'))
     active = sum(call.weight.numel() * step.scale**2 for step, call in program.bind(net)
@@ -84,8 +81,3 @@ def count_region(program: Program, net: nn.Module, prediction: Prediction, chann
     skipped = everywhere + (tail.image.numel() + tail.feature.weight.numel() if tail else 0)
     band = sum(near[value] for value, reach in program.contexts.items() if max(reach) > 0)
     return RegionCosts(counter.macs, counter.macs - active * height * width, active, skipped, band, program.halo)
-
-
-def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    empty = torch.empty_like(tensor, device='meta', dtype=torch.float32 if tensor.is_floating_point() else None)
-    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty

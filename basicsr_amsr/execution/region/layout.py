@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-CHUNK_PIXELS = {1: 1024}  # single pixels at a time: their columns of a 3×3 convolution stay in the cache
+from basicsr_amsr.execution.active import CHUNK_PIXELS
+
 CHUNK_TILE_PIXELS = 8192
 
 

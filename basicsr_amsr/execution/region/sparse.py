@@ -52,8 +52,7 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
         part = slice(start, start + step)
         patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
         values = pixel_rows(F.conv2d(patches, tail.image))
-        values = values + F.linear(features[place[part].flatten()], tail.feature.weight,
-                                                     tail.feature.bias)
+        values = values + F.linear(features[place[part].flatten()], tail.feature.weight, tail.feature.bias)
         rows[start * (size * scale)**2:][:len(values) * scale**2] = _enlarged(values, size, scale, shuffle=True)
     skipped.write_whole(rows, scale, image)
 
