@@ -158,13 +158,36 @@ def split(base_blocks: int = SPLIT_BLOCKS[0], refine_blocks: int = SPLIT_BLOCKS[
 
 
 def divide(plain: StateDict, total: int, base_blocks: int) -> tuple[StateDict, StateDict]:
-    """Base and refine net's weights; each part fuses the outputs of its own blocks."""
+    """Base and refine net's weights; each part fuses the outputs of its own blocks.
+
+    A new refine body starts by adding nothing: with the upsampler before the halo is gone, refining then leaves the
+    image as it is, patch by patch as well.
+    """
     base, refine = divider(r'body\.blocks\.(\d+)\.', ['upsampler.'])(plain, total, base_blocks)
     if total > base_blocks:
         fuse = 'body.fuse.0.weight'
         columns = base_blocks * plain[fuse].shape[0]
         base[fuse], refine[fuse] = plain[fuse][:, :columns], plain[fuse][:, columns:]
+    else:
+        refine.update({key: torch.zeros_like(plain[key]) for key in ('body.conv.weight', 'body.conv.bias')})
+    refine.update(upsample_inside_halo(refine['upsampler.0.weight'], refine['upsampler.0.bias']))
     return base, refine
+
+
+def upsample_inside_halo(weight: torch.Tensor, bias: torch.Tensor) -> StateDict:
+    """The upsampler's convolution as the first one of `HaloConvs`, with nothing to do for what follows.
+
+    In its own place it would see zeros around each patch. The LeakyReLU between changes only what is darker than
+    black. Where the feature has fewer channels than the convolution puts out, it stays where it is.
+    """
+    outputs, num_feat = weight.shape[:2]
+    if outputs > num_feat:
+        return {}
+    first, rest = torch.zeros_like(weight[:1]).expand(num_feat - outputs, -1, -1, -1), bias.new_zeros(num_feat)
+    hand_on = nn.init.dirac_(weight.new_empty(num_feat, num_feat, 3, 3))
+    return {'conv.conv1.weight': torch.cat([weight, first]), 'conv.conv1.bias': torch.cat([bias, rest[outputs:]]),
+            'conv.conv2.weight': hand_on, 'conv.conv2.bias': rest,
+            'upsampler.0.weight': hand_on[:outputs].clone(), 'upsampler.0.bias': torch.zeros_like(bias)}
 
 
 PUBLIC_NAMES: list[Rule] = [

@@ -23,8 +23,9 @@ def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
     """Give base and refine net the weights of the plain backbone, from a checkpoint in any form that it loads from.
 
     A network with as many body blocks as both parts together is divided: RCAN's 10 groups become 7 and 3. One with as
-    many as the base net becomes the base net whole, and the refine net gets its upsampler: RFDN. Where two
-    convolutions join refine body and upsampler, they start as the identity, but for the LeakyReLU between them.
+    many as the base net becomes the base net whole, and the refine net gets its upsampler: RFDN, whose refine net
+    starts by changing nothing. Where two new convolutions join refine body and upsampler, they start as the identity,
+    but for the LeakyReLU between them.
 
     Returns:
         The names of what the plain network has nothing for, and is as it was, beside the mask.
@@ -44,8 +45,8 @@ def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
         raise UserError(f'backbone {family.name} does not say how the weights of the plain network are divided: give '
                         '`divide` in register_backbone.')
     new = fill(net.base, base, 'base') + fill(net.refine, refine, 'refine')
-    for module in net.refine.children():
-        if isinstance(module, HaloConvs):
+    for name, module in net.refine.named_children():
+        if isinstance(module, HaloConvs) and f'{name}.conv1.weight' not in refine:
             module.start_as_identity()
     return new
 
