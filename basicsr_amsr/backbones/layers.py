@@ -41,9 +41,14 @@ class HaloConvs(nn.Module):
         """(N, C, h + 2, w + 2), or (N, C, h, w) without halo, to (N, C, h, w)."""
         return convolve(self.conv2, self.act(self.conv1(x)), halo)
 
-    def start_as_identity(self) -> None:
-        """Let both convolutions hand on their input, so that the upsampler sees the body's output (but for `act`)."""
-        for conv in (self.conv1, self.conv2):
+    @torch.no_grad()
+    def start_as_identity(self, least: torch.Tensor) -> None:
+        """Let both convolutions hand on their input, so that the upsampler sees the body's output.
+
+        Args:
+            least: (C,), the least values of the input: what is not under them passes `act` above 0, and comes back.
+        """
+        for conv, bias in ((self.conv1, (-least).clamp(min=0)), (self.conv2, least.clamp(max=0))):
             nn.init.dirac_(conv.weight)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+            assert conv.bias is not None
+            conv.bias.copy_(bias)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.backbones.chain import divide_chain
@@ -18,14 +19,17 @@ from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.parts import find_family
 from basicsr_amsr.safe_load import read_weights_only
 
+PROBE = 48  # side of the images of noise, in LR pixels
+MARGIN = 1.5
+
 
 def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
     """Give base and refine net the weights of the plain backbone, from a checkpoint in any form that it loads from.
 
     A network with as many body blocks as both parts together is divided: RCAN's 10 groups become 7 and 3. One with as
     many as the base net becomes the base net whole, and the refine net gets its upsampler: RFDN, whose refine net
-    starts by changing nothing. Where two new convolutions join refine body and upsampler, they start as the identity,
-    but for the LeakyReLU between them.
+    starts by changing nothing. Where two new convolutions join refine body and upsampler, they start as the identity:
+    biases lift what images of noise show them over the kink of the LeakyReLU between them, and take it back.
 
     Returns:
         The names of what the plain network has nothing for, and is as it was, beside the mask.
@@ -47,8 +51,27 @@ def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
     new = fill(net.base, base, 'base') + fill(net.refine, refine, 'refine')
     for name, module in net.refine.named_children():
         if isinstance(module, HaloConvs) and f'{name}.conv1.weight' not in refine:
-            module.start_as_identity()
+            module.start_as_identity(MARGIN * least_values(net, module))
     return new
+
+
+@torch.no_grad()
+def least_values(net: MGA, joints: HaloConvs) -> torch.Tensor:
+    """(C,), the least values that joints get to see in the image of noise of three grains."""
+    generator = torch.Generator().manual_seed(0)
+    grains = [torch.rand(1, 3, PROBE // grain, PROBE // grain, generator=generator) for grain in (1, 4, 16)]
+    weight = joints.conv1.weight
+    x = torch.cat([F.interpolate(one, (PROBE, PROBE)) for one in grains]).to(weight)
+    seen: list[torch.Tensor] = []
+    hook = joints.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].amin((0, 2, 3))))
+    plan, training = net.variant, net.training
+    try:
+        net.eval().set_variant('D')
+        net(x)
+    finally:
+        hook.remove()
+        net.train(training).set_variant(plan)
+    return seen[0]
 
 
 def plain_weights(family: Backbone, options: dict[str, Any], split_blocks: tuple[int, int], content: Any,

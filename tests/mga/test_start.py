@@ -1,7 +1,6 @@
 """A plain pretrained network as the start."""
 import pytest
 import torch
-from torch import nn
 
 from basicsr_amsr import UserError
 from basicsr_amsr.backbones import get_backbone
@@ -28,14 +27,6 @@ def network(name, scale=2, split_blocks=BLOCKS, **changes):
     torch.manual_seed(0)
     return MGA({'type': name, 'upscale': scale, **split_options(name, 5), **changes}, split_blocks=split_blocks,
                variant='D').eval()
-
-
-def shifted_identity(joint, bound=64.0):
-    """Joints as an exact identity for |x| < bound: what passes the LeakyReLU is positive."""
-    joint.start_as_identity()
-    with torch.no_grad():
-        joint.conv1.bias.fill_(bound)
-        joint.conv2.bias.fill_(-bound)
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
@@ -86,23 +77,29 @@ def test_a_network_no_deeper_than_the_base_net_becomes_the_base_net(tmp_path, na
 
 
 @torch.no_grad()
-def test_with_identical_joints_fsrcnn_d_is_the_plain_network(tmp_path):
+def test_fsrcnn_d_starts_as_the_plain_network(tmp_path):
     plain, file = saved(tmp_path, 'FSRCNN')
     net = network('FSRCNN')
     start_from_backbone(net, file)
-    shifted_identity(net.refine.conv)
     x = torch.rand(2, 3, 11, 14)
     assert torch.allclose(net.double()(x.double()), plain.double()(x.double()), atol=1e-9)
 
 
+@pytest.mark.parametrize('name', ['FSRCNN', 'SRResNet', 'RCAN', 'EDSR'])
+@pytest.mark.parametrize('halo', [False, True])
 @torch.no_grad()
-def test_joints_start_as_the_identity_but_for_their_activation(tmp_path):
-    _, file = saved(tmp_path, 'SRResNet')
-    net = network('SRResNet')
+def test_joints_start_as_the_identity_for_what_they_see(tmp_path, name, halo):
+    _, file = saved(tmp_path, name)
+    net = network(name).train()
     start_from_backbone(net, file)
-    x = torch.randn(2, 8, 6, 9)
-    assert torch.allclose(net.refine.conv(x, halo=False), nn.functional.leaky_relu(x, 0.1))
-    assert torch.allclose(net.refine.conv(x), nn.functional.leaky_relu(x, 0.1)[..., 1:-1, 1:-1])
+    assert (net.variant, net.training) == ('D', True)
+    seen = []
+    net.eval().refine.conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.set_variant('A' if halo else 'D')
+    net(torch.rand(1, 3, 24, 20))
+    assert seen[0].min() < -1e-3 < 1e-3 < seen[0].max()
+    inner = seen[0][..., 1:-1, 1:-1] if halo else seen[0]
+    assert torch.allclose(net.refine.conv(seen[0], halo), inner, atol=1e-5 * float(seen[0].abs().max()))
 
 
 @torch.no_grad()
@@ -114,6 +111,29 @@ def test_public_weights_of_rfdn_are_the_base_net(repository):
     load_into(plain, repository / 'pretrained' / 'RFDN_x4.pth')
     x = torch.rand(1, 3, 24, 30)
     assert torch.equal(net(x), plain(x))
+
+
+@pytest.mark.parametrize(('height', 'width'), [(12, 16), (11, 14)])
+@torch.no_grad()
+def test_a_new_refine_body_of_rfdn_starts_by_changing_nothing(tmp_path, height, width):
+    plain, file = saved(tmp_path, 'RFDN', blocks=3, num_feat=16)
+    net = network('RFDN', num_feat=16)
+    new = start_from_backbone(net, file)
+    assert not any('conv1' in key.split('.')[:3] or 'conv2' in key or 'upsampler' in key for key in new)
+    x = torch.rand(2, 3, height, width)
+    expected = plain(x).clamp(0, 1)
+    assert expected.std() > 0.05
+    for variant in 'BDA':
+        net.set_variant(variant)
+        assert torch.allclose(net(x).clamp(0, 1), expected, atol=1e-6), variant
+
+
+@torch.no_grad()
+def test_an_upsampler_that_does_not_fit_into_the_joints_stays_where_it_is(tmp_path):
+    plain, file = saved(tmp_path, 'RFDN', blocks=3)  # 12 outputs of 8 channels
+    net = network('RFDN')
+    assert {f'refine.{key}' for key in JOINTS} <= set(start_from_backbone(net, file))
+    assert torch.equal(net.refine.upsampler[0].weight, plain.upsampler[0].weight)
 
 
 def test_public_weights_of_pan_divide_into_12_and_4(shared):
