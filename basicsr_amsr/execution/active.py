@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +12,21 @@ from basicsr_amsr.errors import UserError
 
 CHUNK_PIXELS = {1: 1024}  # active pixels at a time: their columns of a 3×3 convolution stay in the cache
 CHUNK_TILE_PIXELS = 4096
+CHUNK_GPU_PIXELS = 1 << 18  # a GPU wants to be filled; this bounds memory alone
 
 
-class Gather(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Gather:
     """Rows of a (B·H·W, C) map to read, and which of them lie outside the image: positions in `rows`, or None."""
 
     rows: torch.Tensor
-    outside: torch.Tensor | None
+    outside: torch.Tensor | None = None
+
+    @cached_property
+    def index(self) -> torch.Tensor:
+        """The rows for kernels, int32, -1 for those outside."""
+        rows = self.rows if self.outside is None else self.rows.index_fill(0, self.outside, -1)
+        return rows.int()
 
     def read(self, pixels: torch.Tensor) -> torch.Tensor:
         """The rows (len(rows), C)."""
@@ -35,6 +44,7 @@ class ActiveTiles:
         tiles: bool (B, ⌈height/size⌉, ⌈width/size⌉), from the upper left corner.
         size: side of a tile.
         height, width: of the feature map.
+        whole: compute all of them at once.
 
     Attributes:
         count: number of active tiles in the batch.
@@ -42,7 +52,7 @@ class ActiveTiles:
         chunk: how many tiles are computed at a time; bounds memory, and keeps it in the cache.
     """
 
-    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int) -> None:
+    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, whole: bool = False) -> None:
         grid = (-(-height // size), -(-width // size))
         if size < 1 or tiles.shape[1:] != grid:
             raise UserError(f'tiles of shape {tuple(tiles.shape)}: a map of {height}x{width} has {grid[0]}x{grid[1]} '
@@ -50,21 +60,22 @@ class ActiveTiles:
         self.tiles, self.size, self.height, self.width = tiles, size, height, width
         self.image, self.row, self.col = tiles.nonzero().unbind(1)
         self.count, self.total = len(self.image), tiles.numel()
-        self.chunk = CHUNK_PIXELS.get(size) or max(CHUNK_TILE_PIXELS // size**2, 1)
+        self.whole = whole
+        self.chunk = max(self.count, 1) if whole else chunk_of(size, CHUNK_TILE_PIXELS, tiles.device)
         self._lists: dict[tuple, list[Gather]] = {}
         self._dilated: dict[tuple[int, int], ActiveTiles] = {}
 
     @classmethod
-    def of(cls, mask: torch.Tensor, size: int = 1) -> ActiveTiles:
+    def of(cls, mask: torch.Tensor, size: int = 1, whole: bool = False) -> ActiveTiles:
         """The tiles of a mask (B, 1, H, W) that have an active pixel."""
         tiles = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
-        return cls(tiles, size, *mask.shape[-2:])
+        return cls(tiles, size, mask.shape[-2], mask.shape[-1], whole)
 
     def as_pixels(self) -> ActiveTiles:
         """The pixels of the active tiles, as a list of single pixels."""
         key = (-1, -1)
         if key not in self._dilated:
-            self._dilated[key] = ActiveTiles.of(self.mask)
+            self._dilated[key] = ActiveTiles.of(self.mask, whole=self.whole)
         return self._dilated[key]
 
     @property
@@ -85,7 +96,7 @@ class ActiveTiles:
         if (rows, cols) not in self._dilated:
             reach = (2 * rows + 1, 2 * cols + 1)
             near = F.max_pool2d(self.mask.float(), reach, 1, (rows, cols)).bool()
-            self._dilated[rows, cols] = ActiveTiles.of(near)
+            self._dilated[rows, cols] = ActiveTiles.of(near, whole=self.whole)
         return self._dilated[rows, cols]
 
     def gathers(self, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
@@ -126,9 +137,16 @@ class ActiveTiles:
     def _chunks(self, place: torch.Tensor, inside: torch.Tensor | None) -> list[Gather]:
         rows = [part.flatten() for part in place.split(self.chunk)]
         if inside is None:
-            return [Gather(part, None) for part in rows]
+            return [Gather(part) for part in rows]
         outside = [(~part.flatten()).nonzero()[:, 0] for part in inside.split(self.chunk)]
         return [Gather(part, out if len(out) else None) for part, out in zip(rows, outside, strict=True)]
+
+
+def chunk_of(size: int, tile_pixels: int, device: torch.device) -> int:
+    """How many tiles of that side are computed at a time, of `tile_pixels` pixels on a CPU."""
+    if device.type != 'cpu':
+        return max(CHUNK_GPU_PIXELS // size**2, 1)
+    return CHUNK_PIXELS.get(size) or max(tile_pixels // size**2, 1)
 
 
 def pixel_rows(x: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.active import ActiveTiles, Gather, pixel_rows
+from basicsr_amsr.execution.active import ActiveTiles, Gather, pixel_rows, write
+from basicsr_amsr.execution.backends.interface import Backend, Place, Read
+from basicsr_amsr.execution.fusion import PLAIN, Epilogue, Fused
 from basicsr_amsr.execution.plan import Plan, reach
 from basicsr_amsr.execution.unit import Node
 
@@ -20,13 +21,16 @@ class Rows:
         x: (B, C, H, W), the unit's input.
         active: where its output is wanted.
         stored: values that are complete, as rows (pixels + 1, C) with zeros in the last, or (B, C, 1, 1) of images.
+        backend: what convolves.
     """
 
-    def __init__(self, plan: Plan, x: torch.Tensor, active: ActiveTiles, stored: dict[int, torch.Tensor]) -> None:
-        self.plan, self.active, self.stored = plan, active, stored
+    def __init__(self, plan: Plan, x: torch.Tensor, active: ActiveTiles, stored: dict[int, torch.Tensor],
+                 backend: Backend) -> None:
+        self.plan, self.active, self.stored, self.backend = plan, active, stored, backend
         self.pixels = pixel_rows(x)
         self.batch, self.area = len(x), x.shape[2] * x.shape[3]
         self.local: dict[int, torch.Tensor] = {}
+        self.outer: dict[int, torch.Tensor] = {}
 
     def where(self, value: int) -> ActiveTiles:
         """At which pixels a value is kept."""
@@ -38,6 +42,24 @@ class Rows:
         self.start = number * where.chunk * where.size**2
         self.local = {}
 
+    def run(self, fused: Fused, keep: bool, out: tuple[torch.Tensor, Gather] | None = None) -> None:
+        """Compute a value at the chunk's pixels; `keep` it for later stages, or write it into rows of `out`."""
+        if fused.conv is None:
+            self.local[fused.value] = self.compute(fused.value)
+            if keep:
+                self.keep(fused.value)
+            if out is not None:
+                target, own = out
+                write(own, self.local[fused.value].to(target.dtype), target)
+            return
+        place = None
+        if out is not None:
+            place = Place(lambda dtype: out[0], out[1])
+        elif keep:
+            channels = self.plan.unit.nodes[fused.conv - 1].call.out_channels  # type: ignore[attr-defined]
+            place = Place(lambda dtype: self._room(fused.value, channels, dtype))
+        self.local[fused.value] = self._convolve(self.plan.unit.nodes[fused.conv - 1], fused.epilogue, place)
+
     def compute(self, value: int) -> torch.Tensor:
         """A value at the chunk's pixels, (n, C)."""
         node = self.plan.unit.nodes[value - 1]
@@ -47,27 +69,37 @@ class Rows:
 
     def read(self, value: int) -> torch.Tensor:
         """A value at the chunk's pixels, (n, C), from wherever it is."""
+        return self.source(value).fetch()
+
+    def source(self, value: int) -> Read:
+        """Where a value at the chunk's pixels is."""
         if value in self.local:
-            return self.local[value]
+            return Read(self.local[value])
         if value == 0:
-            return self.own.read(self.pixels)
+            return Read(self.pixels, self.own)
         if self.plan.on_demand[value]:
-            return self.compute(value)
+            return Read(self.compute(value))
         stored = self.stored[value]
         if self.plan.of_image[value]:
-            return stored.flatten(1).index_select(0, self.own.rows // self.area)
+            return Read(stored.flatten(1), Gather(self.own.rows // self.area))
         where = self.where(value)
         if where is self.chunk_of:
-            return stored[self.start:self.start + len(self.own.rows)]
-        return self.chunk_of.gathers_from(where, [0], [0])[self.number].read(stored)
+            return Read(stored[self.start:self.start + len(self.own.rows)])
+        return Read(stored, self.chunk_of.gathers_from(where, [0], [0])[self.number])
 
     def keep(self, value: int) -> None:
         """Store the chunk's rows of a value."""
-        rows, where = self.local[value], self.chunk_of
+        rows = self.local[value]
+        self._room(value, rows.shape[1], rows.dtype).copy_(rows)
+
+    def _room(self, value: int, channels: int, dtype: torch.dtype) -> torch.Tensor:
+        """Where the chunk's rows of a value are stored."""
+        where = self.chunk_of
         if value not in self.stored:
-            self.stored[value] = rows.new_empty(where.count * where.size**2 + 1, rows.shape[1])
+            count = where.count * where.size**2
+            self.stored[value] = self.pixels.new_empty(count + 1, channels, dtype=dtype)
             self.stored[value][-1] = 0
-        self.stored[value][self.start:self.start + len(rows)] = rows
+        return self.stored[value][self.start:self.start + len(self.own.rows)]
 
     def compute_image(self, value: int) -> torch.Tensor:
         """A value of whole images, (B, C, 1, 1)."""
@@ -88,46 +120,37 @@ class Rows:
         count = self.active.mask.flatten(1).sum(1, keepdim=True).clamp(min=1)
         return (total / count).to(rows.dtype)[..., None, None]
 
-    def _convolve(self, node: Node) -> torch.Tensor:
+    def _convolve(self, node: Node, epilogue: Epilogue = PLAIN, place: Place | None = None) -> torch.Tensor:
         conv, size = node.call, self.chunk_of.size
         assert isinstance(conv, nn.Conv2d)
+        parts = self.plan.parts(node.inputs[0])
         if reach(node) == (0, 0):
-            return convolve_rows(conv, self.read(node.inputs[0]), size)
-        # For tiles the tile with its halo, for single pixels only the kernel's taps.
-        offsets: list[Sequence[int]] = [range(-r, size + r, dilation if size == 1 else 1)
-                                        for r, dilation in zip(reach(node), conv.dilation, strict=True)]
-        parts = [self._around(part, offsets) for part in self.plan.parts(node.inputs[0])]
-        return convolve_rows(conv, torch.cat(parts, 1) if len(parts) > 1 else parts[0], size)
+            reads = [self.source(part) for part in parts]
+        else:
+            # For tiles the tile with its halo, for single pixels only the kernel's taps.
+            offsets: list[Sequence[int]] = [range(-r, size + r, dilation if size == 1 else 1)
+                                            for r, dilation in zip(reach(node), conv.dilation, strict=True)]
+            reads = [self._around(part, offsets) for part in parts]
+        if epilogue.added is not None:
+            epilogue = epilogue._replace(added=self.source(epilogue.added))
+        return self.backend.convolve(conv, reads, size, epilogue, place)
 
-    def _around(self, value: int, offsets: list[Sequence[int]]) -> torch.Tensor:
+    def _around(self, value: int, offsets: list[Sequence[int]]) -> Read:
         """A value at the offsets from each of the chunk's tiles; 0 where it is not known, or the image ends."""
         if not self.plan.outer[value]:
-            return self.chunk_of.gathers_from(self.where(value), *offsets)[self.number].read(self.stored[value])
+            return Read(self.stored[value], self.chunk_of.gathers_from(self.where(value), *offsets)[self.number])
         gather = self.chunk_of.gathers(*offsets)[self.number]
-        return gather.clear(self._outer(value, gather))
-
-    def _outer(self, value: int, gather: Gather) -> torch.Tensor:
         if value == 0:
-            return gather.read(self.pixels)
+            return Read(self.pixels, gather)
+        if self.backend.whole:  # made once at all pixels, and read from there
+            if value not in self.outer:
+                self.outer[value] = self._outer(value, None)
+            return Read(self.outer[value], gather)
+        return Read(gather.clear(self._outer(value, gather)))
+
+    def _outer(self, value: int, gather: Gather | None) -> torch.Tensor:
+        """A value made of the input alone, at listed pixels or at all."""
+        if value == 0:
+            return self.pixels if gather is None else gather.read(self.pixels)
         node = self.plan.unit.nodes[value - 1]
         return node.call(*(self._outer(i, gather)[..., None, None] for i in node.inputs))[..., 0, 0]
-
-
-def convolve_rows(conv: nn.Conv2d, read: torch.Tensor, size: int) -> torch.Tensor:
-    """The convolution of what was gathered around tiles: (tiles · size², out channels)."""
-    (rows, cols), channels = reach(Node('conv', (0,), conv)), conv.in_channels
-    if conv.kernel_size == (1, 1) and conv.groups == 1:
-        return F.linear(read, conv.weight.flatten(1), conv.bias)
-    if size > 1:
-        patches = read.view(-1, size + 2 * rows, size + 2 * cols, channels)
-        return pixel_rows(unpadded(conv, patches.permute(0, 3, 1, 2)))
-    if conv.groups > 1:
-        patches = read.view(-1, *conv.kernel_size, channels).permute(0, 3, 1, 2)
-        return F.conv2d(patches, conv.weight, conv.bias, groups=conv.groups).flatten(1)
-    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # a view of channels-last weights
-    return F.linear(read.reshape(-1, weight.shape[1]), weight, conv.bias)
-
-
-def unpadded(conv: nn.Conv2d, patches: torch.Tensor) -> torch.Tensor:
-    """The convolution without its padding."""
-    return F.conv2d(patches, conv.weight, conv.bias, dilation=conv.dilation, groups=conv.groups)

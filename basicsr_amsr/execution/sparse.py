@@ -1,10 +1,12 @@
-"""Sparse execution of a unit in plain PyTorch, on any device: gather, compute, write back."""
+"""Sparse execution of a unit: gather, compute, write back, by the backend that is named."""
 from __future__ import annotations
 
 import torch
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActiveTiles, pixel_rows, write
+from basicsr_amsr.execution.active import ActiveTiles, pixel_rows
+from basicsr_amsr.execution.backends.choice import backend_for
+from basicsr_amsr.execution.fusion import fused
 from basicsr_amsr.execution.oracle import check_inside
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.rows import Rows
@@ -14,7 +16,7 @@ from basicsr_amsr.execution.unit import Inside, Unit
 
 @torch.no_grad()
 def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 'masked',
-             out: torch.Tensor | None = None) -> torch.Tensor:
+             out: torch.Tensor | None = None, backend: str = 'torch') -> torch.Tensor:
     """The unit on the active tiles or pixels: equals `dense_masked` with their mask. For inference only.
 
     Where all are active the dense unit runs; where none is, nothing does.
@@ -26,12 +28,14 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
         inside: 'masked' or 'exact', see `dense_masked`.
         out: (B, C, H, W) channels-last, to write the active pixels into: what its other pixels hold is what skipped
             pixels get (a map found by calibration, or x itself in a second buffer that saves copying it). Not x.
+        backend: 'torch', 'triton' or 'auto', see `backend_for`. For Triton make `active` with `whole`.
 
     Returns:
         `out`, else a copy of x with the active pixels computed (x itself where none is active).
 
     Raises:
-        UserError: `inside` is unknown, x has another size than the active tiles, or `out` is not channels-last.
+        UserError: `inside` is unknown, x has another size than the active tiles, `out` is not channels-last, or the
+            backend does not run here.
     """
     check_inside(inside)
     if (len(active.tiles), active.height, active.width) != (len(x), *x.shape[-2:]):
@@ -39,6 +43,7 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
                         f'{active.height}x{active.width}.')
     if out is not None and not out.is_contiguous(memory_format=torch.channels_last):
         raise UserError(f'out {tuple(out.shape)} is not channels-last: nothing can be written into it.')
+    engine = backend_for(backend, x.device)
     if not active.count:
         return x if out is None else out
     if active.full:
@@ -48,9 +53,10 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
         out = x.clone(memory_format=torch.channels_last)
     plan = Plan(unit, inside)
     by_tiles = inside == 'exact' and active.size > 1
-    if by_tiles and not plan.by_tiles:
+    if by_tiles and (engine.whole or not plan.by_tiles):
+        # A list of all pixels that are needed computes none of them twice, as halos do.
         active, by_tiles = active.as_pixels(), False
-    rows = Rows(plan, x, active, {})
+    rows = Rows(plan, x, active, {}, engine)
     if not (by_tiles and tile_by_tile(rows, out)):
         _stage_by_stage(rows, out)
     return out
@@ -70,11 +76,8 @@ def _stage_by_stage(rows: Rows, out: torch.Tensor) -> None:
             continue
         where = rows.where(todo[0])
         kept = [value for value in todo if value != last and plan.read_later(value, stage)]
+        steps = fused(todo, plan.unit.nodes, [node.call for node in plan.unit.nodes], kept)
         for number, own in enumerate(where.own()):
             rows.start_chunk(where, number, own)
-            for value in todo:
-                rows.local[value] = rows.compute(value)
-            for value in kept:
-                rows.keep(value)
-            if last in todo:
-                write(own, rows.local[last].to(target.dtype), target)
+            for step in steps:
+                rows.run(step, step.value in kept, (target, own) if step.value == last else None)

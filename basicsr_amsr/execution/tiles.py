@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.active import Gather, pixel_rows, write
+from basicsr_amsr.execution.backends.torch_backend import unpadded
 from basicsr_amsr.execution.plan import Reach, reach
-from basicsr_amsr.execution.rows import Rows, unpadded
+from basicsr_amsr.execution.rows import Rows
 
 
 def tile_by_tile(rows: Rows, out: torch.Tensor) -> bool:

@@ -110,6 +110,15 @@ def convolution_relu(arguments: Mapping[str, Any], out: torch.Tensor) -> Cost:
     return convolution_cost(arguments, out, False) + rectifier(arguments, out)
 
 
+@register_handle('basicsr_amsr::convolve_rows')
+def listed_convolution(arguments: Mapping[str, Any], out: None) -> Cost:
+    """A convolution of listed rows by Triton (execution/triton/operator.py), with what it does before it writes."""
+    written = arguments['pixels'] * arguments['weight'].shape[0]
+    macs = arguments['pixels'] * arguments['weight'].numel()
+    rectified = bool(arguments['before']) + bool(arguments['after'])
+    return Cost(macs, macs + rectified * written, written, 1)
+
+
 @register_handle('aten::relu', 'aten::relu_', 'aten::leaky_relu', 'aten::leaky_relu_', 'aten::prelu',
                  'aten::_prelu_kernel')
 def rectifier(arguments: Mapping[str, Any], out: torch.Tensor) -> Cost:

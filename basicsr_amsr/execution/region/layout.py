@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from basicsr_amsr.execution.active import CHUNK_PIXELS
+from basicsr_amsr.execution.active import Gather, chunk_of
 
 CHUNK_TILE_PIXELS = 8192
 
@@ -19,20 +19,24 @@ class Layout:
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
         halo: how many pixels around the tiles are known too (the band).
+        whole: compute all of them at once.
 
     Attributes:
         active: number of active tiles. count: of those that are computed, a few more.
     """
 
-    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, halo: int) -> None:
+    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, halo: int,
+                 whole: bool = False) -> None:
         self.tiles, self.size, self.height, self.width, self.halo = tiles, size, height, width, halo
+        self.whole = whole
         places = tiles.nonzero()
         self.active = len(places)
-        if self.active:  # the last tile again, which is computed and left
+        if self.active and not whole:  # the last tile again, which is computed and left
             places = torch.cat([places, places[-1:].expand(self._more(self.active), 3)])
         self.image, self.row, self.col = places.unbind(1)
         self.count = len(places)
         self._cache: dict[tuple, torch.Tensor] = {}
+        self._gathers: dict[tuple, Gather] = {}
         mask = self.mask(1)
         near = F.max_pool2d(mask.float(), 2 * halo + 1, 1, halo).bool() if halo else mask
         self.skipped = (~mask).flatten().nonzero()[:, 0]  # positions in the flat anchor map
@@ -52,7 +56,9 @@ class Layout:
 
     def chunk(self, scale: int) -> int:
         """How many tiles are computed at a time at that scale."""
-        return CHUNK_PIXELS.get(self.size * scale) or max(CHUNK_TILE_PIXELS // (self.size * scale)**2, 1)
+        if self.whole:
+            return max(self.count, 1)
+        return chunk_of(self.size * scale, CHUNK_TILE_PIXELS, self.tiles.device)
 
     def rows(self, scale: int) -> int:
         """Rows of the tiles of a value."""
@@ -100,6 +106,19 @@ class Layout:
             place, inside = self.places(scale, rows, cols)
             self._cache[key] = torch.where(inside, self._table(scale)[place], self.zero(scale))
         return self._cache[key]
+
+    def gather(self, kept: bool, scale: int, offsets: tuple[Sequence[int], Sequence[int]], part: slice) -> Gather:
+        """What some tiles read at these offsets, of a value that is kept (`stored`) or of a map (`places`)."""
+        rows, cols = offsets
+        key = (kept, scale, tuple(rows), tuple(cols), part.start, part.stop)
+        if key not in self._gathers:
+            if kept:
+                self._gathers[key] = Gather(self.stored(scale, rows, cols)[part].flatten())
+            else:
+                place, inside = (each[part].flatten() for each in self.places(scale, rows, cols))
+                outside = (~inside).nonzero()[:, 0]
+                self._gathers[key] = Gather(place, outside if len(outside) else None)
+        return self._gathers[key]
 
     def zero(self, scale: int) -> int:
         """The number of the row of zeros."""

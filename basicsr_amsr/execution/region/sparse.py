@@ -7,25 +7,28 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.active import pixel_rows
+from basicsr_amsr.execution.active import Gather, pixel_rows
+from basicsr_amsr.execution.backends.choice import backend_for
+from basicsr_amsr.execution.backends.interface import Backend, Place, Read
+from basicsr_amsr.execution.fusion import Epilogue, Fused, fused
 from basicsr_amsr.execution.region.layout import CHUNK_TILE_PIXELS, Layout
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction
 from basicsr_amsr.execution.region.program import Bound, Program
-from basicsr_amsr.execution.rows import convolve_rows
 
 
 @torch.no_grad()
 def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
-               prediction: Prediction) -> torch.Tensor:
+               prediction: Prediction, backend: str = 'torch') -> torch.Tensor:
     """Equals `run_masked`, but computes active tiles alone. For inference only.
 
     Args:
         program, net, x, tiles, size, prediction: as in `run_masked`. A size of 1 is single pixels.
+        backend: 'torch', 'triton' or 'auto', see `backend_for`.
 
     Returns:
         (B, C, scale · H, scale · W), channels-last.
     """
-    run = _Run(program, net, x, tiles, size, prediction)
+    run = _Run(program, net, x, tiles, size, prediction, backend_for(backend, x.device))
     run.stages()
     tail = prediction.tail
     if tail is None:
@@ -69,10 +72,10 @@ class _Run:
     """One pass. `values` holds rows (see `Layout`), whole maps, or (B, C, 1, 1), as the program's forms say."""
 
     def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
-                 prediction: Prediction) -> None:
-        self.program, self.prediction = program, prediction
+                 prediction: Prediction, backend: Backend) -> None:
+        self.program, self.prediction, self.backend = program, prediction, backend
         self.steps: list[Bound] = program.bind(net)
-        self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo)
+        self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo, backend.whole)
         self.batch = len(x)
         self.values: dict[int, Any] = {0: x}
         self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
@@ -102,57 +105,73 @@ class _Run:
         number = program.stage_of[stage[0]]
         kept = [value for value in stage if program.last_use[value] > number or value == program.output]
         step = min(layout.chunk(program.scale(value)) for value in stage)
+        todo = fused(stage, program.steps, [call for _, call in self.steps], kept)
         for start in range(0, layout.count, step):
             self.part, self.local = slice(start, min(start + step, layout.count)), {}
-            for value in stage:
-                self.local[value] = self._compute(value)
-            for value in kept:
-                self._keep(value)
+            for each in todo:
+                self._run(each, each.value in kept)
         for value in kept:
             if value not in self.values:  # no tile is active
-                self.values[value] = self._space(value, self.values[program.anchor])
+                self.values[value] = self._space(value, self.values[program.anchor].dtype)
         self.local = {}
 
-    def _compute(self, value: int) -> torch.Tensor:
+    def _run(self, each: Fused, keep: bool) -> None:
         """A value's rows at the part's tiles."""
+        value = each.value
+        if each.conv is None:
+            self.local[value] = self._compute(value)
+            if keep:
+                self._room(value, self.local[value].dtype).copy_(self.local[value])
+            return
+        place = Place(lambda dtype: self._room(value, dtype)) if keep else None
+        self.local[value] = self._convolve(each.conv, each.epilogue, place)
+
+    def _compute(self, value: int) -> torch.Tensor:
         step, call = self.steps[value - 1]
         size = self.layout.size * self.program.scale(value)
-        if step.kind == 'conv':
-            assert isinstance(call, nn.Conv2d)
-            if step.reach == (0, 0):
-                return convolve_rows(call, self._read(step.inputs[0], size), size)
-            offsets = [range(-r, size + r, dilation if size == 1 else 1)
-                       for r, dilation in zip(step.reach, call.dilation, strict=True)]
-            parts = [self._around(part, offsets) for part in self.program.parts(step.inputs[0])]
-            return convolve_rows(call, torch.cat(parts, 1) if len(parts) > 1 else parts[0], size)
         if step.kind in ('shuffle', 'enlarge'):
             return _enlarged(self._read(step.inputs[0], size), size // step.factor, step.factor, step.kind == 'shuffle')
         return call(*(self._read(i, size)[..., None, None] for i in step.inputs))[..., 0, 0]
 
+    def _convolve(self, value: int, epilogue: Epilogue, place: Place | None) -> torch.Tensor:
+        step, conv = self.steps[value - 1]
+        assert isinstance(conv, nn.Conv2d)
+        size = self.layout.size * self.program.scale(value)
+        parts = self.program.parts(step.inputs[0])
+        if step.reach == (0, 0):
+            reads = [self._source(part, size) for part in parts]
+        else:
+            offsets = [range(-r, size + r, dilation if size == 1 else 1)
+                       for r, dilation in zip(step.reach, conv.dilation, strict=True)]
+            reads = [self._around(part, offsets) for part in parts]
+        if epilogue.added is not None:
+            epilogue = epilogue._replace(added=self._source(epilogue.added, size))
+        return self.backend.convolve(conv, reads, size, epilogue, place)
+
     def _read(self, value: int, size: int) -> torch.Tensor:
         """A value's rows at the part's tiles, from wherever they are."""
+        return self._source(value, size).fetch()
+
+    def _source(self, value: int, size: int) -> Read:
+        """Where a value's rows at the part's tiles are."""
         if value in self.local:
-            return self.local[value]
+            return Read(self.local[value])
         program, layout = self.program, self.layout
         scale = program.scale(value)
         if program.form(value) == 'rows':
             area = (layout.size * scale)**2
-            return self.values[value][self.part.start * area:self.part.stop * area]
+            return Read(self.values[value][self.part.start * area:self.part.stop * area])
         if program.form(value) == 'image':
             image = layout.image[self.part].repeat_interleave(size**2)
             values = self.values[value].flatten(1)
-            return values.expand(self.batch, -1).index_select(0, image)
-        return self._map_rows(value).index_select(0, layout.own(scale)[0][self.part].flatten())
+            return Read(values.expand(self.batch, -1), Gather(image))
+        return Read(self._map_rows(value), layout.gather(False, scale, (range(size), range(size)), self.part))
 
-    def _around(self, value: int, offsets: list[range]) -> torch.Tensor:
-        """A value's rows at offsets from the part's tiles; 0 outside the image."""
-        scale = self.program.scale(value)
-        if self.program.form(value) == 'rows':
-            rows = self.layout.stored(scale, *offsets)[self.part].flatten()
-            return self.values[value].index_select(0, rows)
-        place, inside = self.layout.places(scale, *offsets)
-        rows = self._map_rows(value).index_select(0, place[self.part].flatten())
-        return rows.mul_(inside[self.part].flatten()[:, None])
+    def _around(self, value: int, offsets: list[range]) -> Read:
+        """Where a value's rows at offsets from the part's tiles are; 0 outside the image."""
+        kept = self.program.form(value) == 'rows'
+        rows = self.values[value] if kept else self._map_rows(value)
+        return Read(rows, self.layout.gather(kept, self.program.scale(value), (offsets[0], offsets[1]), self.part))
 
     def _map_rows(self, value: int) -> torch.Tensor:
         if value not in self.maps:
@@ -160,20 +179,20 @@ class _Run:
             self.maps[value] = pixel_rows(values.expand(self.batch, *values.shape[1:]))
         return self.maps[value]
 
-    def _keep(self, value: int) -> None:
-        """Store the part's rows of a value; with the first ones its band."""
-        rows = self.local[value]
+    def _room(self, value: int, dtype: torch.dtype) -> torch.Tensor:
+        """Where the part's rows of a value are stored; with the first ones comes its band."""
         if value not in self.values:
-            self.values[value] = self._space(value, rows)
+            self.values[value] = self._space(value, dtype)
         area = (self.layout.size * self.program.scale(value))**2
-        self.values[value][self.part.start * area:self.part.start * area + len(rows)] = rows
+        return self.values[value][self.part.start * area:self.part.stop * area]
 
-    def _space(self, value: int, like: torch.Tensor) -> torch.Tensor:
+    def _space(self, value: int, dtype: torch.dtype) -> torch.Tensor:
         """Room for a value's rows, its predicted ones written."""
         layout, scale = self.layout, self.program.scale(value)
         shape = (layout.zero(scale) + 1, self.program.channels(value))
-        spare = self.spare.get((*shape, like.dtype))
-        space = spare.pop() if spare else like.new_empty(shape)  # used memory need not be paged in
+        spare = self.spare.get((*shape, dtype))
+        # Used memory need not be paged in.
+        space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.tiles.device)
         if self.program.contexts.get(value, (0, 0)) != (0, 0):
             space[layout.rows(scale):-1] = self._predicted(value, layout.band)
             space[-1] = 0

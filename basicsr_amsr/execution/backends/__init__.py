@@ -1,0 +1,1 @@
+"""What computes a convolution of listed rows: torch operators, or Triton kernels."""
