@@ -28,6 +28,16 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's kernels run on the CPU, under its interpreter; skips where Triton is not installed.
+
+    Triton is imported before, so that nothing else in the process is interpreted.
+    """
+    pytest.importorskip('triton')
+    monkeypatch.setenv('TRITON_INTERPRET', '1')
+
+
 @pytest.fixture(autouse=True)
 def fresh_log():
     """Let BasicSR's log begin anew after each test: a run adds its file to it only where there is none yet."""

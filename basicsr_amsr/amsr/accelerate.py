@@ -54,7 +54,8 @@ class ConvertedNetwork(Converted):
             result, self.last_mask_ratio = self.region.run(self, x, self.amsr, differentiable)
             return result
         else:
-            token = CURRENT.set(Skipping(x, self.selection_for(x), self.amsr.inside, differentiable))
+            token = CURRENT.set(Skipping(x, self.selection_for(x), self.amsr.inside, differentiable,
+                                         self.amsr.backend))
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)
             skipping = CURRENT.get()

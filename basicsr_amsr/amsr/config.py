@@ -7,6 +7,7 @@ from typing import Literal
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones.skipping import Selection
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.backends.choice import BackendName, check_backend
 from basicsr_amsr.execution.oracle import check_inside
 from basicsr_amsr.execution.unit import Inside
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -38,6 +39,8 @@ class AMSRConfig:
             `inside`, `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             'auto': dense_masked in training mode or while gradients are recorded, else sparse. Both give the same.
+        backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
+            GPUs where it is installed, else torch.
 
     Raises:
         UserError: a value that is not possible, named.
@@ -50,6 +53,7 @@ class AMSRConfig:
     dense_first: int = 0
     calibration: Calibration | None = None
     mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
+    backend: BackendName = 'auto'
 
     def __post_init__(self) -> None:
         fitted = self.calibration.settings.get('selection') if self.calibration else None
@@ -57,6 +61,7 @@ class AMSRConfig:
         if self.selection is None:
             object.__setattr__(self, 'selection', default)
         check_inside(self.inside)
+        check_backend(self.backend)
         for name, known in (('unit', UNITS), ('mode', MODES)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")

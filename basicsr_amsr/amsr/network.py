@@ -16,6 +16,7 @@ from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.pretrained import build
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.backends.choice import BackendName
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Count, File, Named, Number, Positive, PositiveNumber, Section, Share, Words
 from basicsr_amsr.options.signature import section_of
@@ -87,6 +88,8 @@ class AMSROptions(Section):
                           'dense_first')
     mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
         'auto', description='auto: in training all is computed and masked, in tests the rest is skipped')
+    backend: BackendName = Field(
+        'auto', description='what convolves in sparse execution; auto: triton on NVIDIA GPUs where it is installed')
 
 
 def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None, **options: Any) -> nn.Module:
@@ -97,7 +100,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: arguments of HighFrequencyMask.
-        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode.
+        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode, backend.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.
@@ -111,7 +114,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
         net = build(backbone)
         config = AMSRConfig(selection=chosen, inside=section.inside, unit=section.unit,  # type: ignore[arg-type]
                             budget=section.budget, dense_first=section.dense_first, calibration=calibration,
-                            mode=section.mode)
+                            mode=section.mode, backend=section.backend)
         report = accelerate_(net, config)
     except UserError as error:
         raise UserError(f'network_g: {error}') from error

@@ -10,6 +10,7 @@ import torch
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActiveTiles
+from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.oracle import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
 from basicsr_amsr.execution.unit import Inside, Unit
@@ -40,11 +41,13 @@ class Skipping:
         selection: what chooses.
         inside: 'masked' or 'exact', see `execution.oracle`.
         differentiable: compute everything and mask it, as training needs it.
+        backend: what convolves otherwise, see `backend_for`.
     """
 
-    def __init__(self, image: torch.Tensor, selection: Selection, inside: Inside, differentiable: bool) -> None:
+    def __init__(self, image: torch.Tensor, selection: Selection, inside: Inside, differentiable: bool,
+                 backend: str = 'torch') -> None:
         self.image, self.selection = image.detach(), selection
-        self.inside, self.differentiable = inside, differentiable
+        self.inside, self.differentiable, self.backend = inside, differentiable, backend
         self._tiles: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
         self._made: dict[Any, Any] = {}
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
@@ -55,8 +58,9 @@ class Skipping:
         if self.differentiable:
             mask = self.once(('mask', size), lambda: expand_blocks(*self.tiles(*size), *size))
             return dense_masked(unit, x, mask, self.inside)
-        active = self.once(('active', size), lambda: ActiveTiles(*self.tiles(*size), *size))
-        return run_unit(unit, x, active, self.inside)
+        whole = backend_for(self.backend, x.device).whole
+        active = self.once(('active', size), lambda: ActiveTiles(*self.tiles(*size), size[0], size[1], whole))
+        return run_unit(unit, x, active, self.inside, backend=self.backend)
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:

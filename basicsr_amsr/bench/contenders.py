@@ -43,6 +43,7 @@ class Grid:
         amounts: how much is computed.
         tiles: sides of AMSR's tiles in LR pixels, 1 for pixels; None: that of the network's options.
         insides: AMSR's `inside`; None: that of the network's options.
+        backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
 
     Raises:
         UserError: a value that is not possible.
@@ -51,6 +52,7 @@ class Grid:
     amounts: tuple[Amount, ...]
     tiles: tuple[int, ...] | None = None
     insides: tuple[str, ...] | None = None
+    backends: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for amount in self.amounts:

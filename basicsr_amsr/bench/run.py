@@ -18,6 +18,7 @@ from basicsr_amsr.bench.quality import mean_psnr
 from basicsr_amsr.bench.rounds import Measured, Settings, measure
 from basicsr_amsr.bench.sparse import sparse_forms
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import environment
 from basicsr_amsr.profiling.timer import threads
@@ -61,11 +62,17 @@ def check(plan: Plan, progress: Progress = lambda stage: None) -> dict[str, Fact
 
     Raises:
         UserError: a network that cannot be built, a combination of options that it does not take, a size that no image
-            has, a type in which a device does not compute.
+            has, a type in which a device does not compute, a
+            backend that does not run on one.
     """
     for device in plan.devices:
         for dtype in plan.dtypes:
             check_dtype(device, dtype)
+        for backend in plan.grid.backends or ():
+            try:
+                backend_for(backend, device)
+            except UserError as error:
+                raise UserError(f'--{error}') from error
     facts = {}
     for network in plan.networks:
         progress(f'checking {network.name}')

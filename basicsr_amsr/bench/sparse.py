@@ -13,6 +13,7 @@ from torch import nn
 from basicsr_amsr.amsr.budget import count_costs
 from basicsr_amsr.backbones.swinir_skips import SkipWindows
 from basicsr_amsr.bench.contenders import EAGER, Amount, Contender, Equality, Forward, Grid
+from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.patches import grid_size
 from basicsr_amsr.profiling.profile import variant_of
@@ -39,23 +40,28 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
     """Of a network converted by `accelerate_`."""
     window, calibrated = window_side(net), net.region is not None
     tiles = (window,) if window else grid.tiles or (net.amsr.selection.tile,)
+    named = net.amsr.backend
+    own = backend_for(named, next(net.parameters()).device).name if named == 'auto' else named
+    backends = (EAGER,) if window else grid.backends or (own,)
     insides = (None,) if window or calibrated else grid.insides or (net.amsr.inside,)
     for tile in tiles:
         costs = count_costs(net, tile, *shape)
         cells = min((number for number, _ in costs.grids), default=math.prod(grid_size(*shape[1:], tile)))
         for inside in insides:
             for amount in grid.amounts:
-                view = tile_view(net, amount, tile, inside)
-                share = fixed_share(view, amount, shape)
-                ratio = Amount('ratio', TRIED if share is None else share)
-                full = tile_view(net, Amount('ratio', 1.0), tile, inside)
-                masked = tile_view(net, ratio, tile, inside, mode='dense_masked')
-                equalities = (
-                    Equality('the dense network where all is active', full, dense),
-                    Equality('the dense-masked reference', tile_view(net, ratio, tile, inside), masked))
-                form = f'windows {tile}' if window else form_name(tile, inside or 'calibrated')
-                yield Contender(form, EAGER, view, 'sparse', tile=tile, inside=inside, amount=amount, share=share,
-                                slack=0.5 / cells, most_macs=limit(amount, costs.dense), equalities=equalities)
+                for backend in backends:
+                    view = tile_view(net, amount, tile, inside, backend)
+                    share = fixed_share(view, amount, shape)
+                    ratio = Amount('ratio', TRIED if share is None else share)
+                    full = tile_view(net, Amount('ratio', 1.0), tile, inside, backend)
+                    masked = tile_view(net, ratio, tile, inside, backend, mode='dense_masked')
+                    equalities = (
+                        Equality('the dense network where all is active', full, dense),
+                        Equality('the dense-masked reference', tile_view(net, ratio, tile, inside, backend), masked))
+                    form = f'windows {tile}' if window else form_name(tile, inside or 'calibrated')
+                    yield Contender(form, backend, view, 'sparse', tile=tile, inside=inside, amount=amount,
+                                    share=share, slack=0.5 / cells, most_macs=limit(amount, costs.dense),
+                                    equalities=equalities)
 
 
 def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
@@ -72,13 +78,13 @@ def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
     return float(view.selection_for(torch.empty(1, *shape, device='meta')).ratio)
 
 
-def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, mode: str = 'sparse') -> Any:
+def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
     """The converted network with other options."""
     ratio, budget = (amount.value, None) if amount.kind == 'ratio' else (None, amount.value)
     selection = dataclasses.replace(net.amsr.selection, ratio=ratio, tile=tile)
     view = copy.copy(net)
     view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
-                                    mode=mode)
+                                    backend=backend, mode=mode)
     view.costs = {}
     view.set_variant('M')
     return view

@@ -20,6 +20,7 @@ from basicsr_amsr.cli.profile import DTYPES
 from basicsr_amsr.cli.report import show, write_json, write_whole
 from basicsr_amsr.data.image_io import list_images
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.backends.choice import BACKENDS
 from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.profiling.subject import parse_size
 from basicsr_amsr.resources import resolve
@@ -47,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='AMSR: sides of the tiles, 1 for pixels (default: that of the options, 8)')
     parser.add_argument('--inside', nargs='+', metavar='MODE',
                         help='AMSR: masked, exact (default: that of the options)')
+    parser.add_argument('--backend', nargs='+', choices=BACKENDS[1:],
+                        help='AMSR: what convolves (default: triton on a GPU where it is installed, else torch)')
     parser.add_argument('--dtype', nargs='+', choices=DTYPES, default=['fp32'])
     parser.add_argument('--device', nargs='+', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
@@ -116,7 +119,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """
     amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget else RATIOS)),
                *(Amount('budget', value) for value in args.budget)]
-    grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None)
+    grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None,
+                once(args.backend) if args.backend else None)
     quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []
     return Plan(networks_of(args), grid, once(parse_size(size) for size in args.size),
                 once(choose_device(name) for name in args.device or [None]),

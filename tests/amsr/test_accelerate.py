@@ -282,6 +282,7 @@ def test_mistakes_are_named():
     net.forward = net.forward
     with pytest.raises(UserError, match='replaced'):
         accelerate_(net)
-    for options in ({'inside': 'mask'}, {'unit': 'block'}, {'mode': 'fast'}, {'dense_first': -1}):
+    for options in ({'inside': 'mask'}, {'unit': 'block'}, {'mode': 'fast'}, {'dense_first': -1},
+                    {'backend': 'cuda'}):
         with pytest.raises(UserError, match=next(iter(options))):
             AMSRConfig(**options)

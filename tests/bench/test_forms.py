@@ -68,6 +68,20 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
 
 
 @torch.no_grad()
+def test_backends_are_combined_with_the_rest(interpreter):
+    _, sparse = forms(EDSR, Grid((QUARTER,), (4,), ('masked', 'exact'), ('torch', 'triton')))
+    assert [one.name for one in sparse] == [f'tiles 4, {inside}, 25 % ({backend})' for inside in ('masked', 'exact')
+                                            for backend in ('torch', 'triton')]
+    x, by_torch, by_triton = image(17, 22), *sparse[:2]
+    assert wrong_output(by_triton, x) is None
+    counts = [count(one.net, x) for one in (by_torch, by_triton)]
+    assert counts[0].macs == counts[1].macs and not counts[1].uncounted
+    assert 'basicsr_amsr::convolve_rows' in counts[1].by_op and 'basicsr_amsr::convolve_rows' not in counts[0].by_op
+    assert [one.backend for one in forms({**EDSR, 'backend': 'triton'}, Grid((QUARTER,)))[1]] == ['triton']
+    assert [one.backend for one in forms(SWINIR, Grid((QUARTER,), backends=('triton',)))[1]] == ['torch']
+
+
+@torch.no_grad()
 def test_layouts_are_what_they_say():
     for one, contiguous in zip(dense_forms(built(EDSR)), (True, False), strict=True):
         weights = [module.weight for module in one.net.modules() if isinstance(module, nn.Conv2d)]

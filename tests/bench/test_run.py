@@ -159,6 +159,12 @@ def test_psnr_without_weights_is_refused(tmp_path):
         check(plan(EDSR, quality=[tmp_path / 'a.png']))
 
 
+def test_a_backend_that_does_not_run_here_is_refused(monkeypatch):
+    monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    with pytest.raises(UserError, match=r'^--backend: triton '):
+        check(plan(EDSR, grid=Grid((HALF,), backends=('torch', 'triton'))))
+
+
 def test_an_interruption_yields_what_is_complete_and_ends(monkeypatch):
     def stopped(contenders, images, settings, progress):
         one = [each for each in contenders if each.kind == 'dense']

@@ -57,8 +57,9 @@ class Region:
         if not masked and tiles.all():
             plain: Any = type(net)
             return plain.plain_class.forward(net, x), tiles.float().mean()
-        run = run_masked if masked else run_sparse
-        return run(self.program, net, x, tiles, size, self.placed(x)), tiles.float().mean()
+        given = (self.program, net, x, tiles, size, self.placed(x))
+        image = run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
+        return image, tiles.float().mean()
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
