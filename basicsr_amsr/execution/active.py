@@ -28,6 +28,12 @@ class Gather:
         rows = self.rows if self.outside is None else self.rows.index_fill(0, self.outside, -1)
         return rows.int()
 
+    @cached_property
+    def inside(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions in `rows` of those inside the image, and these rows; where some are outside."""
+        positions = (self.index >= 0).nonzero()[:, 0]
+        return positions, self.rows[positions]
+
     def read(self, pixels: torch.Tensor) -> torch.Tensor:
         """The rows (len(rows), C)."""
         return pixels.index_select(0, self.rows)
@@ -159,5 +165,5 @@ def write(gather: Gather, values: torch.Tensor, target: torch.Tensor) -> None:
     if gather.outside is None:
         target.index_copy_(0, gather.rows, values)
         return
-    inside = torch.ones(len(values), dtype=torch.bool, device=values.device).index_fill_(0, gather.outside, False)
-    target.index_copy_(0, gather.rows[inside], values[inside])
+    positions, rows = gather.inside
+    target.index_copy_(0, rows, values[positions])

@@ -71,7 +71,7 @@ def launch(parts: list[torch.Tensor], lists: list[torch.Tensor | None], weight: 
         start += channels
         target = out
         if not last:
-            target = torch.empty(pixels, outs, device=out.device) if partial is None else partial
+            target = torch.empty(pixels, outs, dtype=torch.float32, device=out.device) if partial is None else partial
         cut = blocks or blocks_for(channels, outs, weight.dtype)
         grid = (-(-pixels // cut.pixels) * -(-outs // cut.out),)
         options = {'num_warps': cut.warps, 'num_stages': cut.stages} if on_gpu else {}
