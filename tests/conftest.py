@@ -11,6 +11,7 @@ import basicsr_amsr  # noqa: F401  # mends BasicSR before it is imported
 from basicsr.utils import logger as basicsr_logger  # isort: skip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ['BASICSR_AMSR_COSTS'] = 'off'  # accelerated networks skip, whatever is faster on this machine
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
 
 

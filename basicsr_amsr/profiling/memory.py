@@ -14,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.timer import synchronize
+from basicsr_amsr.execution.timing import synchronize
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device | str = 'cpu') -> int:

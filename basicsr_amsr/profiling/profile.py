@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
 from basicsr_amsr.profiling.masks import mask_ratio
@@ -113,15 +113,6 @@ def environment(x: torch.Tensor, num_threads: int | None = None) -> dict[str, An
         'threads': num_threads or torch.get_num_threads(),
         'torch': torch.__version__,
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The model of a GPU; of a CPU the architecture and its vector instructions."""
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    if device.type == 'cpu':
-        return f'{platform.machine()} {torch.backends.cpu.get_cpu_capability()}'
-    return 'no arithmetic' if device.type == 'meta' else device.type
 
 
 def figures(net: nn.Module, counted: Count, size: list[int], params: int | None, depth: int) -> dict[str, Any]:

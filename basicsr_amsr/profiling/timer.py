@@ -1,7 +1,6 @@
 """Paired and interleaved timing: what is compared runs turn by turn in one process, so that drift hits all alike."""
 from __future__ import annotations
 
-import gc
 import math
 import random
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
 
 SHORTEST_SAMPLE = 2e-3  # seconds; shorter calls are repeated within a sample, as clocks and synchronisation cost time
 
@@ -59,12 +59,6 @@ class PairedTimes:
         return self.milliseconds[name]
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until all that was queued on `device` has run."""
-    if device.type not in ('cpu', 'meta'):
-        torch.accelerator.synchronize(device)
-
-
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
     """Inside, PyTorch uses `number` CPU threads per operator (as it is where None)."""
@@ -77,19 +71,6 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """Inside, Python's cyclic collector does not strike in the middle of a sample."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | str = 'cpu', budget: float = 10.0,

@@ -1,0 +1,76 @@
+"""Times a dense and a sparse form turn by turn, for a few seconds at most."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from basicsr_amsr.execution.cost.costs import Costs, fit
+from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
+
+RATIOS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
+FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may be that is measured
+SECONDS = 2.0  # for everything; where it is more, as long as the dense form takes for the image, but never more than
+MOST_SECONDS = 10.0
+ROUNDS = (2, 9)  # as many as fit; few of a large map say more than many of a small one
+PASSES = 5  # dense ones that it costs at least: two rounds of one dense and two sparse forms, and the first map
+ANY_AREA = 1 << 60
+
+
+class Probe(NamedTuple):
+    """A map on which the forms can be run.
+
+    Attributes:
+        area: its pixels.
+        dense: runs the dense form.
+        sparse: runs the sparse form at about that ratio, and returns the ratio that it had.
+    """
+
+    area: int
+    dense: Callable[[], Any]
+    sparse: Callable[[float], float]
+
+
+def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
+            clock: Callable[[], float] = time.perf_counter) -> Costs:
+    """The costs of two forms, on a map as large as time allows and never larger than the one that is to be processed.
+
+    Args:
+        probe_of: makes a probe of about that many pixels.
+        area: of the map that is to be processed.
+        device: that is waited for.
+        clock: seconds, increasing.
+    """
+    def seconds(call: Callable[..., Any], *args: float) -> tuple[float, Any]:
+        synchronize(device)
+        start = clock()
+        result = call(*args)
+        synchronize(device)
+        return clock() - start, result
+
+    with garbage_collection_paused():
+        first = probe_of(min(area, FIRST_AREA))
+        for ratio in RATIOS:
+            first.sparse(ratio)
+        first.dense()
+        per_pixel = max(seconds(first.dense)[0] / first.area, 1e-12)
+        budget = min(max(SECONDS, per_pixel * area), MOST_SECONDS)
+        affordable = int(budget / PASSES / per_pixel)
+        reach = 0 if affordable >= area else area if budget < MOST_SECONDS else ANY_AREA
+        probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
+        dense: list[float] = []
+        sparse: dict[float, tuple[float, list[float]]] = {}
+        started = clock()
+        for done in range(1, ROUNDS[1] + 1):
+            dense.append(seconds(probe.dense)[0])
+            for asked in RATIOS:
+                taken, ratio = seconds(probe.sparse, asked)
+                sparse.setdefault(asked, (ratio, []))[1].append(taken)
+            used = clock() - started
+            if done >= ROUNDS[0] and used * (1 + 1 / done) > budget:
+                break
+        warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
+    times = {ratio: taken[warm:] for ratio, taken in sparse.values()}
+    return fit(probe.area, dense[warm:], times, reach)
