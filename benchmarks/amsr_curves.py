@@ -141,7 +141,7 @@ def convert(net: nn.Module, family: str, point: dict[str, Any], images: Sequence
         return without_units(net, family, point['count'], images)
     selection = HighFrequencyMask(ratio=point['ratio'], tile=point['tile'], smooth=point['smooth'])
     calibration = calibrate(net, selection, images) if point['form'] == 'calibrated' else None
-    accelerate_(net, AMSRConfig(selection=selection, calibration=calibration))
+    accelerate_(net, AMSRConfig(selection=selection, calibration=calibration, mode='sparse'))
     return net
 
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for inside in args.inside:
                 for first in args.dense_first:
                     selection = HighFrequencyMask(ratio=ratio, smooth=args.smooth, tile=tile)
-                    accelerate_(net, AMSRConfig(selection, inside, dense_first=first))
+                    accelerate_(net, AMSRConfig(selection, inside, dense_first=first, mode='sparse'))
                     quality, macs = measure(net, pairs, scale)
                     table.add_row(f'{ratio}', f'{tile}', inside, f'{first}', f'{quality:.3f}',
                                   f'{quality - dense:+.3f}', f'{macs / dense_macs:.3f}')

@@ -75,7 +75,7 @@ def losses(net: torch.nn.Module, calibration: Calibration, low: Sequence[np.ndar
     rows = []
     for small, truth in zip(low, high, strict=True):
         images = []
-        for config in (None, AMSRConfig(calibration=calibration)):
+        for config in (None, AMSRConfig(calibration=calibration, mode='sparse')):
             if config:
                 accelerate_(net, config)
             with torch.no_grad():

@@ -11,12 +11,14 @@ from torch import nn
 from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.amsr.config import AMSRConfig
+from basicsr_amsr.amsr.decision import prefers_dense, share_of
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
 from basicsr_amsr.backbones.skips import Skip, SkipConv
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.unit import unfit
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -43,22 +45,27 @@ class ConvertedNetwork(Converted):
     variant: str
     costs: dict[tuple[int, ...], Costs]
     region: Region | None
+    structure: str | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        config, skips = self.amsr, self.variant == 'M' and not x.is_meta  # without content there is no mask
         training = self.training or torch.is_grad_enabled()
-        differentiable = training if self.amsr.mode == 'auto' else self.amsr.mode == 'dense_masked'
-        if self.variant == 'D' or x.is_meta:  # without content there is no mask
-            self.last_mask_ratio = 1.0
-            token = CURRENT.set(None)
-        elif self.region is not None:
-            result, self.last_mask_ratio = self.region.run(self, x, self.amsr, differentiable)
-            return result
-        else:
-            token = CURRENT.set(Skipping(x, self.selection_for(x), self.amsr.inside, differentiable,
-                                         self.amsr.backend))
+        differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
+        chooses = skips and config.mode == 'auto' and not (training or args or kwargs) and decides(x)
+        if skips and self.region is not None:
+            tiles = self.region.tiles(self, x.detach(), config)
+            share = tiles.float().mean()
+            skips = not (chooses and prefers_dense(self, x, float(share)))
+            if skips:
+                self.last_mask_ratio = share
+                return self.region.run(self, x, tiles, config, differentiable)
+        elif chooses:
+            skips = not prefers_dense(self, x, share_of(self, x))
+        self.last_mask_ratio = 1.0
+        skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend) if skips else None
+        token = CURRENT.set(skipping)
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)
-            skipping = CURRENT.get()
             if skipping is not None:
                 self.last_mask_ratio = skipping.ratio
             return result
@@ -146,7 +153,8 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
 
 def _convert(net: nn.Module, config: AMSRConfig, region: Region | None) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region)
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region,
+                        structure=None)
 
 
 def restore_(net: nn.Module) -> nn.Module:
@@ -158,7 +166,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'structure', 'skip'):
                 module.__dict__.pop(name, None)
     return net
 

@@ -38,7 +38,8 @@ class AMSRConfig:
             its first convolution is computed at active tiles alone, and what they read around themselves is predicted;
             `inside`, `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
-            'auto': dense_masked in training mode or while gradients are recorded, else sparse. Both give the same.
+            both give the same. 'auto': dense_masked in training mode or while gradients are recorded; else sparse, or
+            the plain network where measured costs say that it is the faster one for this image (docs/amsr.md).
         backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
             GPUs where it is installed, else torch.
 

@@ -87,7 +87,8 @@ class AMSROptions(Section):
         None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of inside, unit and '
                           'dense_first')
     mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
-        'auto', description='auto: in training all is computed and masked, in tests the rest is skipped')
+        'auto', description='auto: in training all is computed and masked; in tests the rest is skipped, or the plain '
+                            'network runs where that is measured to be faster. sparse: skipped in any case')
     backend: BackendName = Field(
         'auto', description='what convolves in sparse execution; auto: triton on NVIDIA GPUs where it is installed')
 

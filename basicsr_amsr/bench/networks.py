@@ -1,6 +1,7 @@
 """The networks that are measured: those of option files, or by name with random weights."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -58,6 +59,8 @@ class Network:
         weights = subject.load_weights(net, self.opt) if 'path' in self.opt else 'random'
         if not isinstance(net, (MGA, ConvertedNetwork)):
             accelerate_(net)
+        if isinstance(net, ConvertedNetwork):
+            net.amsr = dataclasses.replace(net.amsr, mode='sparse')  # what is faster is found out here
         return Built(net.eval(), weights, subject.weights_file(self.opt) is not None)
 
 

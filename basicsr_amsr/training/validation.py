@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from basicsr.models.base_model import BaseModel
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_amsr.execution.cost.model import undecided
 from basicsr_amsr.training import randomness
 
 _validation = BaseModel.validation
@@ -19,8 +20,10 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     Of several processes the first validates alone, and without the wrappers that talk to the others: a wrapped network
     with buffers (RCAN's mean, batch normalisation) sends them at each forward pass, but the others are in their next
     iteration already. There they wait, for as long as `dist_params: timeout` allows.
+
+    In a training an accelerated network skips whatever the time: its figures must not depend on the machine.
     """
-    with randomness.untouched(), _unwrapped(self):
+    with randomness.untouched(), _unwrapped(self), undecided() if self.is_train else nullcontext():
         _validation(self, dataloader, current_iter, tb_logger, save_img)
 
 

@@ -96,7 +96,7 @@ class Meter:
 
     def measure(self, calibration: Calibration) -> Point:
         """What a calibration gives; the network is left plain."""
-        accelerate_(self.net, AMSRConfig(calibration=calibration))
+        accelerate_(self.net, AMSRConfig(calibration=calibration, mode='sparse'))
         rows = []
         for number, image in enumerate(self.trial.held):
             result, macs = self._run(image)

@@ -43,23 +43,22 @@ class Region:
         calibration.check(program)
         return cls(program, calibration.prediction)
 
-    def run(self, net: nn.Module, x: torch.Tensor, config: Any, masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """The image, and the share of active tiles.
+    def run(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
+        """The image.
 
         Args:
             net: with its weights.
             x: (B, C, H, W), the LR images.
+            tiles: bool (B, rows, cols), the active ones.
             config: AMSRConfig.
             masked: compute everything and mask it, with gradients.
         """
-        tiles = self.tiles(net, x.detach(), config)
         size = config.selection.tile
         if not masked and tiles.all():
             plain: Any = type(net)
-            return plain.plain_class.forward(net, x), tiles.float().mean()
+            return plain.plain_class.forward(net, x)
         given = (self.program, net, x, tiles, size, self.placed(x))
-        image = run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
-        return image, tiles.float().mean()
+        return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
