@@ -167,7 +167,8 @@ def test_validation_is_sparse_and_equals_the_form_that_trains(tmp_path, monkeypa
     average.load_state_dict(model.net_g_ema.state_dict())
     accelerate_(average, dataclasses.replace(trained.amsr, mode='dense_masked'))
     calls = []
-    monkeypatch.setattr(skipping, 'run_unit', lambda *args, run=skipping.run_unit: (calls.append(1), run(*args))[1])
+    monkeypatch.setattr(skipping, 'run_unit', lambda *args, run=skipping.run_unit, **options: (
+        calls.append(1), run(*args, **options))[1])
     model.feed_data(batch(0))
     model.test()
     assert len(calls) == 2  # units
