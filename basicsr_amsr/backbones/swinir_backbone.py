@@ -12,6 +12,7 @@ from torch import nn
 from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
 from basicsr_amsr.backbones.layers import check_upscale
 from basicsr_amsr.backbones.spec import register_backbone
+from basicsr_amsr.backbones.swinir_attention import WindowAttention
 from basicsr_amsr.backbones.swinir_skips import skips
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.selection.padding import pad_to_multiple
@@ -58,6 +59,7 @@ class SwinIR(swinir_arch.SwinIR):
         self.window_size = window_size
         for module in self.modules():
             if isinstance(module, swinir_arch.WindowAttention):
+                module.__class__ = WindowAttention
                 module.register_forward_pre_hook(match_mask, with_kwargs=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -145,14 +145,13 @@ def test_edsr_and_rcan_compute_what_basicsr_does(name, theirs, options):
     assert torch.allclose(ours(x), oracle(x), atol=1e-5)
 
 
-@torch.no_grad()
 def test_swinir_computes_what_basicsr_does_and_pads_other_sizes_by_reflection():
     ours = network('SwinIR', 2)
     oracle = swinir_arch.SwinIR(img_size=8, embed_dim=8, depths=(2, 2), num_heads=(2, 2), window_size=4, mlp_ratio=2,
                                 upscale=2, upsampler='pixelshuffle').eval()
     oracle.load_state_dict(ours.state_dict())
     x = image(1, 3, 8, 12)
-    assert torch.equal(ours(x), oracle(x))
+    assert torch.equal(ours(x), oracle(x))  # with gradients; without, attention is fused (test_swinir_attention.py)
     x = image(1, 3, 7, 10)
     assert torch.equal(ours(x), oracle(F.pad(x, (0, 2, 0, 1), mode='reflect'))[..., :14, :20])
 

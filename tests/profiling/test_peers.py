@@ -44,8 +44,8 @@ def agreed(net, x):
         ours = row['macs']['basicsr_amsr']
         assert {name for name in BOTH if row['macs'][name] != ours} == row['why'].keys()
         assert 'its own rule' not in row['why'].values()
-    # Their own entry points, untouched.
-    with warnings.catch_warnings():
+    # Their own entry points, untouched; without gradients, as ours.
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         assert get_model_complexity_info(net, inputs=(x,), show_table=False, show_arch=False)['flops'] == (
             result['totals']['mmengine'])
