@@ -184,21 +184,34 @@ def test_what_the_kernel_does_not_compute_goes_to_torch_operators(interpreter):
 
 
 def test_names_of_backends(monkeypatch):
+    choice = 'basicsr_amsr.execution.backends.choice.'
     cpu, cuda = torch.device('cpu'), torch.device('cuda')
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    monkeypatch.setattr(choice + '_importable', lambda: True)
+    monkeypatch.setattr(choice + '_capability', lambda device: (8, 0))
     assert backend_for('torch', cuda) is TORCH and backend_for('auto', cpu) is TORCH
-    with pytest.raises(UserError, match='needs an NVIDIA GPU'):
-        backend_for('triton', cpu)
-    with pytest.raises(UserError, match='triton'):
-        backend_for('tritn', cpu)
-    monkeypatch.setattr('basicsr_amsr.execution.backends.choice._installed', lambda: False)
-    assert backend_for('auto', cuda) is TORCH
-    with pytest.raises(UserError, match='not installed'):
-        backend_for('triton', cuda)
-    monkeypatch.setattr('basicsr_amsr.execution.backends.choice._installed', lambda: True)
     assert backend_for('auto', cuda) is TRITON and backend_for('triton', cuda) is TRITON
+    with pytest.raises(UserError, match='backend: triton needs an NVIDIA GPU'):
+        backend_for('triton', cpu)
+    with pytest.raises(UserError, match=r"backend is 'tritn'.*triton"):
+        backend_for('tritn', cpu)
     monkeypatch.setenv('TRITON_INTERPRET', '1')
     assert backend_for('auto', cpu) is TORCH and backend_for('triton', cpu) is TRITON
+
+
+@pytest.mark.parametrize('name, value, message', [
+    ('_importable', lambda: False, r'the package triton, 3\.4 or newer: take auto or torch'),
+    ('_capability', lambda device: (7, 5), r'compute capability 8\.0'),
+    ('torch.version.hip', '6.0', 'an NVIDIA GPU')])
+def test_where_triton_does_not_run(monkeypatch, name, value, message):
+    choice, cuda = 'basicsr_amsr.execution.backends.choice.', torch.device('cuda')
+    monkeypatch.delenv('TRITON_INTERPRET', raising=False)
+    monkeypatch.setattr(choice + '_importable', lambda: True)
+    monkeypatch.setattr(choice + '_capability', lambda device: (9, 0))
+    monkeypatch.setattr(choice + name, value)
+    assert backend_for('auto', cuda) is TORCH
+    with pytest.raises(UserError, match=message):
+        backend_for('triton', cuda)
 
 
 def test_lists_of_kernels_mark_what_is_outside():

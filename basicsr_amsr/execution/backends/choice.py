@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -21,17 +20,19 @@ TORCH, TRITON = TorchBackend(), TritonBackend()
 def backend_for(name: str, device: torch.device) -> Backend:
     """The backend of that name for tensors on a device.
 
-    'auto' is 'triton' on NVIDIA GPUs where Triton is installed, else 'torch'.
+    'auto' is 'triton' on NVIDIA GPUs where Triton runs, else 'torch'.
 
     Raises:
         UserError: there is none of that name, or 'triton' was asked for where it does not run.
     """
     check_backend(name)
-    problem = None if name == 'torch' else without_triton(device)
-    if name == 'triton' and problem:
-        raise UserError(f'backend: triton {problem}: take auto or torch.')
-    # The interpreter is for tests: it is no reason to leave torch operators.
-    return TRITON if name == 'triton' or (name == 'auto' and device.type == 'cuda' and not problem) else TORCH
+    # Triton's interpreter is for tests: it is no reason to leave torch operators.
+    if name == 'torch' or (name == 'auto' and device.type != 'cuda'):
+        return TORCH
+    problem = without_triton(device)
+    if problem and name == 'triton':
+        raise UserError(f'backend: triton needs {problem}: take auto or torch.')
+    return TORCH if problem else TRITON
 
 
 def check_backend(name: str) -> None:
@@ -41,12 +42,13 @@ def check_backend(name: str) -> None:
 
 
 def without_triton(device: torch.device) -> str | None:
-    """Why Triton kernels do not run on a device, or None."""
-    if not _installed():
-        return 'is not installed (pip install triton)'
-    if device.type != 'cuda' and not interpreted():
-        return f'needs an NVIDIA GPU (or TRITON_INTERPRET=1, for tests), and this runs on the {device.type}'
-    return None
+    """What is missing for Triton kernels to run on a device, or None."""
+    if not interpreted():
+        if device.type != 'cuda' or torch.version.hip:
+            return f'an NVIDIA GPU (or TRITON_INTERPRET=1, for tests), and this runs on the {device.type}'
+        if _capability(device) < (8, 0):
+            return 'a GPU of compute capability 8.0 or more'
+    return None if _importable() else 'the package triton, 3.4 or newer'
 
 
 def interpreted() -> bool:
@@ -55,5 +57,14 @@ def interpreted() -> bool:
 
 
 @cache
-def _installed() -> bool:
-    return find_spec('triton') is not None
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+@cache
+def _importable() -> bool:
+    try:
+        import triton
+    except Exception:  # whatever a package that does not fit this machine raises
+        return False
+    return hasattr(triton, 'knobs')
