@@ -130,9 +130,13 @@ class Layout:
         if key not in self._cache:
             own, inside = self.own(scale)
             table = own.new_full((len(self.tiles) * self.height * self.width * scale**2,), self.zero(scale))
-            table[own[inside]] = torch.arange(own.numel(), device=own.device).view_as(own)[inside]
-            table[self.enlarged(self.band, scale)] = torch.arange(
-                self.rows(scale), self.zero(scale), device=own.device)
+            rows = torch.arange(self.zero(scale), device=own.device)
+            if self.height % self.size or self.width % self.size:
+                table[own[inside]] = rows[:own.numel()].view_as(own)[inside]
+            else:
+                whole = own[:self.active].flatten()
+                table.index_copy_(0, whole, rows[:len(whole)])
+            table.index_copy_(0, self.enlarged(self.band, scale), rows[self.rows(scale):])
             self._cache[key] = table
         return self._cache[key]
 

@@ -118,6 +118,13 @@ class Program:
         return frozenset(i for step in self.steps if step.kind == 'map' for i in step.inputs if self.form(i) == 'rows')
 
     @cached_property
+    def on_demand(self) -> frozenset[int]:
+        """Concatenations at active pixels that are put together where they are read: nothing needs them as a whole."""
+        whole = {i for step in self.steps if step.kind in ('map', 'pool') for i in step.inputs}
+        return frozenset(value for value, step in enumerate(self.steps, 1) if step.kind == 'cat' and step.form == 'rows'
+                         and value not in whole and value != self.output)
+
+    @cached_property
     def halo(self) -> int:
         """How many anchor pixels around the active ones predicted values are read."""
         return max((-(-max(reach) // self.scale(value)) for value, reach in self.contexts.items()), default=0)

@@ -56,7 +56,8 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
         patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
         values = pixel_rows(F.conv2d(patches, tail.image))
         values = values + F.linear(features[place[part].flatten()], tail.feature.weight, tail.feature.bias)
-        rows[start * (size * scale)**2:][:len(values) * scale**2] = _enlarged(values, size, scale, shuffle=True)
+        enlarged = _enlarged(values, size, scale, shuffle=True)
+        rows[start * (size * scale)**2:][:len(values) * scale**2].view(enlarged.shape).copy_(enlarged)
     skipped.write_whole(rows, scale, image)
 
 
@@ -103,8 +104,9 @@ class _Run:
     def _tile_by_tile(self, stage: list[int]) -> None:
         program, layout = self.program, self.layout
         number = program.stage_of[stage[0]]
+        stage = [value for value in stage if value not in program.on_demand]
         kept = [value for value in stage if program.last_use[value] > number or value == program.output]
-        step = min(layout.chunk(program.scale(value)) for value in stage)
+        step = min((layout.chunk(program.scale(value)) for value in stage), default=max(layout.count, 1))
         todo = fused(stage, program.steps, [call for _, call in self.steps], kept)
         for start in range(0, layout.count, step):
             self.part, self.local = slice(start, min(start + step, layout.count)), {}
@@ -119,14 +121,19 @@ class _Run:
         """A value's rows at the part's tiles."""
         value = each.value
         if each.conv is None:
-            self.local[value] = self._compute(value)
+            rows = self._compute(value)
             if keep:
-                self._room(value, self.local[value].dtype).copy_(self.local[value])
+                room = self._room(value, rows.dtype)
+                room.view(rows.shape).copy_(rows)
+                self.local[value] = room
+            else:
+                self.local[value] = rows.reshape(-1, self.program.channels(value))
             return
         place = Place(lambda dtype: self._room(value, dtype)) if keep else None
         self.local[value] = self._convolve(each.conv, each.epilogue, place)
 
     def _compute(self, value: int) -> torch.Tensor:
+        """A value's rows at the part's tiles, perhaps with more dimensions, not contiguous."""
         step, call = self.steps[value - 1]
         size = self.layout.size * self.program.scale(value)
         if step.kind in ('shuffle', 'enlarge'):
@@ -157,6 +164,9 @@ class _Run:
         if value in self.local:
             return Read(self.local[value])
         program, layout = self.program, self.layout
+        if value in program.on_demand:
+            self.local[value] = torch.cat([self._read(part, size) for part in program.parts(value)], 1)
+            return Read(self.local[value])
         scale = program.scale(value)
         if program.form(value) == 'rows':
             area = (layout.size * scale)**2
@@ -243,10 +253,9 @@ class _Run:
 
 
 def _enlarged(rows: torch.Tensor, size: int, factor: int, shuffle: bool) -> torch.Tensor:
-    """Rows of tiles of that side as those of tiles whose side is multiplied."""
+    """Rows of tiles of that side as those of tiles whose side is multiplied; a view (tiles, …, C), so that they are
+    copied once, to where they are kept."""
     channels = rows.shape[1] // (factor**2 if shuffle else 1)
     if shuffle:
-        parts = rows.view(-1, size, size, channels, factor, factor).permute(0, 1, 4, 2, 5, 3)
-    else:
-        parts = rows.view(-1, size, 1, size, 1, channels).expand(-1, size, factor, size, factor, channels)
-    return parts.reshape(-1, channels)
+        return rows.view(-1, size, size, channels, factor, factor).permute(0, 1, 4, 2, 5, 3)
+    return rows.view(-1, size, 1, size, 1, channels).expand(-1, size, factor, size, factor, channels)
