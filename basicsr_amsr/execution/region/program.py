@@ -168,6 +168,13 @@ class Program:
         return last
 
     @cached_property
+    def later_shapes(self) -> list[frozenset[tuple[int, int]]]:
+        """For each stage, scale and channels of the values at active pixels that later stages make."""
+        shapes = [{(self.scale(value), self.channels(value)) for value in stage if self.form(value) == 'rows'}
+                  for stage in self.stages]
+        return [frozenset().union(*shapes[number + 1:]) for number in range(len(shapes))]
+
+    @cached_property
     def stage_of(self) -> list[int]:
         """For each value the number of its stage."""
         of = [0] * (len(self.steps) + 1)

@@ -100,6 +100,8 @@ class _Run:
                     self.maps.pop(value, None)
                     if program.form(value) == 'rows':
                         self.spare.setdefault((*done.shape, done.dtype), []).append(done)
+            wanted = {(self.layout.zero(scale) + 1, channels) for scale, channels in program.later_shapes[number]}
+            self.spare = {key: spare for key, spare in self.spare.items() if key[:2] in wanted}
 
     def _tile_by_tile(self, stage: list[int]) -> None:
         program, layout = self.program, self.layout
