@@ -214,6 +214,21 @@ def test_where_triton_does_not_run(monkeypatch, name, value, message):
         backend_for('triton', cuda)
 
 
+def test_single_precision_is_that_of_cudnn(interpreter):
+    from basicsr_amsr.execution.triton.operator import precision
+
+    for allowed, expected in ((True, 'tf32'), (False, 'ieee')):
+        with torch.backends.cudnn.flags(allow_tf32=allowed):
+            assert precision() == expected
+    if hasattr(torch.backends.cudnn, 'conv'):
+        before = torch.backends.cudnn.conv.fp32_precision
+        try:
+            torch.backends.cudnn.conv.fp32_precision = 'ieee'
+            assert precision() == 'ieee'
+        finally:
+            torch.backends.cudnn.conv.fp32_precision = before
+
+
 def test_lists_of_kernels_mark_what_is_outside():
     gather = Gather(torch.tensor([4, 0, 7, 0]), torch.tensor([1, 3]))
     assert gather.index.tolist() == [4, -1, 7, -1] and gather.index.dtype == torch.int32

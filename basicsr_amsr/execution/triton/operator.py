@@ -108,7 +108,10 @@ for _device in ('CPU', 'CUDA'):
 
 def precision() -> str:
     """How float32 is multiplied: as cuDNN is told to, so that both compute alike."""
-    return 'tf32' if torch.backends.cudnn.allow_tf32 else 'ieee'
+    cudnn = torch.backends.cudnn
+    if hasattr(cudnn, 'conv'):  # since PyTorch 2.9, where the older flag cannot be read once this one was set
+        return 'tf32' if cudnn.conv.fp32_precision == 'tf32' else 'ieee'
+    return 'tf32' if cudnn.allow_tf32 else 'ieee'
 
 
 def _power(number: int) -> int:
