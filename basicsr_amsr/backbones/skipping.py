@@ -11,6 +11,7 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActiveTiles
 from basicsr_amsr.execution.backends.choice import backend_for
+from basicsr_amsr.execution.buffers import Turns
 from basicsr_amsr.execution.oracle import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
 from basicsr_amsr.execution.unit import Inside, Unit
@@ -50,6 +51,7 @@ class Skipping:
         self.inside, self.differentiable, self.backend = inside, differentiable, backend
         self._tiles: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
         self._made: dict[Any, Any] = {}
+        self._turns = Turns()
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
 
     def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
@@ -60,7 +62,11 @@ class Skipping:
             return dense_masked(unit, x, mask, self.inside)
         whole = backend_for(self.backend, x.device).whole
         active = self.once(('active', size), lambda: ActiveTiles(*self.tiles(*size), size[0], size[1], whole))
-        return run_unit(unit, x, active, self.inside, backend=self.backend)
+        if active.full or not active.count:
+            return run_unit(unit, x, active, self.inside, backend=self.backend)
+        out = run_unit(unit, x, active, self.inside, self._turns.free(x, size), self.backend)
+        self._turns.done(out, size)
+        return out
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:
