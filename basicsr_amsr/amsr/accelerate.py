@@ -52,6 +52,9 @@ class ConvertedNetwork(Converted):
         training = self.training or torch.is_grad_enabled()
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         chooses = skips and config.mode == 'auto' and not (training or args or kwargs) and decides(x)
+        fixed = config.budget is None and getattr(config.selection, 'ratio', None) is not None
+        if chooses and (self.region is None or fixed):  # no mask is made for the plain network
+            skips, chooses = not prefers_dense(self, x, share_of(self, x)), False
         if skips and self.region is not None:
             tiles = self.region.tiles(self, x.detach(), config)
             share = tiles.float().mean()
@@ -59,8 +62,6 @@ class ConvertedNetwork(Converted):
             if skips:
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
-        elif chooses:
-            skips = not prefers_dense(self, x, share_of(self, x))
         self.last_mask_ratio = 1.0
         skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend) if skips else None
         token = CURRENT.set(skipping)
