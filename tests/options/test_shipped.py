@@ -10,7 +10,7 @@ import yaml
 from basicsr.archs import build_network
 
 from basicsr_amsr import resources
-from basicsr_amsr.backbones.pretrained import locate
+from basicsr_amsr.backbones.pretrained import find_weights, locate, read_card
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.files import OptionFile
@@ -22,6 +22,7 @@ TRAINING, TESTING = sorted(FOLDER.glob('*.yml')), sorted((FOLDER / 'test').glob(
 BASES = sorted((FOLDER / 'base').glob('*.yml'))
 NETWORKS = ('fsrcnn', 'pan', 'rfdn', 'srresnet', 'rcan')
 MGA = [f'mga_{network}_x{scale}' for network in NETWORKS for scale in (2, 3, 4)]
+SHIPPED = {'mga_fsrcnn_x4': 'MGA_FSRCNN_x4', 'mga_rfdn_x4': 'MGA_RFDN_x4'}  # tests with weights in pretrained/
 SFM = ['sfm_rcan_x4', 'sfm_rrdb_x4', 'sfm_rfdn_x4', 'sfm_dncnn_gray', 'sfm_dncnn_color']
 AMSR = [f'amsr_{network}_x{scale}' for network in ('carn', 'carn_m', 'edsr', 'srresnet', 'rcan', 'pan', 'swinir_light')
         for scale in (2, 3, 4)]
@@ -147,9 +148,21 @@ def test_the_test_sets_of_the_paper(path):
 
 
 def test_a_training_leaves_what_the_test_of_that_name_takes():
-    for name in MGA:
+    for name in set(MGA) - set(SHIPPED):
         weights = read(FOLDER / 'test' / f'{name}.yml')['path']['pretrain_network_g']
         assert weights == f'experiments/{name}/models/net_g_latest.pth'
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_weights_are_tested_as_their_card_has_them(name):
+    options = read(FOLDER / 'test' / f'{name}.yml')
+    assert options['path']['pretrain_network_g'] == f'pretrained/{SHIPPED[name]}.pth'
+    card = read_card(find_weights(SHIPPED[name]))
+    give_scale(options)
+    network = {key: value for key, value in options['network_g'].items() if key != 'patch_size'}
+    assert network == card.network
+    text = (FOLDER / 'test' / f'{name}.yml').read_text(encoding='utf-8')
+    assert f'experiments/{name}/models/net_g_latest.pth' in text
 
 
 def test_what_files_share_is_written_once():
