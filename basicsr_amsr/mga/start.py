@@ -64,13 +64,13 @@ def least_values(net: MGA, joints: HaloConvs) -> torch.Tensor:
     x = torch.cat([F.interpolate(one, (PROBE, PROBE)) for one in grains]).to(weight)
     seen: list[torch.Tensor] = []
     hook = joints.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].amin((0, 2, 3))))
-    plan, training = net.variant, net.training
+    variant, training = net.variant, net.training
     try:
         net.eval().set_variant('D')
         net(x)
     finally:
         hook.remove()
-        net.train(training).set_variant(plan)
+        net.train(training).set_variant(variant)
     return seen[0]
 
 
