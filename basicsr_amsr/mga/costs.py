@@ -47,7 +47,7 @@ class Costs(NamedTuple):
         left = math.floor(budget * self.dense) - self.selected(0)
         if left < 0:
             least = math.ceil(1e4 * self.selected(0) / self.dense) / 1e4  # rounded up, so that it is enough
-            raise UserError(f'network_g: k: budget {budget:g} of the MACs of D is less than the {least:g} that base '
+            raise UserError(f'network_g: k: budget {budget:g} of the MACs of D is less than the {least:.10g} that base '
                             'net and mask take without any patch: give more, or fewer base blocks (split_blocks).')
         return left // self.patch
 
