@@ -1,0 +1,62 @@
+"""The forms of a network that a curve is made of."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr import AMSRConfig, accelerate_
+from basicsr_amsr.amsr.calibration.choose import calibrate
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from benchmarks.curves.fewer import without_units
+
+# Tile and smoothing of the forms that have no calibration.
+PLAIN = {'pixels': (1, 1), 'smoothed': (1, 5), 'tiles': (8, 5)}
+
+
+class Point(NamedTuple):
+    """A form at a share of active tiles; `fewer units` has the number of units that are replaced."""
+
+    form: str
+    ratio: float = 1.0
+    tile: int = 1
+    smooth: int = 1
+    count: int = 0
+
+
+def points(forms: Sequence[str], ratios: Sequence[float], tiles: Sequence[int], smooth: int,
+           fewer: Sequence[int]) -> list[Point]:
+    """All that are asked for."""
+    found = [Point(form, ratio, *PLAIN[form]) for form in forms if form in PLAIN for ratio in ratios]
+    if 'calibrated' in forms:
+        found += [Point('calibrated', ratio, tile, smooth) for tile in tiles for ratio in ratios]
+    if 'fewer units' in forms:
+        found += [Point('fewer units', count=count) for count in fewer]
+    return found
+
+
+def convert(net: nn.Module, point: Point, images: Sequence[torch.Tensor], cache: Path) -> nn.Module:
+    """A plain network in the form of a point, in place.
+
+    Args:
+        net: the network.
+        point: its form.
+        images: LR images (1, C, H, W) to fit to.
+        cache: a folder for calibrations, so that they are fitted once.
+    """
+    if point.form == 'fewer units':
+        return without_units(net, point.count, images)
+    selection = HighFrequencyMask(ratio=point.ratio, tile=point.tile, smooth=point.smooth)
+    if point.form == 'calibrated':
+        file = cache / f'{point.ratio:g}_{point.tile}_{point.smooth}.amsr'
+        if not file.is_file():
+            cache.mkdir(parents=True, exist_ok=True)
+            calibrate(net, selection, images).save(file)
+        accelerate_(net, AMSRConfig(calibration=Calibration.load(file), mode='sparse'))
+    else:
+        accelerate_(net, AMSRConfig(selection=selection, mode='sparse'))
+    return net

@@ -1,0 +1,71 @@
+"""benchmarks/curves: fitted rivals, means, and going on with a file."""
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.curves.__main__ import main
+from benchmarks.curves.fewer import without_units
+from benchmarks.curves.points import Point, points
+from benchmarks.curves.show import means
+
+
+class PAN(nn.Module):
+    """Has its units where the network of that name has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+def test_units_that_are_1x1_convolutions_are_replaced_by_themselves() -> None:
+    torch.manual_seed(0)
+    net, images = PAN().eval(), [torch.rand(1, 3, 9, 11) for _ in range(2)]
+    with torch.no_grad():
+        expected = net(images[0])
+        replaced = without_units(net, 2, images)
+        assert [type(unit).__name__ for unit in replaced.body] == ['Conv2d', 'Fitted', 'Fitted']
+        torch.testing.assert_close(replaced(images[0]), expected, atol=1e-2, rtol=0)
+
+
+def test_points_of_a_form_have_its_tile() -> None:
+    assert points(['tiles', 'calibrated', 'fewer units'], [0.5], [4, 16], 7, [2]) == [
+        Point('tiles', 0.5, 8, 5), Point('calibrated', 0.5, 4, 7), Point('calibrated', 0.5, 16, 7),
+        Point('fewer units', count=2)]
+
+
+def test_means_take_macs_where_they_were_counted_and_sum_times() -> None:
+    line = {'set': 'Set5', 'point': list(Point('tiles', 0.5, 8, 5)), 'psnr': 30.0, 'dense_psnr': 31.0, 'seconds': 1.0,
+            'dense_seconds': 1.0, 'macs': 0.5}
+    mean = means([line, {**line, 'psnr': 32.0, 'seconds': 4.0, 'macs': None}])['Set5'][Point('tiles', 0.5, 8, 5)]
+    assert mean == (2, 31.0, 0.0, 0.5, 2.5)
+
+
+def test_a_file_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = tmp_path / 'Small' / 'HR', tmp_path / 'curve.jsonl'
+    images.mkdir(parents=True)
+    for name in 'ab':
+        image = cv2.resize(np.random.default_rng(ord(name)).integers(0, 256, (24, 24, 3), dtype=np.uint8), (96, 96))
+        cv2.imwrite(str(images / f'{name}.png'), image)
+    words = ['measure', '--weights', 'CARN_M_x234', '--network', 'upscale=4', '--fit', str(images), '--images',
+             str(images), '--forms', 'tiles', '--out', str(out)]
+    main([*words, '--first', '1', '--ratios', '0.5'])
+    first = out.read_text()
+    main([*words, '--ratios', '0.5', '1'])
+    assert out.read_text().startswith(first)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(line['image'], line['point'][1]) for line in lines] == [
+        (lines[0]['image'], 0.5), (lines[0]['image'], 1), (lines[2]['image'], 0.5), (lines[2]['image'], 1)]
+    for line in lines:
+        assert line['point'][1] < 1 or (line['psnr'], line['macs']) == (line['dense_psnr'], 1)
+        assert line['point'][1] == 1 or (line['psnr'] != line['dense_psnr'] and line['macs'] < 1)
+    main(['show', str(out), '--plot', str(tmp_path / 'curve.png')])
+    assert 'CARN_M x4' in capsys.readouterr().out
+    assert (tmp_path / 'curve.png').stat().st_size
