@@ -12,6 +12,7 @@ from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.decision import prefers_dense, share_of
+from basicsr_amsr.amsr.pieces import run_pieces
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
 from basicsr_amsr.backbones.checkpoint import find_backbone
@@ -19,6 +20,7 @@ from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
 from basicsr_amsr.backbones.skips import Skip, SkipConv
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.model import decides
+from basicsr_amsr.execution.pieces import is_large
 from basicsr_amsr.execution.unit import unfit
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -51,6 +53,10 @@ class ConvertedNetwork(Converted):
         config, skips = self.amsr, self.variant == 'M' and not x.is_meta  # without content there is no mask
         training = self.training or torch.is_grad_enabled()
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
+        if is_large(x, config.piece) and not (training or args or kwargs):
+            tiles = None if self.region is None or not skips else self.region.tiles(self, x, config)
+            image, self.last_mask_ratio = run_pieces(self, x, tiles)
+            return image
         chooses = skips and config.mode == 'auto' and not (training or args or kwargs) and decides(x)
         fixed = config.budget is None and getattr(config.selection, 'ratio', None) is not None
         if chooses and (self.region is None or fixed):  # no mask is made for the plain network

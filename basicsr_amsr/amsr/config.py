@@ -42,6 +42,10 @@ class AMSRConfig:
             the plain network where measured costs say that it is the faster one for this image (docs/amsr.md).
         backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
             GPUs where it is installed, else torch.
+        piece: at inference, images that are larger than so many LR pixels, on either side, are computed in pieces of
+            that side, with the masks of the whole image; None for never. It bounds memory.
+        overlap: so many LR pixels around itself a piece reads too. Where that is as far as the network sees, the image
+            is that of the whole; averages over the image (channel attention) are over the piece.
 
     Raises:
         UserError: a value that is not possible, named.
@@ -55,6 +59,8 @@ class AMSRConfig:
     calibration: Calibration | None = None
     mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
     backend: BackendName = 'auto'
+    piece: int | None = None
+    overlap: int = 32
 
     def __post_init__(self) -> None:
         fitted = self.calibration.settings.get('selection') if self.calibration else None
@@ -68,8 +74,11 @@ class AMSRConfig:
                 raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")
         if self.budget is not None:
             self._check_budget(self.budget, default)
-        if isinstance(self.dense_first, bool) or not isinstance(self.dense_first, int) or self.dense_first < 0:
-            raise UserError(f'dense_first is {self.dense_first!r}: give a number of units from 0.')
+        for name, least, what in (('dense_first', 0, 'units'), ('overlap', 0, 'LR pixels'), ('piece', 1, 'LR pixels')):
+            value = getattr(self, name)
+            if (isinstance(value, bool) or not isinstance(value, int) or value < least) and (name, value) != (
+                    'piece', None):
+                raise UserError(f'{name} is {value!r}: give a number of {what} from {least}.')
         if self.calibration is not None and (self.inside, self.unit, self.dense_first) != ('masked', 'residual', 0):
             raise UserError('calibration: inside, unit and dense_first are for networks without one: leave them out.')
 

@@ -91,6 +91,10 @@ class AMSROptions(Section):
                             'network runs where that is measured to be faster. sparse: skipped in any case')
     backend: BackendName = Field(
         'auto', description='what convolves in sparse execution; auto: triton on NVIDIA GPUs where it is installed')
+    piece: Positive | None = Field(
+        None, description='in tests, larger images are computed in pieces of that side in LR pixels, to bound '
+                          'memory')
+    overlap: Count = Field(32, description='so many LR pixels around itself a piece reads too')
 
 
 def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None, **options: Any) -> nn.Module:
@@ -101,7 +105,8 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: arguments of HighFrequencyMask.
-        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode, backend.
+        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode, backend, piece,
+            overlap.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.
@@ -115,7 +120,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
         net = build(backbone)
         config = AMSRConfig(selection=chosen, inside=section.inside, unit=section.unit,  # type: ignore[arg-type]
                             budget=section.budget, dense_first=section.dense_first, calibration=calibration,
-                            mode=section.mode, backend=section.backend)
+                            mode=section.mode, backend=section.backend, piece=section.piece, overlap=section.overlap)
         report = accelerate_(net, config)
     except UserError as error:
         raise UserError(f'network_g: {error}') from error

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.pieces import in_pieces, is_large
 from basicsr_amsr.mga.costs import Costs, count_costs
 from basicsr_amsr.mga.gate import blend, straight_through
 from basicsr_amsr.mga.mask import MaskPrediction
@@ -34,6 +36,7 @@ VARIANTS = {
     'A': 'base net, and refine net on every patch',
     'M': 'base net, and refine net on the K patches that the mask selects',
 }
+PIECE_STEP = 24  # pieces begin at multiples of it, as windows and strided convolutions of base nets do
 Variant = Literal['B', 'D', 'A', 'M']
 Patches = Annotated[
     Count | Share | Annotated[dict[Literal['threshold', 'budget'], Number], Field(min_length=1, max_length=1)],
@@ -83,6 +86,9 @@ class MGA(nn.Module):
         mask_pooling: whether the mask is averaged over the patches after its softmax or before, see MaskPrediction.
         mask_channels: 2, or 1 without softmax (table 3).
         chunk: patches per call of the refine net; bounds memory on large images. None for all at once.
+        piece: without gradients, larger images run through base net and dense refine net in pieces of that side, in LR
+            pixels; None for never. It bounds memory too; the mask is that of the whole image.
+        overlap: so many LR pixels around itself a piece reads too.
 
     Attributes:
         last_mask_ratio: share of the patches refined in the last forward pass (0 for B, 1 for D and A).
@@ -99,11 +105,12 @@ class MGA(nn.Module):
                  order: Literal['larger', 'random', 'smaller', 'oracle', 'best'] = 'larger', seed: int = 0,
                  split_blocks: tuple[Positive, Positive] | None = None, cut: Mapping[str, str] | None = None,
                  mask_pooling: Literal['after_softmax', 'before_softmax'] = 'after_softmax',
-                 mask_channels: Literal[1, 2] = 2, chunk: Positive | None = 4096) -> None:
+                 mask_channels: Literal[1, 2] = 2, chunk: Positive | None = 4096, piece: Positive | None = None,
+                 overlap: Count = 32) -> None:
         super().__init__()
         check_arguments(MGA, 'network_g', backbone=backbone, variant=variant, patch_size=patch_size, k=k, per=per,
                         order=order, seed=seed, split_blocks=split_blocks, cut=cut, mask_pooling=mask_pooling,
-                        mask_channels=mask_channels, chunk=chunk)
+                        mask_channels=mask_channels, chunk=chunk, piece=piece, overlap=overlap)
         parts, self.split_blocks, self.scale = split_backbone(backbone, split_blocks, cut)
         self.backbone, self.cut = dict(backbone), cut
         self.base, self.refine = parts.base, parts.refine
@@ -111,7 +118,7 @@ class MGA(nn.Module):
         self.patch_size = patch_size
         self.k: Amount = check_k(k)
         self.per, self.order, self.seed = per, order, seed
-        self.chunk = chunk
+        self.chunk, self.piece, self.overlap = chunk, piece, overlap
         self.last_mask_ratio = 1.0
         self.counted: dict[tuple[int, int], Costs] = {}
         # Channels-last weights make every convolution run channels-last, which is faster on CPU and GPU alike.
@@ -146,16 +153,31 @@ class MGA(nn.Module):
 
         `target`, the ground truth (N, 3, s·H, s·W), is what the order 'best' needs.
         """
-        feature = self.base.extract(x)
+        feature = self.extract(x)
         if self.variant == 'M' and self.mask.training and torch.is_grad_enabled():
-            output = self.gated(feature, self.base.reconstruct(feature, x))
+            output = self.gated(feature, self.reconstruct(feature, x))
             return output if with_parts else output.image
-        coarse = self.base.reconstruct(feature, x) if with_parts or self.ranks_by_truth else None
+        coarse = self.reconstruct(feature, x) if with_parts or self.ranks_by_truth else None
         index = self.chosen(feature, coarse, target)
         if coarse is None:
             coarse = self.coarse_image(feature, x, needed=not self.is_whole(index, feature))
         image = self.composed(feature, coarse, index)
         return MGAOutput(image, cast(torch.Tensor, coarse), feature) if with_parts else image
+
+    def extract(self, x: torch.Tensor) -> torch.Tensor:
+        """The coarse feature (N, C, H, W) of images (N, 3, H, W)."""
+        return self.in_pieces(self.base.extract, x)
+
+    def reconstruct(self, feature: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The coarse image (N, 3, s·H, s·W) of the coarse feature of `x`."""
+        return self.in_pieces(self.base.reconstruct, feature, x)
+
+    def in_pieces(self, compute: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
+        """What `compute` gives for maps (N, ·, H, W), piece by piece where they are large and no gradients wanted."""
+        if self.piece is None or not is_large(maps[0], self.piece) or torch.is_grad_enabled():
+            return compute(*maps)
+        return in_pieces(lambda piece: compute(*(piece.of(each) for each in maps)), maps[0], self.piece, self.overlap,
+                         PIECE_STEP)
 
     @property
     def ranks_by_truth(self) -> bool:
@@ -167,12 +189,12 @@ class MGA(nn.Module):
 
         The profiler stands in for this one, because the paper's figures hold the coarse image in either case.
         """
-        return self.base.reconstruct(feature, x) if needed else None
+        return self.reconstruct(feature, x) if needed else None
 
     def composed(self, feature: torch.Tensor, coarse: torch.Tensor | None, index: PatchIndex) -> torch.Tensor:
         """The final image from the coarse feature, the coarse image (None where `index` is whole) and the patches."""
         if self.variant == 'D':
-            return self.refine(feature, halo=False)
+            return self.in_pieces(partial(self.refine, halo=False), feature)
         if coarse is not None and not len(index.batch):
             return coarse
         return self.refine_patches(feature, coarse, index)
@@ -191,8 +213,8 @@ class MGA(nn.Module):
         batch, _, height, width = x.shape
         if self.variant in ('B', 'D'):
             return torch.full((batch, height, width), self.variant == 'D', device=x.device)
-        feature = self.base.extract(x)
-        index = self.chosen(feature, self.base.reconstruct(feature, x) if self.ranks_by_truth else None)
+        feature = self.extract(x)
+        index = self.chosen(feature, self.reconstruct(feature, x) if self.ranks_by_truth else None)
         active = torch.zeros(batch, *grid_size(height, width, self.patch_size), dtype=torch.bool, device=x.device)
         active[index.batch, index.row, index.col] = True
         patches = active.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)

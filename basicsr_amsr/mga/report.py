@@ -82,8 +82,8 @@ def report_mask(net: MGA, x: torch.Tensor, target: torch.Tensor | None = None) -
 
     `target`, the ground truth, is what the order 'best' needs.
     """
-    feature = net.base.extract(x)
-    coarse = net.base.reconstruct(feature, x)
+    feature = net.extract(x)
+    coarse = net.reconstruct(feature, x)
     refined = net.refine_patches(feature, coarse, net.every_patch(feature))
     predicted = net.mask(feature)
     true = error_target(coarse, refined, net.scale, net.patch_size, normalize=net.mask.supervision != 'absolute')
