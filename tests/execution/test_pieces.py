@@ -17,6 +17,7 @@ from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.integers(0, 30), st.integers(1, 9))
 def test_pieces_keep_each_pixel_once_and_read_the_overlap(height, width, size, overlap, step):
     kept = torch.zeros(height, width, dtype=torch.int)
