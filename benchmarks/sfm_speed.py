@@ -1,4 +1,4 @@
-"""SFM of a batch as matrix products, beside the authors' way: SciPy's fftpack, image by image and channel by channel.
+"""SFM of a batch, beside the authors' way: SciPy's fftpack, image by image and channel by channel.
 
     python benchmarks/sfm_speed.py --threads 2
     python benchmarks/sfm_speed.py --device cuda
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_device = images.to(args.device)
     transform = StochasticFrequencyMasking('central', rate=1)
     arrays = {'float32': images.numpy(), 'float64': images.double().numpy()}
-    runs: dict[str, Callable[[], object]] = {'matrix products': lambda: transform(on_device)}
+    runs: dict[str, Callable[[], object]] = {'batch': lambda: transform(on_device)}
     runs.update({f'fftpack loop, {name}': lambda array=array: loop(array) for name, array in arrays.items()})
     synchronize = torch.cuda.synchronize if on_device.is_cuda else lambda: None
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     device = torch.cuda.get_device_name() if on_device.is_cuda else f'CPU, {args.threads} threads'
     print(f'{tuple(images.shape)}, {device}, PyTorch {torch.__version__}, median of {args.rounds} rounds')
-    ours = times['matrix products']
+    ours = times['batch']
     for name, values in times.items():
         ratio = statistics.median(theirs / mine for theirs, mine in zip(values, ours, strict=True))
         print(f'{name:22} {statistics.median(values) * 1e6:12,.0f} µs   {ratio:6.2f} times the batch')

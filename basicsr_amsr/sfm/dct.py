@@ -1,10 +1,16 @@
-"""The two-dimensional DCT-II and its inverse, orthonormal, as matrix products on any device."""
+"""The two-dimensional DCT-II and its inverse, orthonormal: matrix products on any device, or SciPy's FFT on a CPU."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
+import scipy.fft
 import torch
+
+# From this side on SciPy's FFT takes less time than products do, on a CPU (docs/sfm.md, Speed).
+FFT_SIDE = 64
 
 
 def dct2(image: torch.Tensor) -> torch.Tensor:
@@ -18,11 +24,14 @@ def dct2(image: torch.Tensor) -> torch.Tensor:
         before, and the coefficients are not rounded to them. Where the user allows TF32, products are as exact as that.
     """
     image = _precise(image)
-    rows, columns = (dct_matrix(size, image.device, image.dtype) for size in image.shape[-2:])
     # DC is far larger than the rest, and its rounding errors would end up in the lowest frequencies: it goes apart.
     mean = image.mean((-2, -1), keepdim=True)
-    with torch.autocast(image.device.type, enabled=False):
-        coefficients = rows @ ((image - mean) @ columns.T)
+    if _by_fft(image):
+        coefficients = _scipy(scipy.fft.dctn, image - mean, overwrite_x=True)
+    else:
+        rows, columns = (dct_matrix(size, image.device, image.dtype) for size in image.shape[-2:])
+        with torch.autocast(image.device.type, enabled=False):
+            coefficients = rows @ ((image - mean) @ columns.T)
     coefficients[..., :1, :1] += mean * math.sqrt(image.shape[-2] * image.shape[-1])
     return coefficients
 
@@ -30,6 +39,8 @@ def dct2(image: torch.Tensor) -> torch.Tensor:
 def idct2(coefficients: torch.Tensor) -> torch.Tensor:
     """The inverse of `dct2`, with the same types."""
     coefficients = _precise(coefficients)
+    if _by_fft(coefficients):
+        return _scipy(scipy.fft.idctn, coefficients)
     rows, columns = (dct_matrix(size, coefficients.device, coefficients.dtype) for size in coefficients.shape[-2:])
     with torch.autocast(coefficients.device.type, enabled=False):
         return (rows.T @ coefficients) @ columns
@@ -48,6 +59,18 @@ def dct_matrix(size: int, device: torch.device, dtype: torch.dtype = torch.float
     matrix = torch.cos((frequency * position % (4 * size)) * (math.pi / (2 * size))) * math.sqrt(2 / size)
     matrix[0] = math.sqrt(1 / size)
     return matrix.to(device, dtype)
+
+
+def _by_fft(planes: torch.Tensor) -> bool:
+    """Whether SciPy does it: plain numbers of a CPU, without gradients, that are not being traced."""
+    return (type(planes) is torch.Tensor and planes.device.type == 'cpu' and min(planes.shape[-2:]) >= FFT_SIDE
+            and planes.numel() > 0 and not (planes.requires_grad and torch.is_grad_enabled())
+            and not torch.compiler.is_compiling())
+
+
+def _scipy(transform: Callable[..., Any], planes: torch.Tensor, overwrite_x: bool = False) -> torch.Tensor:
+    # One worker: PyTorch's threads, which wait for work in a loop, would take the cores of SciPy's.
+    return torch.from_numpy(transform(planes.detach().numpy(), axes=(-2, -1), norm='ortho', overwrite_x=overwrite_x))
 
 
 def _precise(tensor: torch.Tensor) -> torch.Tensor:

@@ -47,13 +47,14 @@ class StochasticFrequencyMasking(Transform):
     def apply(self, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
         """Mask the samples that the draw selects."""
         selected = [index for index, draw in enumerate(uniform((0, 1), generators).tolist()) if draw < self.rate]
-        result = batch.clone()
-        if selected:
-            indices = torch.tensor(selected).to(batch.device, non_blocking=True)
-            coefficients = dct2(batch[indices])
-            coefficients *= self.draw_masks(batch, [generators[index] for index in selected])[:, None]
-            result[indices] = idct2(coefficients).to(batch.dtype)
-        return result
+        if not selected:
+            return batch.clone()
+        whole = len(selected) == len(batch)
+        indices = torch.tensor(selected).to(batch.device, non_blocking=True)
+        coefficients = dct2(batch if whole else batch[indices])
+        coefficients *= self.draw_masks(batch, [generators[index] for index in selected])[:, None]
+        masked = idct2(coefficients).to(batch.dtype)
+        return masked if whole else batch.clone().index_copy_(0, indices, masked)
 
     def draw_masks(self, like: torch.Tensor, generators: Generators) -> torch.Tensor:
         """A mask per generator (B, H, W), True where a coefficient is kept, of the size and on the device of `like`."""

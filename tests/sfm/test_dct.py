@@ -19,6 +19,14 @@ def scipy_dct2(image):
     return scipy.fft.dctn(image.double().numpy(), type=2, norm='ortho', axes=(-2, -1))
 
 
+@pytest.fixture(params=['chosen', 'products'])
+def way(request, monkeypatch):
+    """On a CPU large planes go through SciPy's FFT; products, as on a GPU, have to be right for them too."""
+    if request.param == 'products':
+        monkeypatch.setattr('basicsr_amsr.sfm.dct.FFT_SIDE', 1 << 30)
+
+
+@pytest.mark.usefixtures('way')
 @pytest.mark.parametrize('size', SIZES)
 def test_it_is_scipys_in_single_precision(size):
     x = images(*size)
@@ -34,6 +42,7 @@ def test_it_is_scipys_in_double_precision(height, width, seed):
                                rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures('way')
 @pytest.mark.parametrize('size', SIZES)
 def test_there_and_back(size):
     x = images(*size)
@@ -70,3 +79,11 @@ def test_the_gpu_agrees():
     x = images(192, 192)
     torch.testing.assert_close(dct2(x.cuda()).cpu(), dct2(x), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(idct2(dct2(x.cuda())).cpu(), x, rtol=0, atol=1e-5)
+
+
+def test_gradients_pass_through_large_planes():
+    x = images(70, 65).requires_grad_()
+    weights = torch.rand_like(x)
+    (dct2(x) * weights).sum().backward()
+    torch.testing.assert_close(x.grad, idct2(weights), rtol=0, atol=1e-4)  # the transpose is the inverse
+    assert not dct2(x.detach()).requires_grad
