@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from basicsr_amsr import files
 from basicsr_amsr.errors import UserError
 
 
@@ -41,12 +41,9 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    part = path.with_name(f'{path.name}.part')
     try:
-        part.write_bytes(data)
-        os.replace(part, path)
+        files.write_whole(path, data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
 
 

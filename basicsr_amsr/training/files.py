@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, whenever the process dies."""
+"""Checkpoints that are there as a whole or not at all, whenever the process dies."""
 from __future__ import annotations
 
 import os
@@ -10,8 +10,7 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-
-PART = '.part'  # behind the name, so that no search for *.state or *.pth finds it
+from basicsr_amsr.files import sync_folder, writing
 
 
 def save_atomically(content: Any, path: str | os.PathLike[str]) -> None:
@@ -21,19 +20,14 @@ def save_atomically(content: Any, path: str | os.PathLike[str]) -> None:
         UserError: it cannot be written (disk full, no permission); what was at `path` before is still there.
     """
     path = Path(path)
-    part = path.with_name(f'.{path.name}{PART}')
     try:
-        with open(part, 'wb') as file:
+        with writing(path, sync=True) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer makes a RuntimeError of a failed write
         reason = _reason(error)
-        part.unlink(missing_ok=True)
         raise UserError(f'Cannot write {path}: {reason}. What was saved before is as it was: make room, then go on '
                         'with --auto_resume.') from error
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _reason(error: BaseException) -> str:
@@ -43,23 +37,6 @@ def _reason(error: BaseException) -> str:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
     return ' '.join(str(error).split())[:200]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last; systems where a folder cannot be opened do that by themselves."""
-    if not hasattr(os, 'O_DIRECTORY'):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Take away what a killed process was writing."""
-    for part in Path(folder).glob(f'.*{PART}'):
-        part.unlink(missing_ok=True)
 
 
 @master_only

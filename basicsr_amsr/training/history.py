@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from basicsr.models.base_model import BaseModel
+
+from basicsr_amsr.files import write_whole
 
 FILE = 'validation.jsonl'
 
@@ -39,9 +40,7 @@ def resume(model: Any, iteration: int) -> None:
     if path is None or not path.is_file():
         return
     entries = [entry for entry in _read(path) if entry['iter'] <= iteration]
-    part = path.with_name(f'.{FILE}.part')
-    part.write_text(''.join(f'{json.dumps(entry)}\n' for entry in entries), encoding='utf-8')
-    os.replace(part, path)
+    write_whole(path, ''.join(f'{json.dumps(entry)}\n' for entry in entries).encode())
     metrics = (model.opt.get('val') or {}).get('metrics') or {}
     for entry in entries:
         if entry['metric'] in metrics:

@@ -11,8 +11,8 @@ from basicsr.utils import check_resume
 
 from basicsr_amsr.compat.distributed import agreed
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.files import remove_parts
 from basicsr_amsr.safe_load import read_weights_only
-from basicsr_amsr.training.files import remove_leftovers
 from basicsr_amsr.training.state import KEY
 
 STATE_KEYS = ('epoch', 'iter', 'optimizers', 'schedulers')
@@ -53,9 +53,9 @@ def _choose(opt: dict[str, Any]) -> str | None:
     path = None
     if opt.get('auto_resume'):
         folder = _states_folder(opt)
-        remove_leftovers(folder)
+        remove_parts(Path(folder))
         if opt['path'].get('models'):
-            remove_leftovers(opt['path']['models'])
+            remove_parts(Path(opt['path']['models']))
         path = newest_usable(folder, opt)
     return path or opt['path'].get('resume_state')
 

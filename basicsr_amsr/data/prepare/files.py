@@ -1,38 +1,11 @@
-"""Files that appear under their name as a whole or not at all."""
+"""Images that need not be written again."""
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
 from basicsr_amsr.data.image_io import PNG_SIGNATURE
-
-PART = '.part'
-
-
-def part_name(path: Path) -> Path:
-    """A name in the same folder that BasicSR and `list_images` do not see, and no other process uses."""
-    return path.with_name(f'.{path.name}.{os.getpid()}{PART}')
-
-
-def write_whole(path: Path, data: bytes, sync: bool = False) -> None:
-    """Write a file under another name, then rename it.
-
-    Args:
-        path: the file; what is there is replaced.
-        data: its content.
-        sync: wait until the disk has it, for a file that claims that others are complete.
-    """
-    part = part_name(path)
-    try:
-        with part.open('wb') as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+from basicsr_amsr.files import part_name
 
 
 def link_whole(source: Path, path: Path) -> bool:
@@ -46,12 +19,6 @@ def link_whole(source: Path, path: Path) -> bool:
     finally:
         part.unlink(missing_ok=True)  # POSIX: renaming one name of a file to another of the same file does nothing
     return True
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what an interrupted run left half-written."""
-    for part in folder.glob(f'.*{PART}'):
-        part.unlink(missing_ok=True)
 
 
 def plain_png(path: Path) -> bool:

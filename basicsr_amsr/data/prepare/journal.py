@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from basicsr_amsr.data.prepare.files import write_whole
+from basicsr_amsr.files import write_whole
 
 Entry = dict[str, Any]
 

@@ -8,12 +8,12 @@ import time
 import lmdb
 
 from basicsr_amsr.data.prepare import subimages
-from basicsr_amsr.data.prepare.files import remove_parts
 from basicsr_amsr.data.prepare.journal import Entry
 from basicsr_amsr.data.prepare.settings import Settings
 from basicsr_amsr.data.prepare.stores import meta_info, write_if_changed
 from basicsr_amsr.data.prepare.work import Result
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.files import remove_parts
 
 FIRST_MAP = 2**28  # bytes; doubled whenever it is full
 BATCH_BYTES = 2**26  # what is held in memory until it is committed

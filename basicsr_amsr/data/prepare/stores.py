@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from basicsr_amsr.data.prepare import subimages
-from basicsr_amsr.data.prepare.files import remove_parts, write_whole
 from basicsr_amsr.data.prepare.journal import Entry
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.sources import cut
 from basicsr_amsr.data.prepare.work import Result
+from basicsr_amsr.files import remove_parts, write_whole
 
 # Between two notes in the journal: waiting for the disk to have one makes it write all files before, too.
 NOTE_SECONDS = 1.0

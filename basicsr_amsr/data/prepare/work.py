@@ -8,11 +8,12 @@ import numpy as np
 
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import read_image
-from basicsr_amsr.data.prepare.files import link_whole, plain_png, write_whole
+from basicsr_amsr.data.prepare.files import link_whole, plain_png
 from basicsr_amsr.data.prepare.journal import Entry
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.sources import Source, cut
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.files import write_whole
 
 
 @dataclass

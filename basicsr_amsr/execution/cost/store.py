@@ -4,13 +4,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from basicsr_amsr.execution.cost.costs import Costs
+from basicsr_amsr.files import write_whole
 
 FORMAT = 1
 VARIABLE = 'BASICSR_AMSR_COSTS'  # names another file; 'off': nothing is measured
@@ -60,14 +60,7 @@ class Store:
         entries[key] = {'about': about, 'measured': [asdict(costs) for costs in measured]}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f'{self.path.name}.')
-            try:
-                with open(handle, 'w', encoding='utf-8') as file:
-                    json.dump({'format': FORMAT, 'costs': entries}, file, indent=1)
-                os.replace(name, self.path)
-            except BaseException:
-                os.unlink(name)
-                raise
+            write_whole(self.path, json.dumps({'format': FORMAT, 'costs': entries}, indent=1).encode())
         except OSError as error:
             self._complain(f'cannot be written ({error.strerror or error}): what is measured is lost when the program '
                            'ends')

@@ -130,4 +130,3 @@ def _activation(activation: Activation | None) -> tuple[int, float, torch.Tensor
     if isinstance(activation.slope, torch.Tensor):
         return (SLOPES if activation.slope.numel() > 1 else SHARED_SLOPE), 0.0, activation.slope
     return (SLOPE if activation.slope else RELU), activation.slope, None
-

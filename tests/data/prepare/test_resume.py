@@ -15,8 +15,8 @@ import lmdb
 import pytest
 from filelock import FileLock
 
-from basicsr_amsr import UserError
-from basicsr_amsr.data.prepare import files, lmdb_writer
+from basicsr_amsr import UserError, files
+from basicsr_amsr.data.prepare import lmdb_writer
 from basicsr_amsr.data.prepare.plan import make_plan
 from basicsr_amsr.data.prepare.run import run
 from basicsr_amsr.data.prepare.settings import HR, Settings
