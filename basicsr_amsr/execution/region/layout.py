@@ -1,7 +1,7 @@
 """Where the rows of a value lie in memory: tile by tile, then the pixels around the tiles, then a row of zeros."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,20 @@ import torch.nn.functional as F
 from basicsr_amsr.execution.active import Gather, chunk_of
 
 CHUNK_TILE_PIXELS = 8192
+
+
+class Places(NamedTuple):
+    """Positions in a flat map.
+
+    Attributes:
+        place: (tiles, pixels), 0 for what lies outside the map.
+        outside: which of these, counted through, do, ascending; None for none.
+        ends: how many of `outside` belong to the first 0, 1, … tiles.
+    """
+
+    place: torch.Tensor
+    outside: torch.Tensor | None
+    ends: list[int]
 
 
 class Layout:
@@ -36,6 +50,7 @@ class Layout:
         self.image, self.row, self.col = places.unbind(1)
         self.count = len(places)
         self._cache: dict[tuple, torch.Tensor] = {}
+        self._places: dict[tuple[int, range, range], Places] = {}
         self._gathers: dict[tuple, Gather] = {}
         mask = self.mask(1)
         near = F.max_pool2d(mask.float(), 2 * halo + 1, 1, halo).bool() if halo else mask
@@ -64,10 +79,17 @@ class Layout:
         """Rows of the tiles of a value."""
         return self.count * (self.size * scale)**2
 
-    def own(self, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Flat positions (tiles, pixels) in a map of that scale, and whether they lie in it."""
+    def own(self, scale: int) -> torch.Tensor:
+        """Flat positions (tiles, pixels) in a map of that scale; 0 where `inside` says no."""
         side = range(self.size * scale)
-        return self.places(scale, side, side)
+        return self.places(scale, side, side).place
+
+    def inside(self, scale: int) -> torch.Tensor:
+        """Which of the tiles' own pixels lie in a map of that scale, bool (tiles, pixels)."""
+        side = range(self.size * scale)
+        place, outside, _ = self.places(scale, side, side)
+        inside = torch.ones(place.numel(), dtype=torch.bool, device=place.device)
+        return (inside if outside is None else inside.index_fill_(0, outside, False)).view(place.shape)
 
     def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the tiles into a map of whole tiles, (B, rows · size · scale, cols · size · scale, C)."""
@@ -78,46 +100,63 @@ class Layout:
 
     def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the tiles where they belong in the flat map of that scale."""
-        place, inside = self.own(scale)
+        place = self.own(scale)
         if self.height % self.size or self.width % self.size:
-            target.index_copy_(0, place[inside], rows[inside.flatten()])
+            inside = self.inside(scale)
+            target.index_copy_(0, place[inside].long(), rows[inside.flatten()])
         else:
-            place = place[:self.active].flatten()
+            place = place[:self.active].flatten().long()
             target.index_copy_(0, place, rows[:len(place)])
 
-    def places(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `own`, at these offsets from each tile's upper left pixel; positions outside are 0."""
-        key = ('places', scale, tuple(rows), tuple(cols))
-        if key not in self._cache:
+    def places(self, scale: int, rows: range, cols: range) -> Places:
+        """Where what lies at these offsets from each tile's upper left pixel is in a map of that scale. Pixels of the
+        added tiles lie outside."""
+        key = (scale, rows, cols)
+        if key not in self._places:
             height, width, side = self.height * scale, self.width * scale, self.size * scale
-            y = (self.row * side)[:, None] + torch.tensor(list(rows), device=self.tiles.device)
-            x = (self.col * side)[:, None] + torch.tensor(list(cols), device=self.tiles.device)
+            # These are the longest lists there are, so they take 32 bits and one sum.
+            kind = torch.int32 if len(self.tiles) * height * width < 1 << 30 else torch.int64
+            down, right = (torch.tensor(list(each), device=self.tiles.device) for each in (rows, cols))
+            y, x = self.row * side, self.col * side
+            first, offset = (self.image * height + y) * width + x, down[:, None] * width + right
+            place = first.to(kind)[:, None] + offset.to(kind).flatten()
+            near = (y + rows[0] < 0) | (y + rows[-1] >= height) | (x + cols[0] < 0) | (x + cols[-1] >= width)
+            near[self.active:] = True
+            near = near.nonzero()[:, 0]
+            y, x = y[near, None] + down, x[near, None] + right
             inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-            inside[self.active:] = False
-            flat = ((self.image * height)[:, None] + y)[:, :, None] * width + x[:, None, :]
-            self._cache[key] = torch.where(inside, flat, 0).flatten(1)
-            self._cache[(*key, 'inside')] = inside.flatten(1)
-        return self._cache[key], self._cache[(*key, 'inside')]
+            inside[near >= self.active] = False
+            tile, pixel = (~inside).flatten(1).nonzero().unbind(1)
+            outside = near[tile] * place.shape[1] + pixel
+            place.view(-1).index_fill_(0, outside, 0)
+            ends = torch.arange(self.count + 1, device=outside.device) * place.shape[1]
+            self._places[key] = Places(place, outside if len(outside) else None,
+                                       torch.searchsorted(outside, ends).tolist())
+        return self._places[key]
 
-    def stored(self, scale: int, rows: Sequence[int], cols: Sequence[int]) -> torch.Tensor:
+    def stored(self, scale: int, rows: range, cols: range) -> torch.Tensor:
         """Rows (tiles, pixels) of a stored value with its band at these offsets; the last, of zeros, where none is."""
-        key = ('stored', scale, tuple(rows), tuple(cols))
+        key = ('stored', scale, rows, cols)
         if key not in self._cache:
-            place, inside = self.places(scale, rows, cols)
-            self._cache[key] = torch.where(inside, self._table(scale)[place], self.zero(scale))
+            place, outside, _ = self.places(scale, rows, cols)
+            found = self._table(scale).index_select(0, place.flatten())
+            if outside is not None:
+                found.index_fill_(0, outside, self.zero(scale))
+            self._cache[key] = found.view(place.shape)
         return self._cache[key]
 
-    def gather(self, kept: bool, scale: int, offsets: tuple[Sequence[int], Sequence[int]], part: slice) -> Gather:
+    def gather(self, kept: bool, scale: int, offsets: tuple[range, range], part: slice) -> Gather:
         """What some tiles read at these offsets, of a value that is kept (`stored`) or of a map (`places`)."""
-        rows, cols = offsets
-        key = (kept, scale, tuple(rows), tuple(cols), part.start, part.stop)
+        key = (kept, scale, *offsets, part.start, part.stop)
         if key not in self._gathers:
             if kept:
-                self._gathers[key] = Gather(self.stored(scale, rows, cols)[part].flatten())
+                self._gathers[key] = Gather(self.stored(scale, *offsets)[part].flatten())
             else:
-                place, inside = (each[part].flatten() for each in self.places(scale, rows, cols))
-                outside = (~inside).nonzero()[:, 0]
-                self._gathers[key] = Gather(place, outside if len(outside) else None)
+                place, outside, ends = self.places(scale, *offsets)
+                start, stop = ends[part.start], ends[part.stop]
+                if outside is not None:
+                    outside = outside[start:stop] - part.start * place.shape[1] if stop > start else None
+                self._gathers[key] = Gather(place[part].flatten(), outside)
         return self._gathers[key]
 
     def zero(self, scale: int) -> int:
@@ -128,13 +167,14 @@ class Layout:
         """For each pixel of a map of that scale the row where it is stored."""
         key = ('table', scale)
         if key not in self._cache:
-            own, inside = self.own(scale)
+            own = self.own(scale)
             table = own.new_full((len(self.tiles) * self.height * self.width * scale**2,), self.zero(scale))
-            rows = torch.arange(self.zero(scale), device=own.device)
+            rows = torch.arange(self.zero(scale), dtype=own.dtype, device=own.device)
             if self.height % self.size or self.width % self.size:
-                table[own[inside]] = rows[:own.numel()].view_as(own)[inside]
+                inside = self.inside(scale)
+                table[own[inside].long()] = rows[:own.numel()].view_as(own)[inside]
             else:
-                whole = own[:self.active].flatten()
+                whole = own[:self.active].flatten().long()
                 table.index_copy_(0, whole, rows[:len(whole)])
             table.index_copy_(0, self.enlarged(self.band, scale), rows[self.rows(scale):])
             self._cache[key] = table

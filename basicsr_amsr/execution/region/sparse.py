@@ -47,7 +47,7 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
     padded = tail.padded(x)
     seen, features = pixel_rows(padded), pixel_rows(anchor)
     wide = Layout(skipped.tiles, size, padded.shape[2], padded.shape[3], 0) if reach else skipped
-    place, _ = skipped.own(1)
+    place = skipped.own(1)
     around = _clamped(wide, size, reach)
     rows = image.new_empty(skipped.rows(scale), image.shape[3])
     step = max(CHUNK_TILE_PIXELS // size**2, 1)
@@ -55,7 +55,8 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
         part = slice(start, start + step)
         patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
         values = pixel_rows(F.conv2d(patches, tail.image))
-        values = values + F.linear(features[place[part].flatten()], tail.feature.weight, tail.feature.bias)
+        feature = features.index_select(0, place[part].flatten())
+        values = values + F.linear(feature, tail.feature.weight, tail.feature.bias)
         enlarged = _enlarged(values, size, scale, shuffle=True)
         rows[start * (size * scale)**2:][:len(values) * scale**2].view(enlarged.shape).copy_(enlarged)
     skipped.write_whole(rows, scale, image)
@@ -150,9 +151,9 @@ class _Run:
         if step.reach == (0, 0):
             reads = [self._source(part, size) for part in parts]
         else:
-            offsets = [range(-r, size + r, dilation if size == 1 else 1)
-                       for r, dilation in zip(step.reach, conv.dilation, strict=True)]
-            reads = [self._around(part, offsets) for part in parts]
+            rows, cols = (range(-r, size + r, dilation if size == 1 else 1)
+                          for r, dilation in zip(step.reach, conv.dilation, strict=True))
+            reads = [self._around(part, (rows, cols)) for part in parts]
         if epilogue.added is not None:
             epilogue = epilogue._replace(added=self._source(epilogue.added, size))
         return self.backend.convolve(conv, reads, size, epilogue, place)
@@ -179,11 +180,11 @@ class _Run:
             return Read(values.expand(self.batch, -1), Gather(image))
         return Read(self._map_rows(value), layout.gather(False, scale, (range(size), range(size)), self.part))
 
-    def _around(self, value: int, offsets: list[range]) -> Read:
+    def _around(self, value: int, offsets: tuple[range, range]) -> Read:
         """Where a value's rows at offsets from the part's tiles are; 0 outside the image."""
         kept = self.program.form(value) == 'rows'
         rows = self.values[value] if kept else self._map_rows(value)
-        return Read(rows, self.layout.gather(kept, self.program.scale(value), (offsets[0], offsets[1]), self.part))
+        return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.part))
 
     def _map_rows(self, value: int) -> torch.Tensor:
         if value not in self.maps:
@@ -226,7 +227,7 @@ class _Run:
         """The mean of a value over each image, (B, C, 1, 1): predictions are affine, so is their sum."""
         layout, scale = self.layout, self.program.scale(value)
         rows = self.values[value][:layout.rows(scale)]
-        inside = layout.own(scale)[1]
+        inside = layout.inside(scale)
         wide = torch.promote_types(rows.dtype, torch.float32)
         total = torch.zeros(self.batch, rows.shape[1], dtype=wide, device=rows.device)
         total.index_add_(0, layout.image.repeat_interleave(inside.shape[1])[inside.flatten()],
