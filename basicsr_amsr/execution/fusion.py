@@ -28,6 +28,14 @@ class Activation(NamedTuple):
             return F.prelu(rows, self.slope)
         return F.leaky_relu(rows, self.slope) if self.slope else F.relu(rows)
 
+    def into(self, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """The same, written into `out`, which may be `rows`."""
+        if isinstance(self.slope, torch.Tensor):
+            return out.copy_(F.prelu(rows, self.slope))
+        if self.slope:
+            return torch.ops.aten.leaky_relu.out(rows, self.slope, out=out)
+        return torch.clamp_min(rows, 0, out=out)
+
 
 class Epilogue(NamedTuple):
     """after(scale · before(x) + added): what follows a convolution. `added` is (n, C), or the number of a value."""

@@ -1,7 +1,7 @@
 """Torch operators, on any device: gather, then a dense convolution of the tiles or a matrix product of the taps."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,27 +22,46 @@ class TorchBackend:
     def convolve(self, conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
                  place: Place | None = None) -> torch.Tensor:
         """See `Backend`."""
-        reads = [part.fetch() for part in parts]
-        rows = convolve_rows(conv, torch.cat(reads, 1) if len(reads) > 1 else reads[0], size)
-        rows = followed(rows, epilogue)
+        rows = convolve_parts(conv, [part.fetch() for part in parts], size)
         if place is None:
-            return rows
-        target = place.tensor(rows.dtype)
+            return followed(rows, epilogue)
+        added = epilogue.added
+        target = place.tensor(rows.dtype if added is None else torch.promote_types(rows.dtype, added.rows.dtype))
         if place.into is None:
-            return target.copy_(rows)
-        write(place.into, rows.to(target.dtype), target)
+            return followed(rows, epilogue, target)
+        write(place.into, followed(rows, epilogue).to(target.dtype), target)
         return target
 
 
-def followed(rows: torch.Tensor, epilogue: Epilogue) -> torch.Tensor:
-    """Rows after an epilogue."""
-    if epilogue.before:
-        rows = epilogue.before(rows)
-    if epilogue.scale != 1:
-        rows = rows * epilogue.scale
-    if epilogue.added is not None:
-        rows = rows + epilogue.added.fetch()
-    return epilogue.after(rows) if epilogue.after else rows
+def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Rows after an epilogue, in `out` or in their own memory, which is written over in either case."""
+    before, scale, added, after = epilogue
+    steps: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = []
+    if before:
+        steps.append(before.into)
+    if added is not None:
+        rows = rows.to(torch.promote_types(rows.dtype, added.rows.dtype))
+        steps.append(lambda rows, out: torch.add(added.fetch(), rows, alpha=scale, out=out))
+    elif scale != 1:
+        steps.append(lambda rows, out: torch.mul(rows, scale, out=out))
+    if after:
+        steps.append(after.into)
+    for left, step in zip(reversed(range(len(steps))), steps, strict=True):
+        rows = step(rows, rows if left or out is None else out)
+    return rows if steps or out is None else out.copy_(rows)
+
+
+def convolve_parts(conv: nn.Conv2d, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+    """As `convolve_rows`, of what lies side by side along the channels: (tiles · size², out channels)."""
+    if len(reads) == 1 or conv.kernel_size != (1, 1) or conv.groups > 1 or torch.is_autocast_enabled(
+            reads[0].device.type):
+        return convolve_rows(conv, torch.cat(list(reads), 1) if len(reads) > 1 else reads[0], size)
+    # A sum of products moves less memory than a concatenation and one product.
+    first, *weights = conv.weight.flatten(1).split([read.shape[1] for read in reads], 1)
+    rows = F.linear(reads[0], first, conv.bias)
+    for read, weight in zip(reads[1:], weights, strict=True):
+        rows.addmm_(read, weight.T)
+    return rows
 
 
 def convolve_rows(conv: nn.Conv2d, read: torch.Tensor, size: int) -> torch.Tensor:
