@@ -167,6 +167,8 @@ def _own_process_state() -> Iterator[None]:
     joined = dist.is_available() and dist.is_initialized()
     try:
         yield
+        if not joined and dist.is_available() and dist.is_initialized():
+            dist.barrier()  # the first process may still be saving, and its peers leave the group together with it
     finally:
         logger = logging.getLogger('basicsr')
         for handler in list(logger.handlers):
