@@ -54,8 +54,7 @@ class ConvertedNetwork(Converted):
         training = self.training or torch.is_grad_enabled()
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         if is_large(x, config.piece) and not (training or args or kwargs):
-            tiles = None if self.region is None or not skips else self.region.tiles(self, x, config)
-            image, self.last_mask_ratio = run_pieces(self, x, tiles)
+            image, self.last_mask_ratio = run_pieces(self, x, skips)
             return image
         chooses = skips and config.mode == 'auto' and not (training or args or kwargs) and decides(x)
         fixed = config.budget is None and getattr(config.selection, 'ratio', None) is not None

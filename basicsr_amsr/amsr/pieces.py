@@ -92,19 +92,21 @@ class Cut:
         return mask
 
 
-def run_pieces(net: Any, x: torch.Tensor, tiles: torch.Tensor | None) -> tuple[torch.Tensor, float]:
+def run_pieces(net: Any, x: torch.Tensor, skips: bool) -> tuple[torch.Tensor, float]:
     """The image of a converted network, and the mean share that was active.
 
     Args:
         net: the network, with `piece` in its options.
         x: (B, C, H, W), the LR images.
-        tiles: active tiles of a calibrated network, bool (B, rows, cols).
+        skips: whether it may skip, so that masks are needed.
     """
-    masks = Masks(net.selection_for(x), x, tiles)
+    calibrated = net.region is not None  # its budget is solved by its own costs, so it chooses the tiles
+    tiles = net.region.tiles(net, x, net.amsr) if skips and calibrated else None
+    masks = Masks(net.amsr.selection if calibrated or not skips else net.selection_for(x), x, tiles)
+    view = copy.copy(net)
     shares: list[float] = []
 
     def compute(piece: Piece) -> torch.Tensor:
-        view = copy.copy(net)
         cut = Cut(masks.selection.tile, masks, piece.rows.start, piece.cols.start)
         view.amsr = dataclasses.replace(net.amsr, selection=cut, budget=None, piece=None)
         part = piece.of(x)
@@ -115,6 +117,7 @@ def run_pieces(net: Any, x: torch.Tensor, tiles: torch.Tensor | None) -> tuple[t
         return result
 
     image = in_pieces(compute, x, net.amsr.piece, net.amsr.overlap, step_of(net))
+    net.structure = view.structure  # a hash of all modules, made where costs are asked: once is enough
     return image, math.fsum(shares) / (x.shape[-2] * x.shape[-1])
 
 

@@ -93,6 +93,18 @@ def test_a_budget_and_windows_are_those_of_the_whole_image():
     assert net.last_mask_ratio == pytest.approx(share)
 
 
+def test_a_calibrated_network_chooses_by_its_own_budget():
+    net, x = small(), torch.rand(1, 3, 48, 48)
+    calibration = calibrate(net, HighFrequencyMask(ratio=0.4, tile=4, smooth=5), [torch.rand(1, 3, 64, 64)])
+    given = {'calibration': calibration, 'mode': 'sparse', 'budget': 0.8}
+    accelerate_(net, AMSRConfig(**given))
+    with torch.no_grad():
+        expected, share = net(x), float(net.last_mask_ratio)
+        accelerate_(net, AMSRConfig(**given, piece=24, overlap=16))
+        torch.testing.assert_close(net(x), expected, atol=1e-5, rtol=0)
+    assert 0 < share < 1 and net.last_mask_ratio == pytest.approx(share)
+
+
 def test_training_takes_the_whole_image():
     net, x = small(), torch.rand(1, 3, 32, 32)
     accelerate_(net, AMSRConfig(HighFrequencyMask(ratio=0.5, tile=4), piece=16, overlap=0))
