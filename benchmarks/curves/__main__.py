@@ -28,9 +28,10 @@ from basicsr_amsr import load_pretrained
 from basicsr_amsr.bench.networks import scale_of
 from basicsr_amsr.bench.quality import pair
 from basicsr_amsr.data.image_io import list_images
-from benchmarks.curves.measure import key, measure, read
+from benchmarks.curves.measure import measure, read
 from benchmarks.curves.points import PLAIN, Point, convert, points
 from benchmarks.curves.show import draw, means, show
+from benchmarks.mga_psnr import set_name
 
 
 def append(args: argparse.Namespace) -> None:
@@ -47,9 +48,8 @@ def append(args: argparse.Namespace) -> None:
               for file in list_images(args.fit)[:args.fit_images]]
     networks = {point: convert(load(), point, fitted, out.with_suffix('.calibrations'))
                 for point in points(args.forms, args.ratios, args.tiles, args.smooth, args.fewer)}
-    sets = {Path(folder).parent.name if Path(folder).name == 'HR' else Path(folder).name:
-            list_images(folder)[:args.first] for folder in args.images}
-    known = {key(line['set'], line['image'], Point(*line['point'])) for line in read(out)}
+    sets = {set_name(folder): list_images(folder)[:args.first] for folder in args.images}
+    known = {(line['set'], line['image'], Point(*line['point'])) for line in read(out)}
     with out.open('a', encoding='utf-8') as file:
         for line in measure(dense, networks, sets, scale, known):
             file.write(json.dumps({'network': f'{type(dense).__name__} x{scale}', **line}) + '\n')

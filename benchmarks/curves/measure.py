@@ -24,11 +24,6 @@ def read(file: Path) -> list[Line]:
     return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()] if file.is_file() else []
 
 
-def key(name: str, image: str, point: Point) -> str:
-    """What a line is of."""
-    return json.dumps([name, image, *point])
-
-
 @torch.no_grad()
 def run(net: nn.Module, low: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Result and CPU seconds."""
@@ -46,7 +41,7 @@ def macs(net: nn.Module, low: torch.Tensor) -> int:
 
 
 def measure(dense: nn.Module, networks: Mapping[Point, nn.Module], sets: Mapping[str, Sequence[Path]], scale: int,
-            known: set[str]) -> Iterator[Line]:
+            known: set[tuple[str, str, Point]]) -> Iterator[Line]:
     """A line for each image and point that is not known yet.
 
     Args:
@@ -54,11 +49,11 @@ def measure(dense: nn.Module, networks: Mapping[Point, nn.Module], sets: Mapping
         networks: it in the form of each point.
         sets: HR files by the set's name.
         scale: of the network.
-        known: keys of what was measured before.
+        known: set, image and point of what was measured before.
     """
     for name, files in sets.items():
         for number, file in enumerate(files):
-            missing = [point for point in networks if key(name, file.name, point) not in known]
+            missing = [point for point in networks if (name, file.name, point) not in known]
             if not missing:
                 continue
             low, high = pair(file, scale)
