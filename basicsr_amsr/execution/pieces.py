@@ -19,9 +19,9 @@ class Piece(NamedTuple):
     kept_rows: slice
     kept_cols: slice
 
-    def of(self, image: torch.Tensor, scale: int = 1) -> torch.Tensor:
-        """What it reads of (B, C, scale · H, scale · W)."""
-        return image[..., _times(self.rows, scale), _times(self.cols, scale)]
+    def of(self, image: torch.Tensor) -> torch.Tensor:
+        """What it reads of (B, C, H, W)."""
+        return image[..., self.rows, self.cols]
 
     def put(self, result: torch.Tensor, image: torch.Tensor, scale: int) -> None:
         """Write what is kept of its result (B, C, scale · rows, scale · cols) into the image."""

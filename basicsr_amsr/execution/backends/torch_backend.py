@@ -46,9 +46,11 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
         steps.append(lambda rows, out: torch.mul(rows, scale, out=out))
     if after:
         steps.append(after.into)
-    for left, step in zip(reversed(range(len(steps))), steps, strict=True):
-        rows = step(rows, rows if left or out is None else out)
-    return rows if steps or out is None else out.copy_(rows)
+    if not steps:
+        return rows if out is None else out.copy_(rows)
+    for step in steps[:-1]:
+        rows = step(rows, rows)
+    return steps[-1](rows, rows if out is None else out)
 
 
 def convolve_parts(conv: nn.Conv2d, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
