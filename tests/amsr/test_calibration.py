@@ -60,7 +60,7 @@ def test_the_fit_is_least_squares_over_the_skipped_pixels():
         net(x)
     for handle in handles:
         handle.remove()
-    features = torch.cat([anchor[0], torch.ones(len(anchor[0]), 1)], 1)
+    features = torch.cat([anchor[0], anchor[0].clamp(min=0), torch.ones(len(anchor[0]), 1)], 1)
     expected = torch.linalg.lstsq(features.double(), read[0].double()).solution.T
     errors = []
     for affine in calibration.prediction.contexts.values():
@@ -146,7 +146,7 @@ def test_mistakes_are_one_line(tmp_path):
 
 def test_the_search_stops_before_the_loss():
     net = network('EDSR', 2)
-    images = [image(1, 3, 32, 32) ** (i + 1) for i in range(4)]
+    images = [image(1, 3, 48, 48) ** (i + 1) for i in range(4)]
     with torch.no_grad():
         truth = [(net(x)[0].permute(1, 2, 0).flip(2) * 250).round().clamp(0, 255).byte().numpy() for x in images[:2]]
     trial = Trial(images[2:], images[:2], truth, 2)

@@ -28,14 +28,14 @@ def random_prediction(program, channels=3, kernel=3, seed=5):
     """Predictions that are far from what the network has there."""
     generator = torch.Generator().manual_seed(seed)
 
-    def affine(value):
+    def affine(value, times=2):
         rows = program.channels(value) * program.scale(value)**2
-        return Affine(torch.randn(rows, program.channels(program.anchor), generator=generator) * 0.1,
+        return Affine(torch.randn(rows, times * program.channels(program.anchor), generator=generator) * 0.1,
                       torch.randn(rows, generator=generator) * 0.1, program.scale(value))
 
     last = program.output
     tail = LightTail(torch.randn(program.channels(last) * program.scale(last)**2, channels, kernel, kernel,
-                                 generator=generator), affine(last)) if program.form(last) == 'rows' else None
+                                 generator=generator), affine(last, 1)) if program.form(last) == 'rows' else None
     return Prediction({value: affine(value) for value in program.contexts}, tail)
 
 
@@ -55,7 +55,8 @@ def hooked(program, net, x, tiles, size, prediction):
     def mixed(value, values):
         if value not in prediction.contexts:
             return values
-        return torch.where(mask(program.scale(value)), values, prediction.contexts[value].map(seen['anchor']))
+        rectified = torch.cat([seen['anchor'], seen['anchor'].clamp(min=0)], 1)
+        return torch.where(mask(program.scale(value)), values, prediction.contexts[value].map(rectified))
 
     def hook(step):
         def replace(module, args):

@@ -15,7 +15,7 @@ from basicsr_amsr.execution.region.prediction import Affine, LightTail, Predicti
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.safe_load import read_weights_only
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = '.amsr'
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.dense import run_dense
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.selection.regions import expand_blocks
 
@@ -74,14 +74,14 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
         def read(value: int, values: torch.Tensor, anchor: torch.Tensor, rows=rows, seen=seen,
                  samples=samples) -> torch.Tensor:
             if not rows:
-                rows.append(_with_one(samples(anchor)))
+                rows.append(_with_one(rectified(samples(anchor))))
             if value not in seen:
                 inner.values(value, rows[0], samples(values))
                 seen.add(value)
             return values
 
         result, anchor = run_dense(program, net, image, read)
-        inner.features(rows[0] if rows else _with_one(samples(anchor)))
+        inner.features(rows[0] if rows else _with_one(rectified(samples(anchor))))
         patches = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
             1, -1, *image.shape[-2:])
         whole = torch.cat([_with_one(samples(anchor)), samples(patches)], 1)

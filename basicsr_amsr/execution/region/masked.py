@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.region.dense import run_dense
-from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.selection.regions import expand_blocks
 
@@ -34,8 +34,13 @@ def run_masked(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
             masks[scale] = expand_blocks(tiles, size * scale, x.shape[-2] * scale, x.shape[-1] * scale)
         return masks[scale]
 
+    features: list[torch.Tensor] = []
+
     def read(value: int, values: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-        return torch.where(mask(program.scale(value)), values, prediction.contexts[value].map(anchor).to(values.dtype))
+        if not features:
+            features.append(rectified(anchor))
+        predicted = prediction.contexts[value].map(features[0])
+        return torch.where(mask(program.scale(value)), values, predicted.to(values.dtype))
 
     image, anchor = run_dense(program, net, x, read)
     if prediction.tail is None:

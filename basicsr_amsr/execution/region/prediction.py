@@ -14,6 +14,12 @@ def unshuffled(rows: torch.Tensor, scale: int) -> torch.Tensor:
     return rows.view(count, channels, scale**2).transpose(1, 2).reshape(count * scale**2, channels)
 
 
+def rectified(anchor: torch.Tensor) -> torch.Tensor:
+    """What predictions are made of: the anchor's channels, (n, C) or (B, C, H, W), and the same with 0
+    for what is negative, 2·C channels. Networks bend what they read, which no affine map of the channels alone does."""
+    return torch.cat([anchor, anchor.relu()], 1)
+
+
 @dataclass(frozen=True)
 class Affine:
     """y = W x + b for every pixel; a pixel of an enlarged map has weights of its own in the anchor's pixel.
@@ -86,7 +92,7 @@ class Prediction:
     """For skipped pixels.
 
     Attributes:
-        contexts: for each value that is read beyond the active pixels.
+        contexts: for each value that is read beyond the active pixels, of the `rectified` anchor.
         tail: the image; None where the network's last value is known everywhere.
     """
 

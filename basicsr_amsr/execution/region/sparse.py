@@ -12,7 +12,7 @@ from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
 from basicsr_amsr.execution.fusion import Epilogue, Fused, fused
 from basicsr_amsr.execution.region.layout import CHUNK_TILE_PIXELS, Layout
-from basicsr_amsr.execution.region.prediction import LightTail, Prediction
+from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
 
 
@@ -84,6 +84,7 @@ class _Run:
         self.maps: dict[int, torch.Tensor] = {}
         self.local: dict[int, torch.Tensor] = {}
         self.part = slice(0, 0)
+        self.band: torch.Tensor | None = None  # features of its pixels
 
     def stages(self) -> None:
         """Compute everything."""
@@ -207,14 +208,15 @@ class _Run:
         # Used memory need not be paged in.
         space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.tiles.device)
         if self.program.contexts.get(value, (0, 0)) != (0, 0):
-            space[layout.rows(scale):-1] = self._predicted(value, layout.band)
+            if self.band is None:
+                self.band = self._features(layout.band)
+            space[layout.rows(scale):-1] = self.prediction.contexts[value].rows(self.band)
             space[-1] = 0
         return space
 
-    def _predicted(self, value: int, positions: torch.Tensor) -> torch.Tensor:
-        """The prediction of a value at anchor pixels, row by row."""
-        anchor = self._map_rows(self.program.anchor).index_select(0, positions)
-        return self.prediction.contexts[value].rows(anchor)
+    def _features(self, positions: torch.Tensor) -> torch.Tensor:
+        """What predictions at anchor pixels are made of, row by row."""
+        return rectified(self._map_rows(self.program.anchor).index_select(0, positions))
 
     def _whole(self, value: int) -> Any:
         """A value that is known everywhere, or for each image."""
@@ -233,10 +235,10 @@ class _Run:
         total.index_add_(0, layout.image.repeat_interleave(inside.shape[1])[inside.flatten()],
                          rows[inside.flatten()].to(wide))
         area = layout.height * layout.width
-        anchor = self._map_rows(self.program.anchor).index_select(0, layout.skipped).to(wide)
-        means = torch.zeros(self.batch, anchor.shape[1], dtype=wide, device=rows.device)
+        features = self._features(layout.skipped).to(wide)
+        means = torch.zeros(self.batch, features.shape[1], dtype=wide, device=rows.device)
         images = layout.skipped // area
-        means.index_add_(0, images, anchor)
+        means.index_add_(0, images, features)
         number = torch.bincount(images, minlength=self.batch).to(wide)[:, None]
         affine = self.prediction.contexts[value].to(means)
         predicted = F.linear(means, affine.weight) + number * affine.bias
@@ -250,7 +252,8 @@ class _Run:
         channels = self.program.channels(value)
         whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
         flat = whole.view(-1, channels)
-        flat.index_copy_(0, layout.enlarged(layout.skipped, scale), self._predicted(value, layout.skipped))
+        predicted = self.prediction.contexts[value].rows(self._features(layout.skipped))
+        flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
         layout.write(rows[:layout.rows(scale)], scale, flat)
         return whole.permute(0, 3, 1, 2)
 
