@@ -12,18 +12,26 @@ from basicsr.utils import tensor2img
 
 from basicsr_amsr.bench.images import as_tensor
 from basicsr_amsr.data.bicubic import downscale
-from basicsr_amsr.data.image_io import read_image, to_float
+from basicsr_amsr.data.image_io import centre_crop, read_image, to_float
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-def pair(path: Path, scale: int, channels: int = 3) -> tuple[torch.Tensor, np.ndarray]:
+def pair(path: Path, scale: int, channels: int = 3, crop: int | None = None) -> tuple[torch.Tensor, np.ndarray]:
     """The LR image of an HR file, (1, channels, h, w) in 0–1, and the HR image in 8 bit, of scale times its size.
+
+    Args:
+        path: the file.
+        scale: of the network.
+        channels: 3, or 1 for gray.
+        crop: only the centre of at most so many HR pixels on each side.
 
     Raises:
         UserError: it cannot be read.
     """
     image = read_image(path, gray=channels == 1)
+    if crop is not None:
+        image = centre_crop(image, crop)
     image = image[:image.shape[0] // scale * scale, :image.shape[1] // scale * scale]
     return as_tensor(downscale(image, scale)), np.rint(255 * to_float(image)).astype(np.uint8)
 

@@ -16,7 +16,7 @@ from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.config import default_selection
 from basicsr_amsr.cli.network import choose_device, read_options
 from basicsr_amsr.data.bicubic import downscale
-from basicsr_amsr.data.image_io import list_images, read_image, to_float
+from basicsr_amsr.data.image_io import centre_crop, list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.resources import resolve
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr calibrate`."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file with weights: of a plain network, or '
                         'with network_g: {type: AMSR, …}, whose selection then is the default')
-    parser.add_argument('--images', required=True, metavar='DIR', help='images like those to come; no ground truth')
+    parser.add_argument('--images', required=True, nargs='+', metavar='DIR',
+                        help='images like those to come; no ground truth')
     parser.add_argument('--downscale', action='store_true',
                         help="they are HR: fit to their bicubic LR, and measure the loss against them")
     parser.add_argument('--max-images', type=int, default=60, metavar='N', help='only the first so many (default: 60)')
@@ -68,14 +69,15 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     with Console(stderr=True).status('fitting'):
         if args.max_loss is not None:
-            calibration, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)))
+            selection, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)))
         else:
-            calibration = calibrate(net, selection, trial.fitted)
-            point = Meter(net, trial).measure(calibration)
+            point = Meter(net, trial).measure(calibrate(net, selection, trial.fitted))
+        calibration = calibrate(net, selection, [*trial.fitted, *trial.held])
     calibration.save(out)
     numbers = sum(affine.weight.numel() + affine.bias.numel() for affine in calibration.prediction.contexts.values())
     console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
-                  f'{len(trial.fitted)} images. On {len(trial.held)} others: {told(point)}.', soft_wrap=True)
+                  f'{calibration.settings["images"]} images. Fitted to {len(trial.fitted)} of them, on the others: '
+                  f'{told(point)}.', soft_wrap=True)
     return 0
 
 
@@ -107,18 +109,18 @@ def images(args: argparse.Namespace, scale: int, channels: int, device: torch.de
     low: list[torch.Tensor] = []
     high: list[Any] = []
     multiple = scale if args.downscale else 1
-    for path in list_images(resolve(args.images))[:args.max_images]:
-        image = read_image(path, gray=channels == 1)
-        height, width = (min(side, args.crop) // multiple * multiple for side in image.shape[:2])
-        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-        image = image[top:top + height, left:left + width]
+    files = [path for folder in args.images for path in list_images(resolve(folder))]
+    for path in files[:args.max_images]:
+        image = centre_crop(read_image(path, gray=channels == 1), args.crop, multiple)
+        height, width = image.shape[:2]
         if min(height, width) < 16 * multiple:
             raise UserError(f"Image '{path}' is {height}x{width}: at least {16 * multiple} pixels are needed.")
         small = downscale(image, scale) if args.downscale else image
         low.append(img2tensor(to_float(small), bgr2rgb=channels == 3)[None].to(device))
         high.append(image)
     if len(low) < 2:
-        raise UserError(f"Folder '{args.images}' holds a single image: one to fit to and one to measure on are needed.")
+        raise UserError(f"Folder '{args.images[0]}' holds a single image: one to fit to and one to measure on are "
+                        'needed.')
     held = range(HELD - 1, len(low), HELD) if len(low) >= HELD else range(1, 2)
     fitted = [image for i, image in enumerate(low) if i not in held]
     return Trial(fitted, [low[i] for i in held], [high[i] for i in held] if args.downscale else None, scale)

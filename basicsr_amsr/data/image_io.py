@@ -48,6 +48,13 @@ def list_images(folder: str | Path, recursive: bool = False, extensions: Iterabl
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
+def centre_crop(image: np.ndarray, side: int, multiple: int = 1) -> np.ndarray:
+    """The centre of an image (H, W, C): at most `side` pixels high and wide, both multiples of `multiple`."""
+    height, width = (min(size, side) // multiple * multiple for size in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top:top + height, left:left + width]
+
+
 def read_image(path: str | Path, gray: bool | None = False, alpha: str = 'refuse') -> np.ndarray:
     """Read a PNG, JPEG, WebP, BMP or TIFF file of 8 or 16 bits per channel (palettes are resolved).
 

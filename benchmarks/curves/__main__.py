@@ -1,6 +1,6 @@
 """Quality against counted MACs and against time of accelerated networks that were not trained for it.
 
-    python -m benchmarks.curves measure --weights RFDN_x4 --fit gb82 --images Set14/HR BSD100/HR --out rfdn_x4.jsonl
+    python -m benchmarks.curves measure --weights RFDN_x4 --fit gb82 clic --images Set14/HR --out rfdn_x4.jsonl
     python -m benchmarks.curves measure --weights PAN_x2.pth --network type=PAN upscale=2 --fit … --images … --out …
     python -m benchmarks.curves show rfdn_x4.jsonl pan_x2.jsonl --plot curves.png
 
@@ -44,8 +44,8 @@ def append(args: argparse.Namespace) -> None:
 
     dense, out = load(), Path(args.out)
     scale = scale_of(dense, 3)
-    fitted = [pair(file, scale)[0].contiguous(memory_format=torch.channels_last)
-              for file in list_images(args.fit)[:args.fit_images]]
+    fitted = [pair(file, scale, crop=args.fit_crop)[0].contiguous(memory_format=torch.channels_last)
+              for folder in args.fit for file in list_images(folder)[:args.fit_images]]
     networks = {point: convert(load(), point, fitted, out.with_suffix('.calibrations'))
                 for point in points(args.forms, args.ratios, args.tiles, args.smooth, args.fewer)}
     sets = {set_name(folder): list_images(folder)[:args.first] for folder in args.images}
@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     one = commands.add_parser('measure', help='add points to a file')
     one.add_argument('--weights', required=True, help='of load_pretrained: a name, or a file')
     one.add_argument('--network', nargs='*', default=[], metavar='KEY=VALUE', help='its options: type=PAN upscale=4')
-    one.add_argument('--fit', required=True, help='a folder of HR images to calibrate on')
-    one.add_argument('--fit-images', type=int, default=17, help='how many of them')
+    one.add_argument('--fit', nargs='+', required=True, help='folders of HR images to calibrate on')
+    one.add_argument('--fit-images', type=int, help='only so many of each')
+    one.add_argument('--fit-crop', type=int, default=576, help='only their centre of so many HR pixels a side')
     one.add_argument('--images', nargs='+', required=True, help='folders of HR images')
     one.add_argument('--first', type=int, help='only so many of each')
     forms = [*PLAIN, 'calibrated', 'fewer units']

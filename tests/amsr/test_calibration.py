@@ -152,8 +152,7 @@ def test_the_search_stops_before_the_loss():
     trial = Trial(images[2:], images[:2], truth, 2)
     points = []
     found, point = search(net, HALF, trial, 8.0, points.append)
-    assert point == [p for p in points if p.loss <= 8.0][-1] and found.settings['selection']['ratio'] == pytest.approx(
-        point.ratio, abs=0.04)
-    assert Meter(net, trial).measure(found) == point
+    assert point == [p for p in points if p.loss <= 8.0][-1] and found.ratio == pytest.approx(point.ratio, abs=0.04)
+    assert Meter(net, trial).measure(calibrate(net, found, trial.fitted)) == point
     with pytest.raises(UserError, match='allow more'):
         search(net, HALF, trial, -1.0)

@@ -24,7 +24,8 @@ def test_the_file_is_written_and_used(basicsr, options):
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale')
     assert code == 0, err
     assert 'edsr.amsr: ' in out and 'against dense' in out
-    assert Calibration.load('edsr.amsr').settings['images'] == 3
+    assert 'fitted to 4 images. Fitted to 3 of them' in out
+    assert Calibration.load('edsr.amsr').settings['images'] == 4  # what is measured on is fitted to in the end
     options['network_g']['calibration'] = 'edsr.amsr'
     code, _, err = basicsr('test', options)
     assert code == 0, err
@@ -46,6 +47,13 @@ def test_the_smallest_ratio_within_a_loss(basicsr, options):
     assert code == 0, err
     assert Calibration.load('edsr.amsr').settings['selection']['ratio'] == 0.1
     assert out.count('of the MACs') == 19  # every ratio, and the result
+
+
+def test_several_folders(basicsr, options):
+    write_images(Path('more'), ['a', 'b'], 96)
+    code, _, err = basicsr('calibrate', options, '--images', 'photos', 'more')
+    assert code == 0, err
+    assert Calibration.load('edsr.amsr').settings['images'] == 6
 
 
 @pytest.mark.parametrize(('words', 'line'), [

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from basicsr_amsr import UserError
-from basicsr_amsr.data.image_io import list_images, read_image, to_float
+from basicsr_amsr.data.image_io import centre_crop, list_images, read_image, to_float
 
 COLOR = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (24, 36, 3)).astype(np.uint8), (5, 5), 2)
 COLOR16 = COLOR.astype(np.uint16) * 201 + 7
@@ -195,3 +195,10 @@ def test_list_images_refuses(tmp_path):
         with pytest.raises(UserError, match=words) as error:
             list_images(tmp_path / name)
         one_line(error)
+
+
+@pytest.mark.parametrize(('side', 'multiple', 'rows', 'columns'), [
+    (99, 1, (0, 11), (0, 14)), (8, 1, (1, 9), (3, 11)), (8, 3, (2, 8), (4, 10)), (12, 4, (1, 9), (1, 13))])
+def test_the_centre_of_an_image(side, multiple, rows, columns):
+    image = np.arange(11 * 14).reshape(11, 14, 1)
+    np.testing.assert_array_equal(centre_crop(image, side, multiple), image[slice(*rows), slice(*columns)])

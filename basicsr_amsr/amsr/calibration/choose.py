@@ -112,8 +112,8 @@ class Meter:
 
 
 def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss: float,
-           progress: Callable[[Point], None] = lambda point: None) -> tuple[Calibration, Point]:
-    """The calibration with the fewest tiles whose loss on the held images is at most `max_loss` dB.
+           progress: Callable[[Point], None] = lambda point: None) -> tuple[HighFrequencyMask, Point]:
+    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB.
 
     Raises:
         UserError: there is none.
@@ -121,14 +121,14 @@ def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss:
     meter = Meter(net, trial)
     best = None
     for ratio in RATIOS:
-        calibration = calibrate(net, dataclasses.replace(selection, ratio=ratio), trial.fitted)
-        point = meter.measure(calibration)
+        selection = dataclasses.replace(selection, ratio=ratio)
+        point = meter.measure(calibrate(net, selection, trial.fitted))
         progress(point)
         if point.loss is None:
             raise UserError('without ground truth no loss can be measured: give HR images.')
         if point.loss > max_loss:
             break
-        best = calibration, point
+        best = selection, point
     if best is None:
         raise UserError(f'with {RATIOS[0]:.0%} of the tiles the network loses {point.loss:.3f} dB, more than '
                         f'{max_loss:g}: allow more, or smaller tiles.')
