@@ -22,10 +22,17 @@ class ConvolutionCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        formula = self.formulas.get(func._overloadpacket)
+        formula = self.formulas.get(func._overloadpacket) or self._of_in_place(func._overloadpacket)
         if formula is not None:
             self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
         return result
+
+    def _of_in_place(self, packet: Any) -> Any:
+        """PyTorch has formulas for addmm alone, none for addmm_."""
+        name = packet.__name__
+        if not name.endswith('_') or name.startswith('_'):
+            return None
+        return self.formulas.get(getattr(torch.ops.aten, name[:-1], None))
 
 
 def meta_twin(net: nn.Module) -> Any:
