@@ -93,7 +93,7 @@ def structure_of(net: Any) -> str:
     predicted: Any = None
     if net.region is not None:
         contexts, tail = net.region.prediction.contexts, net.region.prediction.tail
-        predicted = ([(value, tuple(affine.weight.shape)) for value, affine in sorted(contexts.items())],
+        predicted = ([(value, tuple(affine.weight.shape), affine.macs) for value, affine in sorted(contexts.items())],
                      tail and (tuple(tail.image.shape), tuple(tail.feature.weight.shape)))
     text = repr((net.plain_class.__module__, net.plain_class.__qualname__, repr(net), shapes, skips, predicted))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

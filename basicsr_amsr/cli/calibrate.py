@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             point = Meter(net, trial).measure(calibrate(net, selection, trial.fitted))
         calibration = calibrate(net, selection, [*trial.fitted, *trial.held])
     calibration.save(out)
-    numbers = sum(affine.weight.numel() + affine.bias.numel() for affine in calibration.prediction.contexts.values())
+    numbers = sum(affine.macs + affine.bias.numel() for affine in calibration.prediction.contexts.values())
     console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
                   f'{calibration.settings["images"]} images. Fitted to {len(trial.fitted)} of them, on the others: '
                   f'{told(point)}.', soft_wrap=True)

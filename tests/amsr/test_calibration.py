@@ -11,7 +11,9 @@ from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
@@ -52,7 +54,7 @@ def test_what_is_linear_in_the_anchor_is_found():
 def test_the_fit_is_least_squares_over_the_skipped_pixels():
     net = network('EDSR', 2)
     x = image(1, 3, 40, 36)
-    calibration = calibrate(net, HALF, [x])
+    prediction = fit(read_network(net, 3), net, [x], HALF.tiles, HALF.tile, excess=0.0)
     skipped = ~HALF(x)[0, 0]
     anchor, read = [], []
     handles = [net.conv_first.register_forward_hook(lambda m, a, out: anchor.append(out[0][:, skipped].T)),
@@ -64,11 +66,37 @@ def test_the_fit_is_least_squares_over_the_skipped_pixels():
     features = torch.cat([anchor[0], anchor[0].clamp(min=0), torch.ones(len(anchor[0]), 1)], 1)
     expected = torch.linalg.lstsq(features.double(), read[0].double()).solution.T
     errors = []
-    for affine in calibration.prediction.contexts.values():
+    for affine in prediction.contexts.values():
+        assert affine.narrow is None
         if affine.scale == 1 and len(affine.weight) == len(expected):
             found = torch.cat([affine.weight, affine.bias[:, None]], 1).double()
             errors.append(float(((features @ (found - expected).T.float()) ** 2).mean() / (read[0] ** 2).mean()))
     assert min(errors) < 1e-4  # the ridge's share
+
+
+@pytest.mark.parametrize('excess', [0.02, 0.5])
+def test_a_low_rank_adds_no_more_than_it_may_to_the_error(excess):
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(500, 30, generator=generator, dtype=torch.float64)
+    strength = torch.logspace(0, -6, 24, dtype=torch.float64)
+    maps = torch.randn(30, 24, generator=generator, dtype=torch.float64) @ torch.diag(strength)
+    values = (rows + 2) @ maps @ torch.randn(24, 24, generator=generator, dtype=torch.float64)
+    values = values + 0.3 * torch.randn(500, 24, generator=generator, dtype=torch.float64) + 5
+    with_one = torch.cat([rows, torch.ones(500, 1, dtype=torch.float64)], 1)
+    normal = Normal()
+    normal.features(with_one)
+    normal.values(0, with_one, values)
+    least = float((torch.linalg.lstsq(with_one, values).solution.T @ with_one.T - values.T).square().sum())
+    affine = normal.narrowed(0, 0.0, 1, excess)
+    rank = len(affine.narrow)
+    found = float((affine.linear(rows.float()) - values.float()).square().sum())
+    assert least * 0.999 < found <= least * (1 + excess) * 1.001
+    assert affine.macs == rank * (24 + 30) < 24 * 30
+    # Reduced-rank regression: no map of a lower rank keeps the bound.
+    centred = rows - rows.mean(0)
+    fitted = centred @ torch.linalg.lstsq(centred, values - values.mean(0)).solution
+    lower = torch.linalg.svdvals(fitted)[rank - 1:].square().sum()
+    assert least + float(lower) > least * (1 + excess)
 
 
 @pytest.mark.parametrize('name', ['EDSR', 'CARN_M', 'RCAN', 'RFDN', 'FSRCNN'])

@@ -163,7 +163,7 @@ def test_a_trainings_validation_does_not_depend_on_time(is_train, monkeypatch, s
 
 def test_bench_and_calibrate_do_not_depend_on_time(stub):
     assert by_name('EDSR_baseline', 2).build().net.amsr.mode == 'sparse'
-    net, x = network('EDSR', 2), image(1, 3, 24, 20)
+    net, x = network('EDSR', 2), image(1, 3, 40, 36)
     calibration = calibrate(net, dataclasses.replace(HALF, ratio=0.75), [x])
     assert Meter(net, Trial([x], [x], None, 2)).measure(calibration).ratio == pytest.approx(0.75, abs=0.03)
     assert not stub.asked

@@ -30,8 +30,12 @@ def random_prediction(program, channels=3, kernel=3, seed=5):
 
     def affine(value, times=2):
         rows = program.channels(value) * program.scale(value)**2
-        return Affine(torch.randn(rows, times * program.channels(program.anchor), generator=generator) * 0.1,
-                      torch.randn(rows, generator=generator) * 0.1, program.scale(value))
+        weight = torch.randn(rows, times * program.channels(program.anchor), generator=generator) * 0.1
+        narrow = None
+        if value % 2:  # of low rank
+            narrow = weight[:3]
+            weight = torch.randn(rows, len(narrow), generator=generator) * 0.5
+        return Affine(weight, torch.randn(rows, generator=generator) * 0.1, program.scale(value), narrow)
 
     last = program.output
     tail = LightTail(torch.randn(program.channels(last) * program.scale(last)**2, channels, kernel, kernel,

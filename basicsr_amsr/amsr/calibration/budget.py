@@ -75,9 +75,9 @@ def count_region(program: Program, net: nn.Module, prediction: Prediction, chann
         plain.forward(twin, torch.empty(1, channels, height, width, device='meta'))
     active = sum(call.weight.numel() * step.scale**2 for step, call in program.bind(net)
                  if isinstance(call, nn.Conv2d) and step.form == 'rows')
-    near = {value: affine.weight.numel() for value, affine in prediction.contexts.items()}
+    near = {value: affine.macs for value, affine in prediction.contexts.items()}
     everywhere = sum(near[value] for value in program.everywhere)
     tail = prediction.tail
-    skipped = everywhere + (tail.image.numel() + tail.feature.weight.numel() if tail else 0)
+    skipped = everywhere + (tail.image.numel() + tail.feature.macs if tail else 0)
     band = sum(near[value] for value, reach in program.contexts.items() if max(reach) > 0)
     return RegionCosts(counter.macs, counter.macs - active * height * width, active, skipped, band, program.halo)

@@ -72,4 +72,4 @@ def fingerprint(program: Program) -> str:
 
 
 def _packed(affine: Affine) -> dict[str, Any]:
-    return {'weight': affine.weight, 'bias': affine.bias, 'scale': affine.scale}
+    return {'weight': affine.weight, 'bias': affine.bias, 'scale': affine.scale, 'narrow': affine.narrow}

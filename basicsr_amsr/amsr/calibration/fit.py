@@ -14,6 +14,7 @@ from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.selection.regions import expand_blocks
 
 RIDGE = 1e-4  # of the features' mean square
+EXCESS = 0.1  # of the squared error of a prediction, what a low rank may add
 
 
 class Normal:
@@ -22,6 +23,7 @@ class Normal:
     def __init__(self) -> None:
         self.gram: torch.Tensor | float = 0.0
         self.target: dict[int, torch.Tensor | float] = {}
+        self.square: dict[int, float] = {}
         self.count = 0
 
     def features(self, rows: torch.Tensor) -> None:
@@ -32,6 +34,7 @@ class Normal:
     def values(self, key: int, rows: torch.Tensor, values: torch.Tensor) -> None:
         """Add what the samples should give, (n, channels)."""
         self.target[key] = self.target.get(key, 0.0) + rows.T @ values
+        self.square[key] = self.square.get(key, 0.0) + float(values.square().sum())
 
     def solve(self, key: int, ridge: float) -> torch.Tensor:
         """The weights (channels, features)."""
@@ -42,10 +45,30 @@ class Normal:
         solved = torch.linalg.solve(scaled + ridge * torch.eye(len(size)).to(scaled), self.target[key] / size[:, None])
         return (solved / size[:, None]).T
 
+    def narrowed(self, key: int, ridge: float, scale: int, excess: float) -> Affine:
+        """The fit, of the lowest rank whose squared error is at most 1 + `excess` times its own (reduced-rank
+        regression), where that takes fewer multiplications; the last feature is the constant."""
+        assert isinstance(self.gram, torch.Tensor)
+        weights = self.solve(key, ridge)
+        slopes, bias = weights[:, :-1], weights[:, -1]
+        mean = self.gram[-1, :-1] / self.count
+        spread = self.gram[:-1, :-1] - self.count * torch.outer(mean, mean)
+        error = self.square[key] - 2 * (weights.T * self.target[key]).sum() + ((weights @ self.gram) * weights).sum()
+        values, vectors = torch.linalg.eigh(slopes @ spread @ slopes.T)  # ascending
+        lost = int((values.clamp(min=0).cumsum(0) <= excess * error).sum())
+        rank = max(len(values) - lost, 1)
+        if rank * sum(slopes.shape) >= slopes.numel():
+            return _affine(weights, scale)
+        kept = vectors[:, -rank:]
+        narrow = kept.T @ slopes
+        bias = bias + (slopes - kept @ narrow) @ mean
+        return Affine(kept.float().contiguous(), bias.float(), scale, narrow.float().contiguous())
+
 
 @torch.no_grad()
 def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles: Callable[[torch.Tensor], torch.Tensor],
-        size: int, kernel: int = 5, ridge: float = RIDGE) -> Prediction:
+        size: int, kernel: int = 5, ridge: float = RIDGE,
+        excess: float = EXCESS) -> Prediction:
     """Fit what skipped pixels get to what the dense network has there.
 
     Args:
@@ -90,7 +113,7 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
     if inner.count < 10 * len(inner.gram):  # type: ignore[arg-type]
         raise UserError(f'{inner.count} pixels of the images are skipped, too few to fit to: give more or larger '
                         'images, or a smaller ratio.')
-    contexts = {value: _affine(inner.solve(value, ridge), program.scale(value)) for value in program.contexts}
+    contexts = {value: inner.narrowed(value, ridge, program.scale(value), excess) for value in program.contexts}
     if program.form(program.output) != 'rows':
         return Prediction(contexts, None)
     weights = outer.solve(0, 1e-3 * ridge)

@@ -22,33 +22,47 @@ def rectified(anchor: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Affine:
-    """y = W x + b for every pixel; a pixel of an enlarged map has weights of its own in the anchor's pixel.
+    """y = W x + b for every pixel; a pixel of an enlarged map has weights of its own in the feature's pixel.
 
     Attributes:
-        weight: (channels · scale², anchor channels), the order of a pixel shuffle.
+        weight: (channels · scale², C), the order of a pixel shuffle; with `narrow` (channels · scale², rank).
         bias: (channels · scale²).
-        scale: side of the map over the anchor's.
+        scale: side of the map over the features'.
+        narrow: (rank, C), where W = weight · narrow is of low rank.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
     scale: int = 1
+    narrow: torch.Tensor | None = None
 
-    def map(self, anchor: torch.Tensor) -> torch.Tensor:
-        """The prediction at all pixels, (B, channels, scale · H, scale · W), of an anchor (B, C, H, W)."""
-        values = F.conv2d(anchor, self.weight[:, :, None, None], self.bias)
+    @property
+    def macs(self) -> int:
+        """For each pixel of the features."""
+        return self.weight.numel() + (0 if self.narrow is None else self.narrow.numel())
+
+    def map(self, features: torch.Tensor) -> torch.Tensor:
+        """The prediction at all pixels, (B, channels, scale · H, scale · W), of features (B, C, H, W)."""
+        if self.narrow is not None:
+            features = F.conv2d(features, self.narrow[:, :, None, None])
+        values = F.conv2d(features, self.weight[:, :, None, None], self.bias)
         return F.pixel_shuffle(values, self.scale) if self.scale > 1 else values
 
-    def rows(self, anchor: torch.Tensor) -> torch.Tensor:
-        """Of rows of the anchor (n, C): (n · scale², channels), pixel by pixel."""
-        values = F.linear(anchor, self.weight, self.bias)
-        if self.scale == 1:
-            return values
-        return unshuffled(values, self.scale)
+    def linear(self, features: torch.Tensor, bias: bool = True) -> torch.Tensor:
+        """Of rows of features (n, C): (n, channels · scale²), in the order of a pixel shuffle."""
+        if self.narrow is not None:
+            features = F.linear(features, self.narrow)
+        return F.linear(features, self.weight, self.bias if bias else None)
+
+    def rows(self, features: torch.Tensor) -> torch.Tensor:
+        """Of rows of features (n, C): (n · scale², channels), pixel by pixel."""
+        values = self.linear(features)
+        return values if self.scale == 1 else unshuffled(values, self.scale)
 
     def to(self, like: torch.Tensor) -> Affine:
         """On the device of a tensor, in its number format."""
-        return Affine(self.weight.to(like), self.bias.to(like), self.scale)
+        narrow = None if self.narrow is None else self.narrow.to(like)
+        return Affine(self.weight.to(like), self.bias.to(like), self.scale, narrow)
 
 
 @dataclass(frozen=True)

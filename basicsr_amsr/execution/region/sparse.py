@@ -56,7 +56,7 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
         patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
         values = pixel_rows(F.conv2d(patches, tail.image))
         feature = features.index_select(0, place[part].flatten())
-        values = values + F.linear(feature, tail.feature.weight, tail.feature.bias)
+        values = values + tail.feature.linear(feature)
         enlarged = _enlarged(values, size, scale, shuffle=True)
         rows[start * (size * scale)**2:][:len(values) * scale**2].view(enlarged.shape).copy_(enlarged)
     skipped.write_whole(rows, scale, image)
@@ -241,7 +241,7 @@ class _Run:
         means.index_add_(0, images, features)
         number = torch.bincount(images, minlength=self.batch).to(wide)[:, None]
         affine = self.prediction.contexts[value].to(means)
-        predicted = F.linear(means, affine.weight) + number * affine.bias
+        predicted = affine.linear(means, bias=False) + number * affine.bias
         total += predicted.view(self.batch, -1, scale**2).sum(2)
         return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
 
