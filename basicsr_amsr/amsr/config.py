@@ -74,10 +74,12 @@ class AMSRConfig:
                 raise UserError(f"{name} is '{getattr(self, name)}'. {suggestion(str(getattr(self, name)), known)}")
         if self.budget is not None:
             self._check_budget(self.budget, default)
-        for name, least, what in (('dense_first', 0, 'units'), ('overlap', 0, 'LR pixels'), ('piece', 1, 'LR pixels')):
+        numbers = [('dense_first', 0, 'units'), ('overlap', 0, 'LR pixels')]
+        if self.piece is not None:
+            numbers.append(('piece', 1, 'LR pixels'))
+        for name, least, what in numbers:
             value = getattr(self, name)
-            if (isinstance(value, bool) or not isinstance(value, int) or value < least) and (name, value) != (
-                    'piece', None):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f'{name} is {value!r}: give a number of {what} from {least}.')
         if self.calibration is not None and (self.inside, self.unit, self.dense_first) != ('masked', 'residual', 0):
             raise UserError('calibration: inside, unit and dense_first are for networks without one: leave them out.')
