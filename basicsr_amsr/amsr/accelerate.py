@@ -10,6 +10,7 @@ from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.calibration.region import Region
+from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.decision import prefers_dense, share_of
 from basicsr_amsr.amsr.pieces import run_pieces
@@ -174,6 +175,7 @@ def restore_(net: nn.Module) -> nn.Module:
             module.__class__ = module.plain_class  # type: ignore[assignment]
             for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'structure', 'skip'):
                 module.__dict__.pop(name, None)
+            module._modules.pop(TRAINED, None)
     return net
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar
 
@@ -12,19 +13,24 @@ import torch
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
 from torch import nn
 
+from basicsr_amsr.amsr.calibration.file import SUFFIX
+from basicsr_amsr.amsr.calibration.trained import train_predictions_, trained_calibration, trained_predictions
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.backbones.pretrained import build
+from basicsr_amsr.backbones.pretrained import build, locate
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.models.amsr_options import AMSRPath, AMSRTrain, find_conflicts
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.registry import MODEL_REGISTRY
+from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.randomness import python_random
 
+PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint
 RATIO = (0, 0, 0)  # before the iteration: no other random numbers of the run have four places
 
 
@@ -33,7 +39,8 @@ class AMSRModel(SRModel):
     """SRModel for `network_g: {type: AMSR, …}`: trains the dense-masked form, validates and tests the sparse one.
 
     The losses are against the HR image and, with `teacher_opt`, against the image of a teacher: the plain network,
-    dense and frozen, with the weights from which the training starts. What is saved are weights of the plain network.
+    dense and frozen, with the weights from which the training starts. What is saved are weights of the plain network;
+    with `prediction_lr` the predictions of its calibration train too, and beside each checkpoint is a calibration.
     """
 
     option_schemas: ClassVar[dict[str, type[Section]]] = {'train': AMSRTrain, 'path': AMSRPath}
@@ -49,11 +56,64 @@ class AMSRModel(SRModel):
         for conflict in find_conflicts({**self.opt, 'path': self.paths}):
             raise UserError(conflict.text)
         super().init_training_settings()
+        if hasattr(self, 'net_g_ema') and trained_predictions(self.get_bare_model(self.net_g)):
+            train_predictions_(self.net_g_ema)
+            weights = self.opt['path'].get('pretrain_network_g')
+            if weights:
+                self.load_predictions(self.net_g_ema, weights, 'params_ema')
         self.config: AMSRConfig = self.get_bare_model(self.net_g).amsr
         self.cri_teacher = None
         if self.train_options.teacher_opt:
             self.cri_teacher = build_loss(self.train_options.teacher_opt).to(self.device)
             self.net_teacher = self.build_teacher()
+
+    def model_to_device(self, net: Any) -> Any:
+        if self.is_train and self.opt['train'].get('prediction_lr') and getattr(net, 'region', None):
+            train_predictions_(net)  # before wrappers for several devices look for parameters
+        return super().model_to_device(net)
+
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        trained = trained_predictions(self.get_bare_model(self.net_g))
+        if trained is None:
+            return
+        own, group = list(trained.parameters()), self.optimizer_g.param_groups[0]
+        chosen = {id(parameter) for parameter in own}
+        group['params'] = [parameter for parameter in group['params'] if id(parameter) not in chosen]
+        self.optimizer_g.add_param_group({'params': own, 'lr': self.train_options.prediction_lr})
+
+    def load_network(self, net: Any, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
+        super().load_network(net, load_path, strict, param_key)
+        self.load_predictions(net, load_path, param_key)
+
+    def load_predictions(self, net: Any, load_path: str, param_key: str | None) -> None:
+        """Predictions that were trained with a checkpoint's weights, where network and checkpoint have some."""
+        trained = trained_predictions(self.get_bare_model(net))
+        if trained is None or param_key not in PREDICTIONS:
+            return
+        state = read_weights_only(locate(load_path) or load_path).get(PREDICTIONS[param_key])
+        if state is not None:
+            trained.load_state_dict(state)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        trained = trained_predictions(self.get_bare_model(self.net_g))
+        if trained is None:
+            super().save(epoch, current_iter)
+            return
+        nets = {'params': self.net_g}
+        if hasattr(self, 'net_g_ema'):
+            nets['params_ema'] = self.net_g_ema
+        bare = {key: self.get_bare_model(net) for key, net in nets.items()}
+        self.save_network([*nets.values(), *(trained_predictions(net) for net in bare.values())], 'net_g', current_iter,
+                          param_key=[*nets, *(PREDICTIONS[key] for key in nets)])
+        self.save_calibration(list(bare.values())[-1], current_iter)
+        self.save_training_state(epoch, current_iter)
+
+    @master_only
+    def save_calibration(self, net: Any, current_iter: int) -> None:
+        """A file for `network_g: calibration`, of the moving average where there is one."""
+        label = 'latest' if current_iter == -1 else current_iter
+        trained_calibration(net).save(Path(self.opt['path']['models']) / f'net_g_{label}{SUFFIX}')
 
     def build_teacher(self) -> nn.Module:
         """The plain network, dense and frozen, computing as the trained one does."""

@@ -8,7 +8,7 @@ from pydantic import Field, Strict, model_validator
 from typing_extensions import Self
 
 from basicsr_amsr.options.errors import Problem, value_at
-from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Scheduler, Share
+from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, PositiveNumber, Scheduler, Share
 from basicsr_amsr.options.sections import Path, Train
 
 
@@ -23,6 +23,8 @@ class AMSRTrain(Train):
     perceptual_opt: Loss | None = Field(None, description='loss on the features of VGG')
     teacher_opt: Loss | None = Field(None, description="loss against the plain network's image, such as {type: L1Loss, "
                                                        'loss_weight: 1}; ~ for no teacher')
+    prediction_lr: PositiveNumber | None = Field(
+        None, description="learning rate of the calibration's predictions; ~: they stay as they are")
     ratio_range: Annotated[tuple[Share, Share], Strict(False)] | None = Field(
         None, description="[least, most]: the ratio of each batch is drawn between them, in place of the network's")
 
@@ -59,6 +61,9 @@ def find_conflicts(options: Mapping[str, Any]) -> Iterator[Problem]:
     if given('network_g', 'backbone', 'use_checkpoint'):
         yield Problem(('network_g', 'backbone', 'use_checkpoint'), 'network_g: backbone: use_checkpoint computes units '
                       'again in the backward pass, where there is no mask: leave it out.')
+    if given('train', 'prediction_lr') and not given('network_g', 'calibration'):
+        yield Problem(('train', 'prediction_lr'), 'train: prediction_lr: there are no predictions to train: name a '
+                      'file of basicsr calibrate in network_g: calibration, or leave it out.')
     weights, teacher = (given('path', f'pretrain_network_{which}') for which in ('g', 'teacher'))
     if given('train', 'teacher_opt') and not (weights or teacher):
         yield Problem(('train', 'teacher_opt'), 'train: teacher_opt: the teacher has no weights: name those of the '

@@ -13,6 +13,7 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.files import writing
 from basicsr_amsr.safe_load import read_weights_only
 
 FORMAT = 2
@@ -42,12 +43,14 @@ class Calibration:
                             'what it was fitted to; run basicsr calibrate on it.')
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file."""
+        """Write the file; what was there before stays until it is complete."""
         tail = self.prediction.tail
-        torch.save({
+        content = {
             'format': FORMAT, 'network': self.network, 'program': self.program, 'settings': dict(self.settings),
             'contexts': {value: _packed(affine) for value, affine in self.prediction.contexts.items()},
-            'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}, path)
+            'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}
+        with writing(Path(path)) as file:
+            torch.save(content, file)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:

@@ -9,6 +9,7 @@ from torch import nn
 
 from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.calibration.trained import trained_predictions
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Prediction
@@ -57,7 +58,7 @@ class Region:
         if not masked and tiles.all():
             plain: Any = type(net)
             return plain.plain_class.forward(net, x)
-        given = (self.program, net, x, tiles, size, self.placed(x))
+        given = (self.program, net, x, tiles, size, self.placed(net, x))
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
@@ -72,8 +73,11 @@ class Region:
         return torch.stack([self._costs[size].within(config.budget, each[0], selection.tile, *size[1:])
                             for each in means.view(len(x), 1, *means.shape[-2:])])
 
-    def placed(self, x: torch.Tensor) -> Prediction:
-        """The prediction on the image's device, in its number format."""
+    def placed(self, net: nn.Module, x: torch.Tensor) -> Prediction:
+        """The prediction on the image's device, in its number format; where it is trained, as it is now."""
+        trained = trained_predictions(net)
+        if trained is not None:
+            return trained.prediction().to(x)
         key = (x.device, x.dtype)
         if key not in self._placed:
             self._placed[key] = self.prediction.to(x)

@@ -1,0 +1,87 @@
+"""Predictions of a calibrated network as parameters that train with it."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+
+NAME = 'amsr_predictions'  # of the module in the network
+
+
+class TrainedPrediction(nn.Module):
+    """A prediction whose tensors are parameters.
+
+    In the state dict of a network that holds it there is nothing of it, so that checkpoints stay those of the plain
+    network; its own `state_dict` and `load_state_dict` have it.
+    """
+
+    def __init__(self, prediction: Prediction) -> None:
+        super().__init__()
+        self.scales = {f'context{value}': affine.scale for value, affine in prediction.contexts.items()}
+        self.values = list(prediction.contexts)
+        for value, affine in prediction.contexts.items():
+            self._keep(f'context{value}', affine)
+        self.has_tail = prediction.tail is not None
+        if prediction.tail is not None:
+            self.scales['tail'] = prediction.tail.scale
+            self._keep('tail', prediction.tail.feature)
+            self.tail_image = nn.Parameter(prediction.tail.image.clone())
+
+    def _keep(self, name: str, affine: Affine) -> None:
+        for part in ('weight', 'bias', 'narrow'):
+            tensor = getattr(affine, part)
+            self.register_parameter(f'{name}_{part}', None if tensor is None else nn.Parameter(tensor.clone()))
+
+    def _affine(self, name: str) -> Affine:
+        weight, bias, narrow = (getattr(self, f'{name}_{part}') for part in ('weight', 'bias', 'narrow'))
+        return Affine(weight, bias, self.scales[name], narrow)
+
+    def prediction(self) -> Prediction:
+        """Of the parameters themselves."""
+        contexts = {value: self._affine(f'context{value}') for value in self.values}
+        return Prediction(contexts, LightTail(self.tail_image, self._affine('tail')) if self.has_tail else None)
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Its own; nothing where a network's is being made."""
+        return super().state_dict(*args, **kwargs) if destination is None else destination
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if not prefix:
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def train_predictions_(net: nn.Module) -> TrainedPrediction:
+    """Make the predictions of a calibrated network parameters of it, in place; they begin as they were fitted.
+
+    Args:
+        net: converted by `accelerate_` with a calibration.
+    """
+    region: Any = net.region
+    trained = TrainedPrediction(region.prediction).to(next(net.parameters()).device)
+    net.add_module(NAME, trained)
+    return trained
+
+
+def trained_predictions(net: nn.Module) -> TrainedPrediction | None:
+    """Those of a network that has some."""
+    found = net._modules.get(NAME)
+    return found if isinstance(found, TrainedPrediction) else None
+
+
+def trained_calibration(net: Any) -> Calibration:
+    """The calibration of a network with the predictions as they are now, on the CPU."""
+    with torch.no_grad():
+        now = net.get_submodule(NAME).prediction().to(torch.empty(()))
+    contexts = {value: _detached(affine) for value, affine in now.contexts.items()}
+    tail = LightTail(now.tail.image.detach().clone(), _detached(now.tail.feature)) if now.tail else None
+    return dataclasses.replace(net.amsr.calibration, prediction=Prediction(contexts, tail))
+
+
+def _detached(affine: Affine) -> Affine:
+    narrow = None if affine.narrow is None else affine.narrow.detach().clone()
+    return Affine(affine.weight.detach().clone(), affine.bias.detach().clone(), affine.scale, narrow)
