@@ -10,6 +10,7 @@ import yaml
 from basicsr.archs import build_network
 
 from basicsr_amsr import resources
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones.pretrained import find_weights, locate, read_card
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
@@ -26,6 +27,7 @@ SHIPPED = {'mga_fsrcnn_x4': 'MGA_FSRCNN_x4', 'mga_rfdn_x4': 'MGA_RFDN_x4'}  # te
 SFM = ['sfm_rcan_x4', 'sfm_rrdb_x4', 'sfm_rfdn_x4', 'sfm_dncnn_gray', 'sfm_dncnn_color']
 AMSR = [f'amsr_{network}_x{scale}' for network in ('carn', 'carn_m', 'edsr', 'srresnet', 'rcan', 'pan', 'swinir_light')
         for scale in (2, 3, 4)]
+CALIBRATED = ['amsr_carn_m_x4_calibrated']
 SETS = ['Set5', 'Set14', 'BSD100', 'Manga109', 'Urban100', 'Test2K', 'Test4K']  # the paper's seven
 
 
@@ -54,7 +56,7 @@ def test_a_file_passes_the_check_and_builds_its_network(path):
 
 
 def test_there_is_a_file_for_every_network_and_scale_of_the_paper():
-    assert {path.stem for path in TRAINING} == {*MGA, *SFM, *AMSR}
+    assert {path.stem for path in TRAINING} == {*MGA, *SFM, *AMSR, *CALIBRATED}
     assert set(MGA) <= {path.stem for path in TESTING}
 
 
@@ -127,12 +129,20 @@ def test_the_fine_tuning_of_an_accelerated_network(name):
         assert demo['path']['pretrain_network_g'] is None and 'teacher_opt' not in demo['train']
 
 
-@pytest.mark.parametrize('name', [*MGA, *SFM, *AMSR])
+@pytest.mark.parametrize('name', CALIBRATED)
+def test_the_fine_tuning_of_a_calibrated_network(name):
+    network, train = (read(FOLDER / f'{name}.yml')[key] for key in ('network_g', 'train'))
+    ratio = Calibration.load(FOLDER.parent / network['calibration']).settings['selection']['ratio']
+    assert train['prediction_lr'] and train['ratio_range'][0] < ratio < train['ratio_range'][1]
+    assert network.get('selection') is None and train['teacher_opt']
+
+
+@pytest.mark.parametrize('name', [*MGA, *SFM, *AMSR, *CALIBRATED])
 def test_the_demo(name):
     options = read(FOLDER / f'{name}.yml', demo=True)
     assert check(options, True) == []
     assert options['train']['total_iter'] <= 24
-    assert name in SFM + AMSR or [step['variant'] for step in options['train']['steps']] == ['D', 'A', 'M']
+    assert name in SFM + AMSR + CALIBRATED or [step['variant'] for step in options['train']['steps']] == ['D', 'A', 'M']
     assert all(resources.resolve(data['dataroot_gt']).is_dir() for data in options['datasets'].values())
 
 
