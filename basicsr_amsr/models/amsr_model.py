@@ -5,7 +5,6 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
+from basicsr_amsr.training.files import checkpoint_path
 from basicsr_amsr.training.randomness import python_random
 
 PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint
@@ -112,8 +112,7 @@ class AMSRModel(SRModel):
     @master_only
     def save_calibration(self, net: Any, current_iter: int) -> None:
         """A file for `network_g: calibration`, of the moving average where there is one."""
-        label = 'latest' if current_iter == -1 else current_iter
-        trained_calibration(net).save(Path(self.opt['path']['models']) / f'net_g_{label}{SUFFIX}')
+        trained_calibration(net).save(checkpoint_path(self.opt, 'net_g', current_iter, SUFFIX))
 
     def build_teacher(self) -> nn.Module:
         """The plain network, dense and frozen, computing as the trained one does."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,10 @@ def save_network(self: Any, net: nn.Module | list[nn.Module], net_label: str, cu
     states = [self.get_bare_model(one).state_dict() for one in nets]
     content = {key: {name.removeprefix('module.'): value.cpu() for name, value in state.items()}
                for key, state in zip(keys, states, strict=True)}
+    save_atomically(content, checkpoint_path(self.opt, net_label, current_iter))
+
+
+def checkpoint_path(opt: Mapping[str, Any], net_label: str, current_iter: int | str, suffix: str = '.pth') -> Path:
+    """`models/<net_label>_<current_iter>` of a run; iteration -1 is 'latest'."""
     label = 'latest' if current_iter == -1 else current_iter
-    save_atomically(content, os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+    return Path(opt['path']['models'], f'{net_label}_{label}{suffix}')

@@ -67,6 +67,27 @@ def iterate(model, iterations):
     return logs
 
 
+def calibration(tmp_path):
+    """Options of a network with predictions for `plain_network`."""
+    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images).save(tmp_path / 'plain.amsr')
+    return {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')}
+
+
+def resumed(tmp_path, opt, iteration):
+    """A model that goes on from what another one saves after its first iterations."""
+    model = AMSRModel(copy.deepcopy(opt))
+    iterate(model, range(1, iteration + 1))
+    model.save(0, iteration)
+    state = torch.load(tmp_path / 'training_states' / f'{iteration}.state', weights_only=True)
+    # as load_resume_state leaves the options
+    opt['resumed'] = {'path': dict(opt['path'])}
+    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / f'net_g_{iteration}.pth')
+    model = AMSRModel(opt)
+    model.resume_training(state)
+    return model
+
+
 def masked_by_hand(net, lq, ratio):
     """The plain network with hooks: each block keeps its input outside the mask, and is 0 there inside."""
     selection = HighFrequencyMask(ratio=ratio, tile=4)
@@ -123,10 +144,7 @@ def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network)
 
 @pytest.mark.parametrize('train', [{}, {'ratio_range': [0.2, 0.8], 'amp': 'bf16', 'channels_last': True}])
 def test_a_calibrated_network_is_trained_with_its_predictions(tmp_path, train):
-    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-    calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images).save(tmp_path / 'plain.amsr')
-    network = {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')}
-    model = AMSRModel(options(tmp_path, network, ema_decay=0.5, **train))
+    model = AMSRModel(options(tmp_path, calibration(tmp_path), ema_decay=0.5, **train))
     config, data = dataclasses.replace(model.net_g.amsr, mode='dense_masked'), batch(1)
     (log,) = iterate(model, [1])
     if train:
@@ -232,15 +250,7 @@ def test_without_a_teacher_it_may_start_from_nothing(tmp_path):
 def test_a_resumed_run_goes_on_bit_by_bit_with_the_teacher_of_its_start(tmp_path):
     opt = options(tmp_path, ratio_range=[0.2, 0.8])
     expected = iterate(AMSRModel(copy.deepcopy(opt)), range(1, 7))
-    model = AMSRModel(copy.deepcopy(opt))
-    iterate(model, range(1, 4))
-    model.save(0, 3)
-    state = torch.load(tmp_path / 'training_states' / '3.state', weights_only=True)
-    # as load_resume_state leaves the options
-    opt['resumed'] = {'path': dict(opt['path'])}
-    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / 'net_g_3.pth')
-    model = AMSRModel(opt)
-    model.resume_training(state)
+    model = resumed(tmp_path, opt, 3)
     assert iterate(model, range(4, 7)) == expected[3:]
     assert expected[3]['l_teacher'] > 0
 
@@ -299,14 +309,6 @@ def test_the_default_configuration_is_that_of_accelerate(tmp_path):
     assert model.net_g.amsr == AMSRConfig()
 
 
-def calibration(tmp_path, seed=0):
-    """A file for the network whose weights have that seed."""
-    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(i)) for i in range(3)]
-    file = tmp_path / f'plain{seed}.amsr'
-    calibrate(plain_network(seed).eval(), HighFrequencyMask(**SELECTION), images).save(file)
-    return {'selection': None, 'calibration': str(file)}
-
-
 def flat(prediction):
     tensors = [tensor for affine in (*prediction.contexts.values(), prediction.tail.feature)
                for tensor in (affine.weight, affine.bias, affine.narrow) if tensor is not None]
@@ -362,14 +364,7 @@ def test_trained_predictions_resume_bit_by_bit(tmp_path):
     opt = options(tmp_path, calibration(tmp_path), prediction_lr=1e-2, ema_decay=0.5)
     whole = AMSRModel(copy.deepcopy(opt))
     expected = iterate(whole, range(1, 7))
-    model = AMSRModel(copy.deepcopy(opt))
-    iterate(model, range(1, 4))
-    model.save(0, 3)
-    state = torch.load(tmp_path / 'training_states' / '3.state', weights_only=True)
-    opt['resumed'] = {'path': dict(opt['path'])}
-    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / 'net_g_3.pth')
-    model = AMSRModel(opt)
-    model.resume_training(state)
+    model = resumed(tmp_path, opt, 3)
     assert iterate(model, range(4, 7)) == expected[3:]
     for one, other in ((model.net_g, whole.net_g), (model.net_g_ema, whole.net_g_ema)):
         assert torch.equal(flat(one.amsr_predictions.prediction()), flat(other.amsr_predictions.prediction()))

@@ -67,8 +67,7 @@ class Normal:
 
 @torch.no_grad()
 def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles: Callable[[torch.Tensor], torch.Tensor],
-        size: int, kernel: int = 5, ridge: float = RIDGE,
-        excess: float = EXCESS) -> Prediction:
+        size: int, kernel: int = 5, ridge: float = RIDGE, excess: float = EXCESS) -> Prediction:
     """Fit what skipped pixels get to what the dense network has there.
 
     Args:
@@ -78,6 +77,7 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
         size: side of the tiles.
         kernel: odd side of the light tail's view of the LR image.
         ridge: regularisation, as a share of each feature's mean square.
+        excess: what a low rank may add to the squared error of a prediction, as a share of it; 0 for full rank.
 
     Raises:
         UserError: too few pixels were skipped.

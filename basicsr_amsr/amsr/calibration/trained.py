@@ -22,13 +22,11 @@ class TrainedPrediction(nn.Module):
 
     def __init__(self, prediction: Prediction) -> None:
         super().__init__()
-        self.scales = {f'context{value}': affine.scale for value, affine in prediction.contexts.items()}
-        self.values = list(prediction.contexts)
+        self.scales = {value: affine.scale for value, affine in prediction.contexts.items()}
+        self.tail_scale = prediction.tail.scale if prediction.tail else None
         for value, affine in prediction.contexts.items():
             self._keep(f'context{value}', affine)
-        self.has_tail = prediction.tail is not None
         if prediction.tail is not None:
-            self.scales['tail'] = prediction.tail.scale
             self._keep('tail', prediction.tail.feature)
             self.tail_image = nn.Parameter(prediction.tail.image.clone())
 
@@ -37,14 +35,15 @@ class TrainedPrediction(nn.Module):
             tensor = getattr(affine, part)
             self.register_parameter(f'{name}_{part}', None if tensor is None else nn.Parameter(tensor.clone()))
 
-    def _affine(self, name: str) -> Affine:
+    def _affine(self, name: str, scale: int) -> Affine:
         weight, bias, narrow = (getattr(self, f'{name}_{part}') for part in ('weight', 'bias', 'narrow'))
-        return Affine(weight, bias, self.scales[name], narrow)
+        return Affine(weight, bias, scale, narrow)
 
     def prediction(self) -> Prediction:
         """Of the parameters themselves."""
-        contexts = {value: self._affine(f'context{value}') for value in self.values}
-        return Prediction(contexts, LightTail(self.tail_image, self._affine('tail')) if self.has_tail else None)
+        contexts = {value: self._affine(f'context{value}', scale) for value, scale in self.scales.items()}
+        tail = LightTail(self.tail_image, self._affine('tail', self.tail_scale)) if self.tail_scale else None
+        return Prediction(contexts, tail)
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
         """Its own; nothing where a network's is being made."""
