@@ -64,7 +64,7 @@ def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
     return new(arg)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # eq would make a hash that Dynamo asks for too early
 class Call:
     """A function with its arguments, in the order of the values that it takes."""
 

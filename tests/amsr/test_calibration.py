@@ -165,6 +165,16 @@ def test_budgets_are_kept_and_used(name, budget):
     assert 0 < float(net.last_mask_ratio) < 1
 
 
+@pytest.mark.parametrize('training', [False, True])
+def test_a_compiled_network_gives_the_same(training):
+    net, calibration = calibrated('CARN_M')
+    accelerate_(net, AMSRConfig(calibration=calibration))
+    net.train(training)
+    x = image(2, 3, 20, 24)
+    with torch.set_grad_enabled(training):
+        torch.testing.assert_close(torch.compile(net, backend='eager')(x), net(x))
+
+
 def test_mistakes_are_one_line(tmp_path):
     net, calibration = calibrated()
     for other in (network('EDSR', 3), network('CARN', 2), network('EDSR', 2, num_block=3)):
