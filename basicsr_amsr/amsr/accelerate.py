@@ -1,7 +1,6 @@
 """`accelerate_` lets a network compute only where its image has high frequencies; `restore_` undoes it."""
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.pieces import is_large
 from basicsr_amsr.execution.unit import unfit
+from basicsr_amsr.selection.ratio import at_ratio
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -87,7 +87,7 @@ class ConvertedNetwork(Converted):
         size = tuple(x.shape[1:])
         if size not in self.costs:
             self.costs[size] = count_costs(self, selection.tile, *size)
-        return dataclasses.replace(selection, ratio=self.costs[size].ratio_within(budget))  # type: ignore[type-var]
+        return at_ratio(selection, self.costs[size].ratio_within(budget))
 
     def set_variant(self, variant: str) -> None:
         """'M': only where the mask is. 'D': the plain network."""

@@ -21,13 +21,18 @@ def default_selection() -> HighFrequencyMask:
     return HighFrequencyMask(ratio=0.5, smooth=5, tile=8)
 
 
+def calibrated_selection() -> HighFrequencyMask:
+    """What `basicsr calibrate` starts from: half of the tiles of 4×4."""
+    return HighFrequencyMask(ratio=0.5, sigma=0.6, noise_discount=1.0, smooth=3, tile=4, power=2.0, relative=0.25)
+
+
 @dataclass(frozen=True)
 class AMSRConfig:
     """How a network is accelerated.
 
     Args:
         selection: where it computes: the options of `HighFrequencyMask`. Default: what the calibration was fitted with,
-            or half of the tiles of 8×8.
+            or half of the tiles of 8×8. `Calibration.selection` gives it for another share of the tiles.
         inside: 'masked': inside a unit, what lies outside the mask is 0. 'exact': it is computed where it is needed.
         unit: what is skipped as a whole: 'residual' units, or inside them each 'conv' by itself that has as many
             channels coming in as going out (the paper's formula; without training it ruins the picture).
@@ -63,8 +68,7 @@ class AMSRConfig:
     overlap: int = 32
 
     def __post_init__(self) -> None:
-        fitted = self.calibration.settings.get('selection') if self.calibration else None
-        default = HighFrequencyMask(**fitted) if fitted else default_selection()
+        default = self.calibration.selection() if self.calibration else default_selection()
         if self.selection is None:
             object.__setattr__(self, 'selection', default)
         check_inside(self.inside)
@@ -90,6 +94,7 @@ class AMSRConfig:
         if self.inside != 'masked':
             raise UserError('budget: what inside: exact costs depends on where the mask is: give inside: masked, or a '
                             'ratio.')
-        if self.selection != default and getattr(self.selection, 'ratio', None) is not None:
-            raise UserError(f'budget is {budget!r}, but the selection has a ratio, {self.selection.ratio!r}: '  # type: ignore[attr-defined]
-                            'give one of them.')
+        for rule in ('ratio', 'level'):
+            if self.selection != default and getattr(self.selection, rule, None) is not None:
+                raise UserError(f'budget is {budget!r}, but the selection has a {rule}, '
+                                f'{getattr(self.selection, rule)!r}: give one of them.')

@@ -55,6 +55,9 @@ class SelectionOptions(Section):
     tile: Positive = Field(1, description='side of the tiles, 1 for pixels; windows are those of the network')
     threshold: Share = Field(0.0, description='a tile or window is computed if more than this share of it is in the '
                                               'mask of 2-means')
+    level: Number | None = Field(None, description='compute the tiles or windows whose mean of the map is over this')
+    relative: Share = Field(0.0, description="power of the image's mean by which a tile's is divided before")
+    power: PositiveNumber = Field(1.0, description='exponent of the means over box and tile; 2: root mean square')
 
     @model_validator(mode='after')
     def _check_possible(self) -> Self:
@@ -76,6 +79,9 @@ class AMSROptions(Section):
         description='the plain network, whose checkpoints and keys are those of this one')
     selection: SelectionOptions | None = Field(
         None, description='where it computes; default: that of the calibration, or ratio 0.5, tile 8, smooth 5')
+    share: Share | None = Field(
+        None, description='with a calibration: the share of the tiles that is computed of images like those it was '
+                          'fitted to, more of a detailed one and less of a flat one; default: as it was fitted')
     inside: Literal['masked', 'exact'] = Field(
         'masked', description='inside a unit, what lies outside the mask is 0, or computed where it is needed')
     unit: Literal['residual', 'conv'] = Field(
@@ -105,8 +111,8 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     Args:
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: arguments of HighFrequencyMask.
-        options: as in AMSRConfig: inside, unit, budget, dense_first, calibration (a file), mode, backend, piece,
-            overlap.
+        options: share, of the tiles, with a calibration (`Calibration.selection`); the others as in AMSRConfig: inside,
+            unit, budget, dense_first, calibration (a file), mode, backend, piece, overlap.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.
@@ -117,6 +123,8 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
         chosen = None if section.selection is None else section.selection.build()
         file = section.calibration
         calibration = None if file is None else Calibration.load(resolve(file))
+        if section.share is not None:
+            chosen = _at_share(section.share, calibration, section)
         net = build(backbone)
         config = AMSRConfig(selection=chosen, inside=section.inside, unit=section.unit,  # type: ignore[arg-type]
                             budget=section.budget, dense_first=section.dense_first, calibration=calibration,
@@ -126,6 +134,16 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
         raise UserError(f'network_g: {error}') from error
     get_root_logger().info(f'AMSR: {report}')
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _at_share(share: float, calibration: Calibration | None, section: AMSROptions) -> HighFrequencyMask:
+    if calibration is None:
+        raise UserError(f'share is {share:g}, but there is no calibration to know its level: name a file of basicsr '
+                        'calibrate in calibration, or give selection: {ratio: …}.')
+    for name in ('selection', 'budget'):
+        if getattr(section, name) is not None:
+            raise UserError(f'share and {name} both say how much is computed: leave one of them out.')
+    return calibration.selection(share)
 
 
 AMSR.option_schema = AMSROptions  # type: ignore[attr-defined]

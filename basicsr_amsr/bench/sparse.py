@@ -17,6 +17,7 @@ from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.patches import grid_size
 from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.selection.ratio import at_ratio
 
 Shape = tuple[int, int, int]  # channels, height, width of the images
 TRIED = 0.5  # share at which the reference is compared where none is fixed
@@ -81,7 +82,7 @@ def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
 def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
     """The converted network with other options."""
     ratio, budget = (amount.value, None) if amount.kind == 'ratio' else (None, amount.value)
-    selection = dataclasses.replace(net.amsr.selection, ratio=ratio, tile=tile)
+    selection = dataclasses.replace(at_ratio(net.amsr.selection, ratio), tile=tile)
     view = copy.copy(net)
     view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
                                     backend=backend, mode=mode)

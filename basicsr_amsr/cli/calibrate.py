@@ -13,7 +13,7 @@ from rich.console import Console
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Point, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import SUFFIX
-from basicsr_amsr.amsr.config import default_selection
+from basicsr_amsr.amsr.config import calibrated_selection
 from basicsr_amsr.cli.network import choose_device, read_options
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import centre_crop, list_images, read_image, to_float
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-images', type=int, default=60, metavar='N', help='only the first so many (default: 60)')
     parser.add_argument('--crop', type=int, default=512, metavar='N',
                         help='only their centre of NxN pixels, HR pixels with --downscale (default: 512)')
-    parser.add_argument('--ratio', type=float, metavar='R', help='share of the tiles that is computed')
+    parser.add_argument('--ratio', type=float, metavar='R', help='share of the tiles of all images that is computed, '
+                        'more of a detailed one and less of a flat one (default: 0.5)')
+    parser.add_argument('--each-image', action='store_true', help='that share of each image, however detailed it is')
     parser.add_argument('--tile', type=int, metavar='N', help='side of the tiles in LR pixels')
     parser.add_argument('--smooth', type=int, metavar='N', help='side of the box that averages the high-frequency map')
     parser.add_argument('--max-loss', type=float, metavar='DB',
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.out and out.exists():
         raise UserError(f'{out} is there already: write -o {out} to replace it, or name another file.')
     selection = chosen_selection(args, network)
-    for key in ('calibration', 'budget', 'inside', 'unit', 'dense_first'):
+    for key in ('calibration', 'share', 'budget', 'inside', 'unit', 'dense_first'):
         network.pop(key, None)
     net = restore_(subject.build(opt))
     subject.load_weights(net, opt)
@@ -69,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     with Console(stderr=True).status('fitting'):
         if args.max_loss is not None:
-            selection, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)))
+            selection, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)),
+                                      not args.each_image)
         else:
-            point = Meter(net, trial).measure(calibrate(net, selection, trial.fitted))
-        calibration = calibrate(net, selection, [*trial.fitted, *trial.held])
+            point = Meter(net, trial).measure(calibrate(net, selection, trial.fitted, not args.each_image))
+        calibration = calibrate(net, selection, [*trial.fitted, *trial.held], not args.each_image)
     calibration.save(out)
     numbers = sum(affine.macs + affine.bias.numel() for affine in calibration.prediction.contexts.values())
     console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
@@ -95,7 +98,7 @@ def check_flags(args: argparse.Namespace) -> None:
 def chosen_selection(args: argparse.Namespace, network: dict[str, Any]) -> HighFrequencyMask:
     """The selection of the options, or the default, with what the flags say."""
     given = network.get('selection')
-    selection = HighFrequencyMask(**given) if isinstance(given, dict) else default_selection()
+    selection = HighFrequencyMask(**given) if isinstance(given, dict) else calibrated_selection()
     flags = {name: getattr(args, name) for name in ('ratio', 'tile', 'smooth') if getattr(args, name) is not None}
     return dataclasses.replace(selection, **flags)
 

@@ -25,6 +25,7 @@ from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.safe_load import read_weights_only
+from basicsr_amsr.selection.ratio import at_ratio
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.files import checkpoint_path
@@ -144,14 +145,17 @@ class AMSRModel(SRModel):
     def drawn_ratio(self, net: Any, iteration: int) -> Iterator[None]:
         """Let the network compute the share of `ratio_range` that falls to an iteration.
 
+        By the calibration's level for it, where a level decides, which gives detailed images more than flat ones; else
+        the share of each image.
         It follows from the run's seed and the iteration, so it is the same in all processes and after a resume.
         """
         if self.train_options.ratio_range is None:
             yield
             return
         numbers = python_random(self.opt.get('manual_seed') or 0, *RATIO, iteration)
-        selection: Any = self.config.selection
-        selection = dataclasses.replace(selection, ratio=numbers.uniform(*self.train_options.ratio_range))
+        share, selection = numbers.uniform(*self.train_options.ratio_range), self.config.selection
+        calibration = self.config.calibration if getattr(selection, 'level', None) is not None else None
+        selection = at_ratio(selection, share) if calibration is None else calibration.selection(share)
         net.amsr = dataclasses.replace(self.config, selection=selection)
         try:
             yield

@@ -26,7 +26,8 @@ class AMSRTrain(Train):
     prediction_lr: PositiveNumber | None = Field(
         None, description="learning rate of the calibration's predictions; ~: they stay as they are")
     ratio_range: Annotated[tuple[Share, Share], Strict(False)] | None = Field(
-        None, description="[least, most]: the ratio of each batch is drawn between them, in place of the network's")
+        None, description="[least, most]: the share of the tiles is drawn between them for each batch, in place of the "
+                          "network's; a ratio of each image, or of the calibration's by its level")
 
     @model_validator(mode='after')
     def _check_range(self) -> Self:
@@ -71,7 +72,7 @@ def find_conflicts(options: Mapping[str, Any]) -> Iterator[Problem]:
     if teacher and not given('train', 'teacher_opt'):
         yield Problem(('path', 'pretrain_network_teacher'), 'path: pretrain_network_teacher: there is no loss against '
                       'the teacher: give train: teacher_opt, such as {type: L1Loss, loss_weight: 1}.')
-    deciding = [place for place in (('budget',), ('selection', 'dilation'), ('selection', 'threshold'))
+    deciding = [place for place in (('budget',), ('share',), ('selection', 'dilation'), ('selection', 'threshold'))
                 if given('network_g', *place)]
     for place in deciding if given('train', 'ratio_range') else ():
         yield Problem(('train', 'ratio_range'), f'train: ratio_range decides alone what share is computed: leave out '

@@ -1,7 +1,18 @@
 """A fixed share of the units of each image, whatever their values."""
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
 import torch
+
+S = TypeVar('S')
+
+
+def at_ratio(selection: S, ratio: float | None) -> S:
+    """A selection, a dataclass, with another ratio, in place of its level if it has one."""
+    level = {'level': None} if getattr(selection, 'level', None) is not None else {}
+    return dataclasses.replace(selection, ratio=ratio, **level)  # type: ignore[type-var]
 
 
 def top_ratio(score: torch.Tensor, ratio: float) -> torch.Tensor:

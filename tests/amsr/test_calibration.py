@@ -175,6 +175,29 @@ def test_a_compiled_network_gives_the_same(training):
         torch.testing.assert_close(torch.compile(net, backend='eager')(x), net(x))
 
 
+def test_one_level_for_all_images(tmp_path):
+    net = network('EDSR', 2)
+    images = [image(1, 3, 40, 36) * 0.2, image(1, 3, 40, 36), image(1, 3, 40, 36).flip(3) * 0.6]
+    calibration = calibrate(net, HALF, images, one_level=True)
+    calibration.save(tmp_path / 'it.amsr')
+    calibration = Calibration.load(tmp_path / 'it.amsr')
+    selection = calibration.selection()
+    assert selection.ratio is None and selection.level > 0
+    accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
+    shares = {}
+    for share in (None, 0.5, 0.8):
+        net.amsr = AMSRConfig(calibration=calibration, selection=calibration.selection(share), mode='sparse')
+        with torch.no_grad():
+            shares[share] = [(net(x), float(net.last_mask_ratio))[1] for x in images]
+    assert shares[None] == shares[0.5] and shares[None][0] < 0.3 < 0.7 < shares[None][1]
+    assert sum(shares[0.5]) / 3 == pytest.approx(0.5, abs=0.02) and sum(shares[0.8]) / 3 == pytest.approx(0.8, abs=0.02)
+    same = calibrate(network('EDSR', 2), HALF, images)
+    assert same.selection() == HALF and same.selection(0.5).level == pytest.approx(selection.level)
+    for share in (1.5, True, 'half'):
+        with pytest.raises(UserError, match=f'share is {share!r}'):
+            calibration.selection(share)
+
+
 def test_mistakes_are_one_line(tmp_path):
     net, calibration = calibrated()
     for other in (network('EDSR', 3), network('CARN', 2), network('EDSR', 2, num_block=3)):
@@ -186,6 +209,9 @@ def test_mistakes_are_one_line(tmp_path):
         calibrate(net, HighFrequencyMask(ratio=1.0, tile=4), [image(1, 3, 32, 32)])
     with pytest.raises(UserError, match='leave them out'):
         AMSRConfig(calibration=calibration, inside='exact')
+    for rule in ('ratio', 'level'):
+        with pytest.raises(UserError, match=f'budget is 0.5, but the selection has a {rule}, 0.25'):
+            AMSRConfig(calibration=calibration, budget=0.5, selection=HighFrequencyMask(tile=4, **{rule: 0.25}))
     with pytest.raises(UserError, match=r'budget 0.01 of the dense MACs is less than the 0\.\d+'):
         accelerate_(net, AMSRConfig(calibration=calibration, budget=0.01))
         with torch.no_grad():

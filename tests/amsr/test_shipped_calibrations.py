@@ -1,5 +1,7 @@
 """The calibrations in pretrained/: their cards, and that the option files that name them run."""
+import dataclasses
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import yaml
 from basicsr.archs import build_network
 
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.config import calibrated_selection
 from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.options.scale import give_scale
 from tests.backbones.tiny import image
@@ -22,8 +25,11 @@ def test_card(file):
     entries = yaml.safe_load(head)
     assert entries['sha256'] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (ROOT / 'pretrained' / entries['weights']).is_file() and entries['licence'] and entries['origin']
-    fitted = Calibration.load(file).settings
-    assert f'{fitted["images"]} images' in text and f'{fitted["selection"]["ratio"]:.0%}' in text
+    calibration = Calibration.load(file)
+    assert f'{calibration.settings["images"]} images' in text
+    share = int(re.search(r'(\d+)% of the\s+tiles', text)[1]) / 100
+    assert calibration.selection() == dataclasses.replace(calibrated_selection(), ratio=None,
+                                                          level=calibration.selection(share).level)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
@@ -34,9 +40,11 @@ def test_an_option_file_tests_it(file):
     options = OptionFile.read(str(named[0])).options
     give_scale(options)
     net = build_network(options['network_g']).eval()
+    x = image(1, 3, 33, 56)
+    x[..., 28:] = 0.5
     with torch.no_grad():
-        result = net(image(1, 3, 33, 26))
-    assert result.shape[-2:] == (33 * options['scale'], 26 * options['scale']) and 0.6 < net.last_mask_ratio < 0.9
+        result = net(x)
+    assert result.shape[-2:] == (33 * options['scale'], 56 * options['scale']) and 0.4 < net.last_mask_ratio < 0.7
 
 
 def test_there_are_some():

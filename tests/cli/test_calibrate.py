@@ -1,11 +1,14 @@
 """`basicsr calibrate`: writes the file that `basicsr test` takes."""
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.network import AMSR
 from basicsr_amsr.backbones import get_backbone
 from tests.cli.conftest import error_line, options_to_test, write_images
 
@@ -38,12 +41,45 @@ def test_flags_change_the_selection_and_the_name(basicsr, options):
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--ratio', '0.25', '--tile', '8')
     assert code == 0, err
     selection = Calibration.load('own.amsr').settings['selection']
-    assert (selection['ratio'], selection['tile']) == (0.25, 8)
+    assert selection['level'] > 0 and (selection['ratio'], selection['tile']) == (None, 8)
     assert 'to the dense image' in out and 'against dense' not in out
 
 
+def test_the_same_share_of_each_image(basicsr, options):
+    code, _, err = basicsr('calibrate', options, '--images', 'photos', '--ratio', '0.25', '--each-image')
+    assert code == 0, err
+    selection = Calibration.load('edsr.amsr').settings['selection']
+    assert (selection['ratio'], selection['level']) == (0.25, None)
+
+
+def test_the_share_is_an_option_of_the_network(basicsr, options):
+    code, _, err = basicsr('calibrate', options, '--images', 'photos')
+    assert code == 0, err
+    options['network_g'] |= {'calibration': 'edsr.amsr', 'selection': None}
+    code, _, err = basicsr('test', options, '--force_yml', 'network_g:share=0.3')
+    assert code == 0, err
+    backbone = {**options['network_g']['backbone'], 'upscale': 2}
+    levels = [AMSR(backbone, calibration='edsr.amsr', share=share).amsr.selection.level for share in (0.3, 0.9)]
+    assert levels == [Calibration.load('edsr.amsr').selection(share).level for share in (0.3, 0.9)]
+    assert levels[0] > levels[1]
+
+
+@pytest.mark.parametrize(('network', 'line'), [
+    ({'share': 0.5}, 'share is 0.5, but there is no calibration'), ({'share': 1.5}, 'share'),
+    ({'share': 0.5, 'calibration': 'edsr.amsr'}, 'share and selection both say'),
+    ({'share': 0.5, 'calibration': 'edsr.amsr', 'selection': None, 'budget': 0.5}, 'share and budget both say'),
+])
+def test_mistakes_with_a_share_are_one_line(basicsr, options, network, line):
+    code, _, err = basicsr('calibrate', options, '--images', 'photos')
+    assert code == 0, err
+    options['network_g'] |= network
+    code, _, err = basicsr('test', options)
+    assert code == 2 and line in error_line(err)
+
+
 def test_the_smallest_ratio_within_a_loss(basicsr, options):
-    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50')
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50',
+                             '--each-image')
     assert code == 0, err
     assert Calibration.load('edsr.amsr').settings['selection']['ratio'] == 0.1
     assert out.count('of the MACs') == 19  # every ratio, and the result
@@ -80,6 +116,17 @@ def test_a_file_is_replaced_only_when_it_is_named(basicsr, options):
     code, _, err = basicsr('calibrate', options, '--images', 'photos', '-o', 'edsr.amsr')
     assert code == 0, err
     Calibration.load('edsr.amsr')
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(basicsr, options, monkeypatch):
+    Path('edsr.amsr').write_text('precious')
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr('basicsr_amsr.amsr.calibration.file.write_whole', full)
+    code, _, err = basicsr('calibrate', options, '--images', 'photos', '-o', 'edsr.amsr')
+    assert code == 2 and 'edsr.amsr cannot be written: No space left on device' in error_line(err)
+    assert Path('edsr.amsr').read_text() == 'precious'
 
 
 def test_weights_are_needed(basicsr, options):

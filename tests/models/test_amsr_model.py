@@ -10,6 +10,7 @@ from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.amsr.calibration.trained import TrainedPrediction, trained_calibration
 from basicsr_amsr.backbones import get_backbone, skipping
 from basicsr_amsr.execution.region.masked import run_masked
@@ -140,6 +141,26 @@ def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network)
     (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - dense) ** 2).mean()).backward()
     iterate(model, [1])
     assert_same_gradients(model.net_g, student)
+
+
+def test_a_share_is_drawn_by_the_level_of_a_calibration(tmp_path):
+    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) / (seed + 1) for seed in range(3)]
+    calibrated = calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images, one_level=True)
+    calibrated.save(tmp_path / 'plain.amsr')
+    model = AMSRModel(options(tmp_path, {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')},
+                              ratio_range=(0.3, 0.3)))
+    data = batch(1)
+    data['lq'][0] *= 0.1
+    seen = []
+    run = Region.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Region, 'run', lambda self, net, x, tiles, *args: seen.append((x, tiles)) or run(
+            self, net, x, tiles, *args))
+        model.feed_data(data)
+        model.optimize_parameters(1)
+    (x, tiles), = seen
+    assert torch.equal(tiles, calibrated.selection(0.3).tiles(x))
+    assert tiles[0].sum() < tiles[1].sum()
 
 
 @pytest.mark.parametrize('train', [{}, {'ratio_range': [0.2, 0.8], 'amp': 'bf16', 'channels_last': True}])

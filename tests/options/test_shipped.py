@@ -132,8 +132,9 @@ def test_the_fine_tuning_of_an_accelerated_network(name):
 @pytest.mark.parametrize('name', CALIBRATED)
 def test_the_fine_tuning_of_a_calibrated_network(name):
     network, train = (read(FOLDER / f'{name}.yml')[key] for key in ('network_g', 'train'))
-    ratio = Calibration.load(FOLDER.parent / network['calibration']).settings['selection']['ratio']
-    assert train['prediction_lr'] and train['ratio_range'][0] < ratio < train['ratio_range'][1]
+    calibration = Calibration.load(FOLDER.parent / network['calibration'])
+    most, least = (calibration.selection(share).level for share in train['ratio_range'])
+    assert train['prediction_lr'] and least < calibration.selection().level < most
     assert network.get('selection') is None and train['teacher_opt']
 
 

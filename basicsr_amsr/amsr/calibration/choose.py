@@ -17,6 +17,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.selection.level import level_over, quantiles
 
 from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
 from basicsr.utils import tensor2img  # isort: skip
@@ -57,13 +58,16 @@ class Trial:
     scale: int
 
 
-def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[torch.Tensor]) -> Calibration:
+def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[torch.Tensor],
+              one_level: bool = False) -> Calibration:
     """Fit a plain network, on the device where it is; it is left as it was.
 
     Args:
         net: the network.
         selection: where it will compute.
         images: unlabelled LR images (1, C, H, W) in 0–1.
+        one_level: take the selection's ratio as the share of all images' tiles, by one level for all, in place of the
+            share of each.
 
     Raises:
         UserError: the network cannot be read, or the images are too small.
@@ -72,9 +76,12 @@ def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[tor
     training = net.training
     net.eval()
     program = read_network(net, images[0].shape[1])
+    levels = quantiles(selection, images)
+    if one_level and selection.ratio is not None:
+        selection = dataclasses.replace(selection, ratio=None, level=level_over(levels, selection.ratio))
     prediction = fit(program, net, images, selection.tiles, selection.tile)
     net.train(training)
-    settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'images': len(images),
+    settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'levels': levels, 'images': len(images),
                                 'pixels': sum(image[0, 0].numel() for image in images)}
     return Calibration(prediction, type(net).__name__, fingerprint(program), settings)
 
@@ -112,8 +119,10 @@ class Meter:
 
 
 def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss: float,
-           progress: Callable[[Point], None] = lambda point: None) -> tuple[HighFrequencyMask, Point]:
-    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB.
+           progress: Callable[[Point], None] = lambda point: None,
+           one_level: bool = False) -> tuple[HighFrequencyMask, Point]:
+    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB; `one_level` as in
+    `calibrate`.
 
     Raises:
         UserError: there is none.
@@ -122,7 +131,7 @@ def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss:
     best = None
     for ratio in RATIOS:
         selection = dataclasses.replace(selection, ratio=ratio)
-        point = meter.measure(calibrate(net, selection, trial.fitted))
+        point = meter.measure(calibrate(net, selection, trial.fitted, one_level))
         progress(point)
         if point.loss is None:
             raise UserError('without ground truth no loss can be measured: give HR images.')

@@ -1,7 +1,9 @@
 """A calibration: predictions for the skipped pixels of one network, in a small file beside its weights."""
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +15,12 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.files import writing
+from basicsr_amsr.files import write_whole
 from basicsr_amsr.safe_load import read_weights_only
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.selection.level import level_over
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = '.amsr'
 
 
@@ -28,7 +32,7 @@ class Calibration:
         prediction: for skipped pixels.
         network: name of the network's class.
         program: fingerprint of what it computes, see `fingerprint`.
-        settings: what it was fitted with: selection, number of images.
+        settings: what it was fitted with: selection, number of images, quantiles of their tiles' levels.
     """
 
     prediction: Prediction
@@ -42,15 +46,37 @@ class Calibration:
             raise UserError(f'the calibration is of another network, a {self.network}: {program.name} does not compute '
                             'what it was fitted to; run basicsr calibrate on it.')
 
+    def selection(self, share: float | None = None) -> HighFrequencyMask:
+        """Where the network computes: as it was fitted, or by the level that a share of the tiles of the images is
+        over to which it was fitted; a single image has more such tiles or fewer.
+
+        Raises:
+            UserError: the share is none, or the selection has rules that go with no level.
+        """
+        fitted = HighFrequencyMask(**self.settings['selection'])
+        if share is None:
+            return fitted
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise UserError(f'share is {share!r}: give a share of the tiles, from 0 to 1.')
+        return dataclasses.replace(fitted, ratio=None, level=level_over(self.settings['levels'], share))
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file; what was there before stays until it is complete."""
+        """Write the file; what was there before stays until it is complete.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         tail = self.prediction.tail
         content = {
             'format': FORMAT, 'network': self.network, 'program': self.program, 'settings': dict(self.settings),
             'contexts': {value: _packed(affine) for value, affine in self.prediction.contexts.items()},
             'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}
-        with writing(Path(path)) as file:
-            torch.save(content, file)
+        whole = io.BytesIO()
+        torch.save(content, whole)
+        try:
+            write_whole(Path(path), whole.getvalue())
+        except OSError as error:
+            raise UserError(f'{Path(path)} cannot be written: {error.strerror}.') from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:

@@ -16,7 +16,6 @@ from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.region.sparse import run_sparse
-from basicsr_amsr.selection.regions import block_means
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Region:
         size = tuple(x.shape[1:])
         if size not in self._costs:
             self._costs[size] = count_region(self.program, net, self.prediction, *size)
-        means = block_means(selection.score(x), selection.tile)
+        means = selection.tile_means(x)
         return torch.stack([self._costs[size].within(config.budget, each[0], selection.tile, *size[1:])
                             for each in means.view(len(x), 1, *means.shape[-2:])])
 
