@@ -14,7 +14,7 @@ from basicsr_amsr.bench.quality import pair, psnr
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from benchmarks.curves.points import Point
 
-COUNTED = 10  # images of a set whose MACs are counted
+COUNTED = 10  # images of a set whose MACs are counted, where they depend on the size alone
 
 Line = dict[str, Any]
 
@@ -60,9 +60,10 @@ def measure(dense: nn.Module, networks: Mapping[Point, nn.Module], sets: Mapping
             low = low.contiguous(memory_format=torch.channels_last)
             image, dense_seconds = run(dense, low)
             best = psnr(image, high, scale)
-            dense_macs = macs(dense, low) if number < COUNTED else None
+            whole = [point for point in missing if number < COUNTED or point.form == 'one level']
+            dense_macs = macs(dense, low) if whole else None
             for point in missing:
                 image, seconds = run(networks[point], low)
                 yield {'set': name, 'image': file.name, 'point': point, 'psnr': psnr(image, high, scale),
                        'dense_psnr': best, 'seconds': seconds, 'dense_seconds': dense_seconds,
-                       'macs': macs(networks[point], low) / dense_macs if dense_macs else None}
+                       'macs': macs(networks[point], low) / dense_macs if point in whole else None}

@@ -1,6 +1,7 @@
 """The forms of a network that a curve is made of."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from torch import nn
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.config import calibrated_selection
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from benchmarks.curves.fewer import without_units
 
@@ -19,7 +21,8 @@ PLAIN = {'pixels': (1, 1), 'smoothed': (1, 5), 'tiles': (8, 5)}
 
 
 class Point(NamedTuple):
-    """A form at a share of active tiles; `fewer units` has the number of units that are replaced."""
+    """A form at a share of active tiles: of each image; `one level`: of those it was fitted to. `fewer units` has the
+    number of units that are replaced."""
 
     form: str
     ratio: float = 1.0
@@ -29,11 +32,13 @@ class Point(NamedTuple):
 
 
 def points(forms: Sequence[str], ratios: Sequence[float], tiles: Sequence[int], smooth: int,
-           fewer: Sequence[int]) -> list[Point]:
+           fewer: Sequence[int], shares: Sequence[float]) -> list[Point]:
     """All that are asked for."""
     found = [Point(form, ratio, *PLAIN[form]) for form in forms if form in PLAIN for ratio in ratios]
     if 'calibrated' in forms:
         found += [Point('calibrated', ratio, tile, smooth) for tile in tiles for ratio in ratios]
+    if 'one level' in forms:
+        found += [Point('one level', share, tile, calibrated_selection().smooth) for tile in tiles for share in shares]
     if 'fewer units' in forms:
         found += [Point('fewer units', count=count) for count in fewer]
     return found
@@ -50,12 +55,14 @@ def convert(net: nn.Module, point: Point, images: Sequence[torch.Tensor], cache:
     """
     if point.form == 'fewer units':
         return without_units(net, point.count, images)
-    selection = HighFrequencyMask(ratio=point.ratio, tile=point.tile, smooth=point.smooth)
-    if point.form == 'calibrated':
-        file = cache / f'{point.ratio:g}_{point.tile}_{point.smooth}.amsr'
+    by_level = point.form == 'one level'
+    rules = dataclasses.asdict(calibrated_selection()) if by_level else {}
+    selection = HighFrequencyMask(**{**rules, 'ratio': point.ratio, 'tile': point.tile, 'smooth': point.smooth})
+    if point.form not in PLAIN:
+        file = cache / f'{"level_" if by_level else ""}{point.ratio:g}_{point.tile}_{point.smooth}.amsr'
         if not file.is_file():
             cache.mkdir(parents=True, exist_ok=True)
-            calibrate(net, selection, images).save(file)
+            calibrate(net, selection, images, by_level).save(file)
         accelerate_(net, AMSRConfig(calibration=Calibration.load(file), mode='sparse'))
     else:
         accelerate_(net, AMSRConfig(selection=selection, mode='sparse'))

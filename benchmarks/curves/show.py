@@ -65,7 +65,7 @@ def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) ->
         for axis, name in zip(row, names, strict=True):
             forms: dict[str, list[Mean]] = {}
             for point, mean in found.get(name, {}).items():
-                form = point.form + (f' {point.tile}x{point.tile}' if point.form == 'calibrated' else '')
+                form = point.form + (f' {point.tile}x{point.tile}' if point.form in ('calibrated', 'one level') else '')
                 forms.setdefault(form, []).append(mean)
             for form, dots in forms.items():
                 dots.sort(key=lambda mean: mean.macs)

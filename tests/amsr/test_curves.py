@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from basicsr_amsr import load_pretrained
 from benchmarks.curves.__main__ import main
 from benchmarks.curves.fewer import without_units
-from benchmarks.curves.points import Point, points
+from benchmarks.curves.points import Point, convert, points
 from benchmarks.curves.show import means
 
 
@@ -36,9 +37,21 @@ def test_units_that_are_1x1_convolutions_are_replaced_by_themselves() -> None:
 
 
 def test_points_of_a_form_have_its_tile() -> None:
-    assert points(['tiles', 'calibrated', 'fewer units'], [0.5], [4, 16], 7, [2]) == [
+    assert points(['tiles', 'calibrated', 'one level', 'fewer units'], [0.5], [4, 16], 7, [2], [0.3]) == [
         Point('tiles', 0.5, 8, 5), Point('calibrated', 0.5, 4, 7), Point('calibrated', 0.5, 16, 7),
-        Point('fewer units', count=2)]
+        Point('one level', 0.3, 4, 3), Point('one level', 0.3, 16, 3), Point('fewer units', count=2)]
+
+
+def test_one_level_computes_more_of_a_detailed_image(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    images = [torch.rand(1, 3, 40, 40), torch.rand(1, 3, 40, 40) * 0.2]
+    net = convert(load_pretrained('CARN_M_x234', upscale=4), Point('one level', 0.5, 4, 3), images, tmp_path)
+    shares = []
+    for x in images:
+        with torch.no_grad():
+            net(x)
+        shares.append(float(net.last_mask_ratio))
+    assert shares[0] > 0.6 > 0.4 > shares[1] and sum(shares) / 2 == pytest.approx(0.5, abs=0.02)
 
 
 def test_means_take_macs_where_they_were_counted_and_sum_times() -> None:
