@@ -27,7 +27,7 @@ def test_card(file):
     assert (ROOT / 'pretrained' / entries['weights']).is_file() and entries['licence'] and entries['origin']
     calibration = Calibration.load(file)
     assert f'{calibration.settings["images"]} images' in text
-    share = int(re.search(r'(\d+)% of the\s+tiles', text)[1]) / 100
+    share = float(re.search(r'([\d.]+)% of the\s+tiles', text)[1]) / 100
     assert calibration.selection() == dataclasses.replace(calibrated_selection(), ratio=None,
                                                           level=calibration.selection(share).level)
 
