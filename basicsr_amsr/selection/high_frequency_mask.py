@@ -90,16 +90,20 @@ class HighFrequencyMask:
         if isinstance(value, bool) or not isinstance(value, kinds) or not valid(value):
             raise UserError(f'selection: {name} is {value!r}: give {wanted}.')
 
+    @property
+    def _by_two_means(self) -> bool:
+        return self.ratio is None and self.level is None
+
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Pixel mask, bool (B, 1, H, W), of RGB or gray images (B, 3 or 1, H, W) in 0–1; made of whole tiles."""
-        if self.tile == 1 and self.ratio is None and self.level is None:
+        if self.tile == 1 and self._by_two_means:
             return self._mask(self.score(images))
         return expand_blocks(self.tiles(images), self.tile, *images.shape[-2:])
 
     def tiles(self, images: torch.Tensor) -> torch.Tensor:
         """Active tiles, bool (B, ⌈H/tile⌉, ⌈W/tile⌉), from the upper left corner."""
         score = self.score(images)
-        if self.ratio is not None or self.level is not None:
+        if not self._by_two_means:
             return self._taken(self._means(score, self.tile))
         mask = self._mask(score)
         return block_over(mask, self.tile, self.threshold) if self.threshold else block_any(mask, self.tile)
@@ -127,7 +131,7 @@ class HighFrequencyMask:
         if height % size or width % size:
             raise UserError(f'images of {height}x{width} have no whole windows of {size}x{size}: pad them first.')
         score = self.score(images)
-        if self.ratio is None and self.level is None:
+        if self._by_two_means:
             mask = self._mask(score)
             return [window_mask(mask, size, self.threshold, shift) for shift in shifts]
         rolled = (torch.roll(score, (-shift, -shift), dims=(2, 3)) for shift in shifts)

@@ -1,6 +1,7 @@
 """One level of high frequencies for many images: which share of their tiles lies over it."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -23,3 +24,8 @@ def level_over(levels: Sequence[float], share: float) -> float:
     place = (1 - share) * (len(levels) - 1)
     low = min(int(place), len(levels) - 2)
     return levels[low] + (place - low) * (levels[low + 1] - levels[low])
+
+
+def at_share(selection: HighFrequencyMask, levels: Sequence[float], share: float) -> HighFrequencyMask:
+    """A selection by the level that this share of the tiles is over, in place of its ratio or level."""
+    return dataclasses.replace(selection, ratio=None, level=level_over(levels, share))

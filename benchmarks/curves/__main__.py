@@ -31,7 +31,7 @@ from basicsr_amsr.bench.networks import scale_of
 from basicsr_amsr.bench.quality import pair
 from basicsr_amsr.data.image_io import list_images
 from benchmarks.curves.measure import measure, read
-from benchmarks.curves.points import PLAIN, Point, convert, points
+from benchmarks.curves.points import CALIBRATED, PLAIN, Point, convert, points
 from benchmarks.curves.show import draw, means, show
 from benchmarks.mga_psnr import set_name
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     one.add_argument('--fit-crop', type=int, default=576, help='only their centre of so many HR pixels a side')
     one.add_argument('--images', nargs='+', required=True, help='folders of HR images')
     one.add_argument('--first', type=int, help='only so many of each')
-    forms = [*PLAIN, 'calibrated', 'one level', 'fewer units']
+    forms = [*PLAIN, *CALIBRATED, 'fewer units']
     one.add_argument('--forms', nargs='+', choices=forms, default=forms)
     one.add_argument('--ratios', type=float, nargs='+', default=[0.9, 0.75, 0.6, 0.5])
     one.add_argument('--shares', type=float, nargs='+', default=[0.6, 0.5, 0.4, 0.3], help='of the tiles of the images '

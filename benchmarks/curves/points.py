@@ -18,6 +18,7 @@ from benchmarks.curves.fewer import without_units
 
 # Tile and smoothing of the forms that have no calibration.
 PLAIN = {'pixels': (1, 1), 'smoothed': (1, 5), 'tiles': (8, 5)}
+CALIBRATED = ('calibrated', 'one level')
 
 
 class Point(NamedTuple):
@@ -56,9 +57,9 @@ def convert(net: nn.Module, point: Point, images: Sequence[torch.Tensor], cache:
     if point.form == 'fewer units':
         return without_units(net, point.count, images)
     by_level = point.form == 'one level'
-    rules = dataclasses.asdict(calibrated_selection()) if by_level else {}
-    selection = HighFrequencyMask(**{**rules, 'ratio': point.ratio, 'tile': point.tile, 'smooth': point.smooth})
-    if point.form not in PLAIN:
+    selection = dataclasses.replace(calibrated_selection() if by_level else HighFrequencyMask(), ratio=point.ratio,
+                                    tile=point.tile, smooth=point.smooth)
+    if point.form in CALIBRATED:
         file = cache / f'{"level_" if by_level else ""}{point.ratio:g}_{point.tile}_{point.smooth}.amsr'
         if not file.is_file():
             cache.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.curves.measure import Line
-from benchmarks.curves.points import Point
+from benchmarks.curves.points import CALIBRATED, Point
 
 LIMIT = -0.05  # dB, the goal
 
@@ -65,7 +65,7 @@ def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) ->
         for axis, name in zip(row, names, strict=True):
             forms: dict[str, list[Mean]] = {}
             for point, mean in found.get(name, {}).items():
-                form = point.form + (f' {point.tile}x{point.tile}' if point.form in ('calibrated', 'one level') else '')
+                form = point.form + (f' {point.tile}x{point.tile}' if point.form in CALIBRATED else '')
                 forms.setdefault(form, []).append(mean)
             for form, dots in forms.items():
                 dots.sort(key=lambda mean: mean.macs)

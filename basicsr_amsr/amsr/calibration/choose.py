@@ -17,7 +17,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.level import level_over, quantiles
+from basicsr_amsr.selection.level import at_share, quantiles
 
 from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
 from basicsr.utils import tensor2img  # isort: skip
@@ -78,7 +78,7 @@ def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[tor
     program = read_network(net, images[0].shape[1])
     levels = quantiles(selection, images)
     if one_level and selection.ratio is not None:
-        selection = dataclasses.replace(selection, ratio=None, level=level_over(levels, selection.ratio))
+        selection = at_share(selection, levels, selection.ratio)
     prediction = fit(program, net, images, selection.tiles, selection.tile)
     net.train(training)
     settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'levels': levels, 'images': len(images),

@@ -1,7 +1,6 @@
 """A calibration: predictions for the skipped pixels of one network, in a small file beside its weights."""
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import os
@@ -18,7 +17,7 @@ from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.files import write_whole
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.level import level_over
+from basicsr_amsr.selection.level import at_share
 
 FORMAT = 3
 SUFFIX = '.amsr'
@@ -58,7 +57,7 @@ class Calibration:
             return fitted
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise UserError(f'share is {share!r}: give a share of the tiles, from 0 to 1.')
-        return dataclasses.replace(fitted, ratio=None, level=level_over(self.settings['levels'], share))
+        return at_share(fitted, self.settings['levels'], share)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; what was there before stays until it is complete.
