@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.execution.reading import Submodule, Unreadable
+from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.reading import read_network
@@ -109,6 +110,22 @@ def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, heigh
             torch.testing.assert_close(sparse, plain, rtol=1e-5, atol=1e-5)
         else:
             assert (masked - plain).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(('size', 'height', 'width', 'sides'), [
+    (1, 40, 41, [8, 4, 1]), (4, 70, 67, [16, 8, 4]), (3, 30, 30, [3]), (16, 40, 40, [16])])
+@pytest.mark.parametrize('name', ['RFDN', 'RCAN', 'PAN', 'CARN_M'])
+def test_tiles_computed_together_give_the_same(name, size, height, width, sides, monkeypatch):
+    monkeypatch.setattr('basicsr_amsr.execution.region.tiles.LEAST', 128)
+    monkeypatch.setattr('basicsr_amsr.execution.region.tiles.CHUNK_CPU', 1 << 14)
+    net, _ = net_of(name)
+    program = read_network(net)
+    x, prediction = image(2, 3, height, width), random_prediction(program)
+    tiles = random_tiles(x, size, 0.98)
+    assert [group.size for group in Layout(tiles, size, height, width, 1).groups] == sides
+    with torch.no_grad():
+        torch.testing.assert_close(run_sparse(program, net, x, tiles, size, prediction),
+                                   run_masked(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])

@@ -13,6 +13,7 @@ from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.tiles import Tiles
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,8 @@ class RegionCosts:
     def of(self, tiles: torch.Tensor, size: int, height: int, width: int) -> int:
         """MACs of one image with these active tiles, bool (rows, cols); tiles at the border are computed whole."""
         layout = Layout(tiles[None], size, height, width, self.halo)
-        rest = Layout(~tiles[None], size, height, width, 0).count * size**2
-        return (self.always + self.active * layout.count * size**2 + self.skipped * rest
-                + self.band * len(layout.band))
+        rest = Tiles(~tiles[None], size, height, width).count * size**2
+        return (self.always + self.active * layout.rows(1) + self.skipped * rest + self.band * len(layout.band))
 
     def within(self, budget: float, score: torch.Tensor, size: int, height: int, width: int) -> torch.Tensor:
         """The tiles of the largest scores (rows, cols) that cost at most `budget` times the dense network.

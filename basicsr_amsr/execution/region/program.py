@@ -1,6 +1,7 @@
 """What a network computes, value by value, and which of its values are needed at active pixels only."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,6 +78,16 @@ class Program:
     def channels(self, value: int) -> int:
         """Channels of a value."""
         return self.steps[value - 1].channels
+
+    def numbers(self, value: int, size: int) -> int:
+        """How many numbers a tile takes at most while a value is computed: what is read, or what is written."""
+        step = self.steps[value - 1]
+        side = size * step.scale
+        written = side**2 * step.channels
+        if step.kind != 'conv':
+            return written
+        read = sum(self.channels(part) for part in self.parts(step.inputs[0]))
+        return max(written, read * math.prod(side + 2 * reach for reach in step.reach))
 
     @property
     def output(self) -> int:

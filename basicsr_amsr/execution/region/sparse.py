@@ -11,9 +11,10 @@ from basicsr_amsr.execution.active import Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
 from basicsr_amsr.execution.fusion import Epilogue, Fused, fused
-from basicsr_amsr.execution.region.layout import CHUNK_TILE_PIXELS, Layout
+from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
+from basicsr_amsr.execution.region.tiles import Tiles
 
 
 @torch.no_grad()
@@ -35,22 +36,26 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
         return run.values[program.output]
     scale = program.scale(program.output)
     rows = run.values[program.output][:run.layout.rows(scale)]
-    image = rows.new_empty(len(x), tiles.shape[1] * size * scale, tiles.shape[2] * size * scale, rows.shape[1])
+    side = max(group.size for group in run.layout.groups)
+    height, width = (-(-length // side) * side * scale for length in x.shape[2:])
+    image = rows.new_empty(len(x), height, width, rows.shape[1])
     run.layout.write_whole(rows, scale, image)
-    write_tail(tail, x, run.values[program.anchor], Layout(~tiles, size, x.shape[2], x.shape[3], 0), image)
+    write_tail(tail, x, run.values[program.anchor], ~tiles, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
 
 
-def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: Layout, image: torch.Tensor) -> None:
-    """Write the light tail's pixels of the tiles of `skipped` into an image of whole tiles (B, height, width, C)."""
-    size, reach, scale = skipped.size, tail.border, tail.scale
+def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, tiles: torch.Tensor, size: int,
+               image: torch.Tensor) -> None:
+    """Write the light tail's pixels of the skipped `tiles` into an image of whole tiles (B, height, width, C)."""
+    reach, scale = tail.border, tail.scale
     padded = tail.padded(x)
     seen, features = pixel_rows(padded), pixel_rows(anchor)
-    wide = Layout(skipped.tiles, size, padded.shape[2], padded.shape[3], 0) if reach else skipped
+    skipped = Tiles(tiles, size, x.shape[2], x.shape[3])
+    wide = Tiles(tiles, size, padded.shape[2], padded.shape[3]) if reach else skipped
     place = skipped.own(1)
     around = _clamped(wide, size, reach)
-    rows = image.new_empty(skipped.rows(scale), image.shape[3])
-    step = max(CHUNK_TILE_PIXELS // size**2, 1)
+    rows = image.new_empty(skipped.count * skipped.area(scale), image.shape[3])
+    step = skipped.chunk((size + 2 * reach)**2 * anchor.shape[1])
     for start in range(0, skipped.count, step):
         part = slice(start, start + step)
         patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
@@ -62,9 +67,9 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, skipped: 
     skipped.write_whole(rows, scale, image)
 
 
-def _clamped(wide: Layout, size: int, reach: int) -> torch.Tensor:
+def _clamped(wide: Tiles, size: int, reach: int) -> torch.Tensor:
     """Positions (tiles, (size + 2·reach)²) in the padded image; where a tile goes beyond it, of its last pixels."""
-    step = torch.arange(size + 2 * reach, device=wide.tiles.device)
+    step = torch.arange(size + 2 * reach, device=wide.device)
     y = ((wide.row * size)[:, None] + step).clamp(max=wide.height - 1)
     x = ((wide.col * size)[:, None] + step).clamp(max=wide.width - 1)
     return (((wide.image * wide.height)[:, None] + y)[:, :, None] * wide.width + x[:, None, :]).flatten(1)
@@ -83,7 +88,7 @@ class _Run:
         self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
         self.maps: dict[int, torch.Tensor] = {}
         self.local: dict[int, torch.Tensor] = {}
-        self.part = slice(0, 0)
+        self.group, self.part = self.layout.groups[-1], slice(0, 0)
         self.band: torch.Tensor | None = None  # features of its pixels
 
     def stages(self) -> None:
@@ -106,16 +111,18 @@ class _Run:
             self.spare = {key: spare for key, spare in self.spare.items() if key[:2] in wanted}
 
     def _tile_by_tile(self, stage: list[int]) -> None:
-        program, layout = self.program, self.layout
+        program = self.program
         number = program.stage_of[stage[0]]
         stage = [value for value in stage if value not in program.on_demand]
         kept = [value for value in stage if program.last_use[value] > number or value == program.output]
-        step = min((layout.chunk(program.scale(value)) for value in stage), default=max(layout.count, 1))
         todo = fused(stage, program.steps, [call for _, call in self.steps], kept)
-        for start in range(0, layout.count, step):
-            self.part, self.local = slice(start, min(start + step, layout.count)), {}
-            for each in todo:
-                self._run(each, each.value in kept)
+        for group in self.layout.groups:
+            self.group = group
+            step = group.chunk(max((program.numbers(value, group.size) for value in stage), default=1))
+            for start in range(0, group.count, step):
+                self.part, self.local = slice(start, min(start + step, group.count)), {}
+                for each in todo:
+                    self._run(each, each.value in kept)
         for value in kept:
             if value not in self.values:  # no tile is active
                 self.values[value] = self._space(value, self.values[program.anchor].dtype)
@@ -139,7 +146,7 @@ class _Run:
     def _compute(self, value: int) -> torch.Tensor:
         """A value's rows at the part's tiles, perhaps with more dimensions, not contiguous."""
         step, call = self.steps[value - 1]
-        size = self.layout.size * self.program.scale(value)
+        size = self.group.size * self.program.scale(value)
         if step.kind in ('shuffle', 'enlarge'):
             return _enlarged(self._read(step.inputs[0], size), size // step.factor, step.factor, step.kind == 'shuffle')
         return call(*(self._read(i, size)[..., None, None] for i in step.inputs))[..., 0, 0]
@@ -147,7 +154,7 @@ class _Run:
     def _convolve(self, value: int, epilogue: Epilogue, place: Place | None) -> torch.Tensor:
         step, conv = self.steps[value - 1]
         assert isinstance(conv, nn.Conv2d)
-        size = self.layout.size * self.program.scale(value)
+        size = self.group.size * self.program.scale(value)
         parts = self.program.parts(step.inputs[0])
         if step.reach == (0, 0):
             reads = [self._source(part, size) for part in parts]
@@ -173,19 +180,19 @@ class _Run:
             return Read(self.local[value])
         scale = program.scale(value)
         if program.form(value) == 'rows':
-            area = (layout.size * scale)**2
-            return Read(self.values[value][self.part.start * area:self.part.stop * area])
+            return Read(self.values[value][self.group.rows(scale, self.part)])
         if program.form(value) == 'image':
-            image = layout.image[self.part].repeat_interleave(size**2)
+            image = self.group.image[self.part].repeat_interleave(size**2)
             values = self.values[value].flatten(1)
             return Read(values.expand(self.batch, -1), Gather(image))
-        return Read(self._map_rows(value), layout.gather(False, scale, (range(size), range(size)), self.part))
+        own = layout.gather(False, scale, (range(size), range(size)), self.group, self.part)
+        return Read(self._map_rows(value), own)
 
     def _around(self, value: int, offsets: tuple[range, range]) -> Read:
         """Where a value's rows at offsets from the part's tiles are; 0 outside the image."""
         kept = self.program.form(value) == 'rows'
         rows = self.values[value] if kept else self._map_rows(value)
-        return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.part))
+        return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.group, self.part))
 
     def _map_rows(self, value: int) -> torch.Tensor:
         if value not in self.maps:
@@ -197,8 +204,7 @@ class _Run:
         """Where the part's rows of a value are stored; with the first ones comes its band."""
         if value not in self.values:
             self.values[value] = self._space(value, dtype)
-        area = (self.layout.size * self.program.scale(value))**2
-        return self.values[value][self.part.start * area:self.part.stop * area]
+        return self.values[value][self.group.rows(self.program.scale(value), self.part)]
 
     def _space(self, value: int, dtype: torch.dtype) -> torch.Tensor:
         """Room for a value's rows, its predicted ones written."""
@@ -232,8 +238,7 @@ class _Run:
         inside = layout.inside(scale)
         wide = torch.promote_types(rows.dtype, torch.float32)
         total = torch.zeros(self.batch, rows.shape[1], dtype=wide, device=rows.device)
-        total.index_add_(0, layout.image.repeat_interleave(inside.shape[1])[inside.flatten()],
-                         rows[inside.flatten()].to(wide))
+        total.index_add_(0, layout.images(scale)[inside], rows[inside].to(wide))
         area = layout.height * layout.width
         features = self._features(layout.skipped).to(wide)
         means = torch.zeros(self.batch, features.shape[1], dtype=wide, device=rows.device)
