@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from basicsr_amsr.errors import UserError
+
 PART = '.part'  # behind the name, so that no search for images, *.state or *.pth finds it
 
 
@@ -43,6 +45,18 @@ def write_whole(path: Path, data: bytes, sync: bool = False) -> None:
     """Write a file; arguments and errors as in `writing`."""
     with writing(path, sync) as file:
         file.write(data)
+
+
+def save_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """As `write_whole`, for a file that a user asked for.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_whole(Path(path), data)
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {error.strerror}.') from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.cli.report import show, write_json, write_whole
+from basicsr_amsr.cli.report import show, write_json
+from basicsr_amsr.files import save_whole
 from basicsr_amsr.profiling.images import sizes_line
 from basicsr_amsr.profiling.masks import active_pixels
 from basicsr_amsr.profiling.page import page
@@ -78,6 +79,6 @@ def write_drawing(path: str, report: Mapping[str, Any], figures: Figures, dense:
     title = heading(report, figures)
     picture = draw(f'{title}\nmasks: {image}' if masks else title, figures, dense, pixels, masks)
     if path.lower().endswith('.html'):
-        write_whole(Path(path), page(title, notes(report, figures), figures, dense, picture).encode())
+        save_whole(path, page(title, notes(report, figures), figures, dense, picture).encode())
     else:
-        write_whole(Path(path), picture)
+        save_whole(path, picture)

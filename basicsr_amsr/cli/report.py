@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from basicsr_amsr import files
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.files import save_whole
 
 
 def jsonable(value: Any) -> Any:
@@ -32,19 +31,7 @@ def write_json(path: Path, value: Any) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n'
-    write_whole(path, text.encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write the file as a whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        files.write_whole(path, data)
-    except OSError as error:
-        raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
+    save_whole(path, text.encode())
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ import yaml
 from basicsr_amsr import resources
 from basicsr_amsr.compat.option_yaml import OptionDumper, explain, parse_value, read_lines
 from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.files import write_whole
+from basicsr_amsr.files import save_whole
 from basicsr_amsr.options.errors import Place, value_at
 
 
@@ -92,7 +92,7 @@ class OptionFile:
         header = f'# {command}\n# merged from {", ".join(files)}\n'
         text = yaml.dump(self.options, Dumper=OptionDumper, sort_keys=False, default_flow_style=None, width=120,
                          allow_unicode=True)
-        write_whole(Path(path), (header + text).encode())
+        save_whole(path, (header + text).encode())
 
 
 def _read(file: Path, label: str, readers: tuple[Path, ...]) -> Iterator[tuple[Layer, dict[str, Any]]]:

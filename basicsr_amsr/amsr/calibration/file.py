@@ -14,7 +14,7 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.files import write_whole
+from basicsr_amsr.files import save_whole
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import at_share
@@ -72,10 +72,7 @@ class Calibration:
             'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}
         whole = io.BytesIO()
         torch.save(content, whole)
-        try:
-            write_whole(Path(path), whole.getvalue())
-        except OSError as error:
-            raise UserError(f'{Path(path)} cannot be written: {error.strerror}.') from error
+        save_whole(path, whole.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
