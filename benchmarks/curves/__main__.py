@@ -10,8 +10,8 @@ smoothed) are units whose skipped pixels keep their input; `calibrated` predicts
 level, the same for all images; `fewer units` is the honest rival: every pixel is computed, but the last units are each
 replaced by a 1×1 convolution, fitted to the same images one after the other. PSNR is on Y with a border of the scale.
 MACs are those of the whole network with predictions and light tail, counted on the first ten images of a set, on all
-where each has its own share of tiles. Time is CPU time of the
-process (one thread), the dense network's measured beside each image's. The file grows by a line for each image and
+where each has its own share of tiles. Time is CPU time of the process (one thread), the dense network's measured beside
+each image's; `show` also compares it at equal PSNR. The file grows by a line for each image and
 point; what it has is not measured again.
 """
 from __future__ import annotations
@@ -32,7 +32,7 @@ from basicsr_amsr.bench.quality import pair
 from basicsr_amsr.data.image_io import list_images
 from benchmarks.curves.measure import measure, read
 from benchmarks.curves.points import CALIBRATED, PLAIN, Point, convert, points
-from benchmarks.curves.show import draw, means, show
+from benchmarks.curves.show import compare, draw, means, show
 from benchmarks.mga_psnr import set_name
 
 
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines = read(Path(name))
         curves[lines[0]['network']] = means(lines)
         show(lines[0]['network'], curves[lines[0]['network']])
+        compare(lines[0]['network'], curves[lines[0]['network']])
     if args.plot:
         draw(curves, args.plot)
 

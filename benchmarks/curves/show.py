@@ -13,6 +13,7 @@ from benchmarks.curves.measure import Line
 from benchmarks.curves.points import CALIBRATED, Point
 
 LIMIT = -0.05  # dB, the goal
+LOSSES = (0.02, 0.05, 0.1)  # dB, at which forms are compared
 
 
 class Mean(NamedTuple):
@@ -54,6 +55,37 @@ def show(title: str, found: Mapping[str, Mapping[Point, Mean]]) -> None:
     Console(width=140).print(table)
 
 
+def times_at(dots: Sequence[Mean], losses: Sequence[float]) -> list[float | None]:
+    """Time / dense at which a form loses that much, dB, on the lines between its points, the dense network before the
+    first; None beyond the last."""
+    steps = sorted([(0.0, 1.0), *((max(-mean.loss, 0.0), mean.time) for mean in dots)])
+    lost, times = zip(*steps, strict=True)
+    return [float(np.interp(loss, lost, times)) if loss <= lost[-1] else None for loss in losses]
+
+
+def compare(title: str, found: Mapping[str, Mapping[Point, Mean]]) -> None:
+    """Print the time of each form at equal PSNR."""
+    table = Table('form', title=f'{title}: time / dense at the same loss')
+    rows: dict[str, list[str]] = {}
+    for number, (name, each) in enumerate(found.items()):
+        table.add_column(f'{name}, {", ".join(f"{loss:g}" for loss in LOSSES)} dB')
+        for form, dots in forms_of(each).items():
+            cells = rows.setdefault(form, [''] * len(found))
+            cells[number] = ', '.join('-' if time is None else f'{time:.2f}' for time in times_at(dots, LOSSES))
+    for form, cells in rows.items():
+        table.add_row(form, *cells)
+    Console(width=140).print(table)
+
+
+def forms_of(found: Mapping[Point, Mean]) -> dict[str, list[Mean]]:
+    """The points of each form, of calibrated ones with each tile."""
+    forms: dict[str, list[Mean]] = {}
+    for point, mean in found.items():
+        name = point.form + (f' {point.tile}x{point.tile}' if point.form in CALIBRATED else '')
+        forms.setdefault(name, []).append(mean)
+    return forms
+
+
 def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) -> None:
     """One row for each network, one column for each set: loss against MACs."""
     mpl.use('Agg')
@@ -63,11 +95,7 @@ def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) ->
     _, axes = plt.subplots(len(curves), len(names), figsize=(5 * len(names), 3.6 * len(curves)), squeeze=False)
     for row, (network, found) in zip(axes, curves.items(), strict=True):
         for axis, name in zip(row, names, strict=True):
-            forms: dict[str, list[Mean]] = {}
-            for point, mean in found.get(name, {}).items():
-                form = point.form + (f' {point.tile}x{point.tile}' if point.form in CALIBRATED else '')
-                forms.setdefault(form, []).append(mean)
-            for form, dots in forms.items():
+            for form, dots in forms_of(found.get(name, {})).items():
                 dots.sort(key=lambda mean: mean.macs)
                 axis.plot([mean.macs for mean in dots], [mean.loss for mean in dots], marker='o', markersize=3,
                           label=form)

@@ -12,7 +12,7 @@ from basicsr_amsr import load_pretrained
 from benchmarks.curves.__main__ import main
 from benchmarks.curves.fewer import without_units
 from benchmarks.curves.points import Point, convert, points
-from benchmarks.curves.show import means
+from benchmarks.curves.show import Mean, means, times_at
 
 
 class PAN(nn.Module):
@@ -61,6 +61,11 @@ def test_means_take_macs_where_they_were_counted_and_sum_times() -> None:
     assert mean == (2, 31.0, 0.0, 0.5, 2.5)
 
 
+def test_time_at_equal_loss_lies_on_the_line_between_points() -> None:
+    dots = [Mean(1, 30.0, loss, 0.5, time) for loss, time in ((-0.06, 0.6), (-0.02, 0.8))]
+    assert times_at(dots, [0.01, 0.02, 0.05, 0.1]) == [pytest.approx(0.9), 0.8, pytest.approx(0.65), None]
+
+
 def test_a_file_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, out = tmp_path / 'Small' / 'HR', tmp_path / 'curve.jsonl'
     images.mkdir(parents=True)
@@ -80,5 +85,6 @@ def test_a_file_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert line['point'][1] < 1 or (line['psnr'], line['macs']) == (line['dense_psnr'], 1)
         assert line['point'][1] == 1 or (line['psnr'] != line['dense_psnr'] and line['macs'] < 1)
     main(['show', str(out), '--plot', str(tmp_path / 'curve.png')])
-    assert 'CARN_M x4' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'CARN_M x4' in printed and '0.02, 0.05, 0.1 dB' in printed
     assert (tmp_path / 'curve.png').stat().st_size
