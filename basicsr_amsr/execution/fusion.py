@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -72,18 +72,24 @@ class Operation(Protocol):
         """Numbers of the values that it takes."""
 
 
-def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Callable[..., Any]],
-          kept: Container[int]) -> list[Fused]:
-    """The values of a stage in the order in which to compute them, convolutions with what can follow at once.
-
-    Args:
-        stage: ascending numbers of values. operations, calls: of value 1, 2, …
-        kept: values that are needed after the stage, so that they have to be written.
-    """
+def readers_of(operations: Sequence[Operation]) -> dict[int, list[int]]:
+    """The values that are made of each value, of operations that make value 1, 2, …"""
     readers: dict[int, list[int]] = {}
     for number, operation in enumerate(operations, 1):
         for i in operation.inputs:
             readers.setdefault(i, []).append(number)
+    return readers
+
+
+def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Callable[..., Any]],
+          readers: Mapping[int, Sequence[int]], kept: Container[int]) -> list[Fused]:
+    """The values of a stage in the order in which to compute them, convolutions with what can follow at once.
+
+    Args:
+        stage: ascending numbers of values. operations, calls: of value 1, 2, …
+        readers: `readers_of` the operations.
+        kept: values that are needed after the stage, so that they have to be written.
+    """
     found: list[Fused] = []
     done: set[int] = set()
     for value in stage:

@@ -6,7 +6,7 @@ import torch
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActiveTiles, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
-from basicsr_amsr.execution.fusion import fused
+from basicsr_amsr.execution.fusion import fused, readers_of
 from basicsr_amsr.execution.oracle import check_inside
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.rows import Rows
@@ -64,7 +64,8 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
 
 def _stage_by_stage(rows: Rows, out: torch.Tensor) -> None:
     """Inner values are kept for the pixels at which they are needed, as lists with a row of zeros at the end."""
-    plan, target, last = rows.plan, pixel_rows(out), len(rows.plan.unit.nodes)
+    plan, nodes, target = rows.plan, rows.plan.unit.nodes, pixel_rows(out)
+    last, calls, readers = len(nodes), [node.call for node in nodes], readers_of(nodes)
     done = set(rows.stored)
     for stage in plan.stages:
         todo = [value for value in stage if value not in done and not (done and not plan.pools[value])]
@@ -76,7 +77,7 @@ def _stage_by_stage(rows: Rows, out: torch.Tensor) -> None:
             continue
         where = rows.where(todo[0])
         kept = [value for value in todo if value != last and plan.read_later(value, stage)]
-        steps = fused(todo, plan.unit.nodes, [node.call for node in plan.unit.nodes], kept)
+        steps = fused(todo, nodes, calls, readers, kept)
         for number, own in enumerate(where.own()):
             rows.start_chunk(where, number, own)
             for step in steps:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue, Fused, fused
+from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue, Fused, fused, readers_of
 from basicsr_amsr.execution.reading import read_block
 
 
@@ -24,7 +24,7 @@ def groups(follow, kept=()):
     """The groups of a block, as one stage."""
     nodes = Block(follow).eval()
     nodes = read_block(nodes).bind(nodes).nodes
-    return fused(range(1, len(nodes) + 1), nodes, [node.call for node in nodes], kept)
+    return fused(range(1, len(nodes) + 1), nodes, [node.call for node in nodes], readers_of(nodes), kept)
 
 
 RELU = Activation(0.0)
@@ -58,7 +58,7 @@ def test_what_is_fused(follow, expected):
 def test_slopes_of_prelu_are_the_modules_own():
     block = Block(lambda m, x: m.prelu(m.first(x)))
     nodes = read_block(block).bind(block).nodes
-    [group] = fused([1, 2], nodes, [node.call for node in nodes], ())
+    [group] = fused([1, 2], nodes, [node.call for node in nodes], readers_of(nodes), ())
     assert group.epilogue.before.slope is block.prelu.weight
 
 

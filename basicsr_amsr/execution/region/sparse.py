@@ -10,7 +10,7 @@ from torch import nn
 from basicsr_amsr.execution.active import Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
-from basicsr_amsr.execution.fusion import Epilogue, Fused, fused
+from basicsr_amsr.execution.fusion import Epilogue, Fused, fused, readers_of
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
@@ -82,6 +82,7 @@ class _Run:
                  prediction: Prediction, backend: Backend) -> None:
         self.program, self.prediction, self.backend = program, prediction, backend
         self.steps: list[Bound] = program.bind(net)
+        self.calls, self.readers = [call for _, call in self.steps], readers_of(program.steps)
         self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo, backend.whole)
         self.batch = len(x)
         self.values: dict[int, Any] = {0: x}
@@ -115,7 +116,7 @@ class _Run:
         number = program.stage_of[stage[0]]
         stage = [value for value in stage if value not in program.on_demand]
         kept = [value for value in stage if program.last_use[value] > number or value == program.output]
-        todo = fused(stage, program.steps, [call for _, call in self.steps], kept)
+        todo = fused(stage, program.steps, self.calls, self.readers, kept)
         for group in self.layout.groups:
             self.group = group
             step = group.chunk(max((program.numbers(value, group.size) for value in stage), default=1))
