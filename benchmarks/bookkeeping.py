@@ -36,7 +36,7 @@ from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.execution import active, windows
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
-from basicsr_amsr.execution.region import layout
+from basicsr_amsr.execution.region import layout, tiles
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
@@ -53,10 +53,10 @@ FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
     'mask': ((HighFrequencyMask, 'score'), (HighFrequencyMask, 'tiles'), (HighFrequencyMask, 'windows'),
              (MaskPrediction, 'forward')),
     'choosing': ((two_means, 'two_means'), (ratio, 'top_ratio'), (topk, 'topk')),
-    'lists': ((layout.Layout, '__init__'), (layout.Layout, 'places'), (layout.Layout, 'gather'),
-              (layout.Layout, 'own'), (active.ActiveTiles, '__init__'), (active.ActiveTiles, 'gathers'),
-              (active.ActiveTiles, 'gathers_from'), (active.ActiveTiles, 'dilated'),
-              (windows.ActiveWindows, '__init__')),
+    'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (layout.Layout, 'inside'),
+              (layout.Layout, 'images'), (tiles.Tiles, '__init__'), (tiles.Tiles, 'places'),
+              (active.ActiveTiles, '__init__'), (active.ActiveTiles, 'gathers'), (active.ActiveTiles, 'gathers_from'),
+              (active.ActiveTiles, 'dilated'), (windows.ActiveWindows, '__init__')),
     'decision': ((decision, 'prefers_dense'), (decision, 'share_of')),
 }
 OPERATORS = {'gather': ('aten::index_select', 'aten::index'), 'copy': ('aten::copy_', 'aten::cat'),

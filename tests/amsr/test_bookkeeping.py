@@ -1,0 +1,44 @@
+"""benchmarks/bookkeeping and benchmarks/large_images, on small images."""
+import json
+
+import torch
+
+from benchmarks import bookkeeping, large_images
+
+
+def test_what_is_watched_is_put_back_and_timed_without_what_it_calls(monkeypatch, capsys):
+    before = {(owner, name): getattr(owner, name) for places in bookkeeping.FUNCTIONS.values()
+              for owner, name in places}
+    monkeypatch.setattr(bookkeeping.model, 'MODEL', bookkeeping.model.MODEL)
+    threads = torch.get_num_threads()
+    bookkeeping.main(['--networks', 'CARN_M calibrated', '--sizes', '24x24', '--budget', '0'])
+    torch.set_num_threads(threads)
+    assert all(getattr(owner, name) is function for (owner, name), function in before.items())
+    row = next(line for line in capsys.readouterr().out.splitlines() if '24x24' in line)
+    _, _, _, rounds, whole, mask, choosing, lists, decision, *_ = (cell.strip() for cell in row.strip('│').split('│'))
+    parts = [float(part) for part in (mask, choosing, lists, decision)]
+    assert int(rounds) >= 3 and min(float(mask), float(lists)) > 0 and abs(sum(parts) - float(whole)) < 0.05
+
+
+def test_a_stopwatch_counts_nothing_twice(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 7.0])
+
+    class Clock:
+        perf_counter = staticmethod(lambda: next(now))
+
+    stopwatch = bookkeeping.Stopwatch()
+    monkeypatch.setattr(bookkeeping, 'time', Clock)
+    inner = stopwatch.timed('lists', lambda: None)
+    stopwatch.timed('mask', inner)()
+    assert (stopwatch.seconds['mask'], stopwatch.seconds['lists']) == (5.0, 2.0)
+
+
+def test_large_images_in_pieces_make_one_mask(tmp_path):
+    out = tmp_path / 'large.json'
+    large_images.main(['-opt', 'options/test/amsr_carn_m_x4.yml', '--force_yml', 'network_g:piece=16', '--sizes',
+                       '16x16', '24x40', '--seconds', '0', '--threads', '1', '--json', str(out)])
+    points = json.loads(out.read_text())
+    assert list(points) == ['16x16', '24x40']
+    for forms in points.values():
+        assert forms['dense']['masks'] == 0 and forms['sparse']['masks'] == 1
+        assert 0 < forms['sparse']['mask_ratio'] < 1 and forms['sparse']['ms'] > 0
