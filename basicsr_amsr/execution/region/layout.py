@@ -45,13 +45,12 @@ class Layout:
         """Rows of the tiles of a value."""
         return self.groups[-1].rows(scale).stop if self.groups else 0
 
-    def inside(self, scale: int) -> torch.Tensor:
-        """Which rows of the tiles lie in a map of that scale, bool (rows,)."""
-        return torch.cat([group.inside(scale).flatten() for group in self.groups])
-
-    def images(self, scale: int) -> torch.Tensor:
-        """The image that each row of the tiles belongs to (rows,)."""
-        return torch.cat([group.image.repeat_interleave(group.area(scale)) for group in self.groups])
+    def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
+        """The sum of the rows of each image's tiles (B, C), of pixels in the image alone."""
+        total = torch.zeros(len(self.tiles), rows.shape[1], dtype=dtype, device=rows.device)
+        for group in self.groups:
+            total.index_add_(0, group.image[:group.active], group.sums(rows[group.rows(scale)], scale, dtype))
+        return total
 
     def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the tiles into a map (B, height, width, C) whose sides are multiples of all tiles'."""

@@ -91,6 +91,8 @@ class _Run:
         self.local: dict[int, torch.Tensor] = {}
         self.group, self.part = self.layout.groups[-1], slice(0, 0)
         self.band: torch.Tensor | None = None  # features of its pixels
+        self.rest: torch.Tensor | None = None  # of the skipped pixels
+        self.rest_sums: torch.Tensor | None = None  # their sums over each image
 
     def stages(self) -> None:
         """Compute everything."""
@@ -235,21 +237,26 @@ class _Run:
     def _average(self, value: int) -> torch.Tensor:
         """The mean of a value over each image, (B, C, 1, 1): predictions are affine, so is their sum."""
         layout, scale = self.layout, self.program.scale(value)
-        rows = self.values[value][:layout.rows(scale)]
-        inside = layout.inside(scale)
+        rows = self.values[value]
         wide = torch.promote_types(rows.dtype, torch.float32)
-        total = torch.zeros(self.batch, rows.shape[1], dtype=wide, device=rows.device)
-        total.index_add_(0, layout.images(scale)[inside], rows[inside].to(wide))
+        total = layout.sums(rows, scale, wide)
         area = layout.height * layout.width
-        features = self._features(layout.skipped).to(wide)
-        means = torch.zeros(self.batch, features.shape[1], dtype=wide, device=rows.device)
-        images = layout.skipped // area
-        means.index_add_(0, images, features)
-        number = torch.bincount(images, minlength=self.batch).to(wide)[:, None]
-        affine = self.prediction.contexts[value].to(means)
-        predicted = affine.linear(means, bias=False) + number * affine.bias
+        if self.rest_sums is None:
+            features = self._rest().to(wide)
+            self.rest_sums = features.new_zeros(self.batch, features.shape[1] + 1)
+            images = layout.skipped // area
+            self.rest_sums[:, :-1].index_add_(0, images, features)
+            self.rest_sums[:, -1] = torch.bincount(images, minlength=self.batch)
+        affine = self.prediction.contexts[value].to(total)
+        predicted = affine.linear(self.rest_sums[:, :-1], bias=False) + self.rest_sums[:, -1:] * affine.bias
         total += predicted.view(self.batch, -1, scale**2).sum(2)
         return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
+
+    def _rest(self) -> torch.Tensor:
+        """What predictions at skipped pixels are made of."""
+        if self.rest is None:
+            self.rest = self._features(self.layout.skipped)
+        return self.rest
 
     def _complete(self, value: int) -> torch.Tensor:
         """A value's whole map, (B, C, H, W), with predictions at skipped pixels."""
@@ -258,7 +265,7 @@ class _Run:
         channels = self.program.channels(value)
         whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
         flat = whole.view(-1, channels)
-        predicted = self.prediction.contexts[value].rows(self._features(layout.skipped))
+        predicted = self.prediction.contexts[value].rows(self._rest())
         flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
         layout.write(rows[:layout.rows(scale)], scale, flat)
         return whole.permute(0, 3, 1, 2)

@@ -110,6 +110,13 @@ class Tiles:
             inside = self.inside(scale)
             target.index_copy_(0, place[inside].long(), rows[inside.flatten()])
 
+    def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
+        """The sum of each active tile's rows (active, C), of pixels in the map alone."""
+        tiles = rows.view(self.count, self.area(scale), rows.shape[1])[:self.active]
+        if not self.fits:
+            tiles = tiles.masked_fill(~self.inside(scale)[:self.active, :, None], 0)
+        return tiles.sum(1, dtype=dtype)
+
     def places(self, scale: int, rows: range, cols: range) -> Places:
         """Where what lies at these offsets from each tile's upper left pixel is in a map of that scale. Pixels of the
         added tiles lie outside."""
