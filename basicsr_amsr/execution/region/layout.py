@@ -52,8 +52,14 @@ class Layout:
             total.index_add_(0, group.image[:group.active], group.sums(rows[group.rows(scale)], scale, dtype))
         return total
 
+    def whole_sides(self, scale: int) -> tuple[int, int]:
+        """Height and width of the smallest map that all tiles fit into."""
+        side = max(group.size for group in self.groups)
+        height, width = (-(-length // side) * side * scale for length in (self.height, self.width))
+        return height, width
+
     def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
-        """Put the rows of the tiles into a map (B, height, width, C) whose sides are multiples of all tiles'."""
+        """Put the rows of the tiles into a map (B, *whole_sides, C)."""
         for group in self.groups:
             group.write_whole(rows[group.rows(scale)], scale, target)
 
@@ -95,10 +101,11 @@ class Layout:
         """For each pixel of a map of that scale the row where it is stored."""
         key = ('table', scale)
         if key not in self._cache:
-            kind = self.groups[-1].own(scale).dtype
-            rows = torch.arange(self.zero(scale), dtype=kind, device=self.tiles.device)
-            table = rows.new_full((len(self.tiles) * self.height * self.width * scale**2,), self.zero(scale))
-            self.write(rows, scale, table)
+            rows = torch.arange(self.zero(scale), dtype=torch.int32 if self.zero(scale) < 1 << 31 else torch.int64,
+                                device=self.tiles.device)
+            table = rows.new_full((len(self.tiles), *self.whole_sides(scale), 1), self.zero(scale))
+            self.write_whole(rows[:self.rows(scale), None], scale, table)
+            table = table[:, :self.height * scale, :self.width * scale].flatten()
             table.index_copy_(0, self.enlarged(self.band, scale), rows[self.rows(scale):])
             self._cache[key] = table
         return self._cache[key]

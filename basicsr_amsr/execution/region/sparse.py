@@ -36,9 +36,7 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
         return run.values[program.output]
     scale = program.scale(program.output)
     rows = run.values[program.output][:run.layout.rows(scale)]
-    side = max(group.size for group in run.layout.groups)
-    height, width = (-(-length // side) * side * scale for length in x.shape[2:])
-    image = rows.new_empty(len(x), height, width, rows.shape[1])
+    image = rows.new_empty(len(x), *run.layout.whole_sides(scale), rows.shape[1])
     run.layout.write_whole(rows, scale, image)
     write_tail(tail, x, run.values[program.anchor], ~tiles, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
