@@ -85,6 +85,15 @@ def test_the_smallest_ratio_within_a_loss(basicsr, options):
     assert out.count('of the MACs') == 19  # every ratio, and the result
 
 
+def test_the_smallest_share_of_all_images_within_a_loss(basicsr, options):
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50')
+    assert code == 0, err
+    calibration = Calibration.load('edsr.amsr')
+    selection = calibration.settings['selection']
+    assert selection['ratio'] is None and selection['level'] == calibration.selection(0.1).level
+    assert out.count('of the MACs') == 19
+
+
 def test_several_folders(basicsr, options):
     write_images(Path('more'), ['a', 'b'], 96)
     code, _, err = basicsr('calibrate', options, '--images', 'photos', 'more')
