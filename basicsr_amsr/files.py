@@ -56,7 +56,7 @@ def save_whole(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         write_whole(Path(path), data)
     except OSError as error:
-        raise UserError(f'{path} cannot be written: {error.strerror}.') from error
+        raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
 
 
 def sync_folder(folder: Path) -> None:

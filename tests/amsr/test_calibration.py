@@ -170,9 +170,10 @@ def test_a_compiled_network_gives_the_same(training):
     net, calibration = calibrated('CARN_M')
     accelerate_(net, AMSRConfig(calibration=calibration))
     net.train(training)
-    x = image(2, 3, 20, 24)
+    compiled = torch.compile(net, backend='eager')
     with torch.set_grad_enabled(training):
-        torch.testing.assert_close(torch.compile(net, backend='eager')(x), net(x))
+        for x in (image(2, 3, 20, 24), image(1, 3, 33, 18)):
+            torch.testing.assert_close(compiled(x), net(x))
 
 
 def test_one_level_for_all_images(tmp_path):

@@ -134,7 +134,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(basicsr, options, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr('basicsr_amsr.files.write_whole', full)
     code, _, err = basicsr('calibrate', options, '--images', 'photos', '-o', 'edsr.amsr')
-    assert code == 2 and 'edsr.amsr cannot be written: No space left on device' in error_line(err)
+    assert code == 2 and "Cannot write 'edsr.amsr': No space left on device" in error_line(err)
     assert Path('edsr.amsr').read_text() == 'precious'
 
 

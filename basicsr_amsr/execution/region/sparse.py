@@ -17,6 +17,7 @@ from basicsr_amsr.execution.region.program import Bound, Program
 from basicsr_amsr.execution.region.tiles import Tiles
 
 
+@torch.compiler.disable  # the numbers of tiles are data: nothing of it can be traced
 @torch.no_grad()
 def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
                prediction: Prediction, backend: str = 'torch') -> torch.Tensor:
