@@ -92,16 +92,22 @@ def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) ->
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys(name for found in curves.values() for name in found))
-    _, axes = plt.subplots(len(curves), len(names), figsize=(5 * len(names), 3.6 * len(curves)), squeeze=False)
+    forms = sorted({form for found in curves.values() for points in found.values() for form in forms_of(points)})
+    colors = {form: f'C{number}' for number, form in enumerate(forms)}
+    figure, axes = plt.subplots(len(curves), len(names), figsize=(5 * len(names), 3.6 * len(curves)), squeeze=False)
     for row, (network, found) in zip(axes, curves.items(), strict=True):
         for axis, name in zip(row, names, strict=True):
-            for form, dots in forms_of(found.get(name, {})).items():
+            if name not in found:
+                axis.axis('off')
+                continue
+            for form, dots in forms_of(found[name]).items():
                 dots.sort(key=lambda mean: mean.macs)
                 axis.plot([mean.macs for mean in dots], [mean.loss for mean in dots], marker='o', markersize=3,
-                          label=form)
+                          color=colors[form])
             axis.set(xlabel='MACs / dense', ylabel='PSNR against dense, dB', title=f'{network}, {name}',
                      xlim=(0.4, 1), ylim=(-0.5, 0.02))
             axis.axhline(LIMIT, color='gray', linewidth=0.5)
-    axes[0][0].legend(fontsize=7)
-    plt.tight_layout()
+    figure.legend([plt.Line2D([], [], color=color, marker='o') for color in colors.values()], forms, ncols=4,
+                  loc='upper center')
+    plt.tight_layout(rect=(0, 0, 1, 1 - 0.6 / figure.get_figheight()))
     plt.savefig(file, dpi=90)
