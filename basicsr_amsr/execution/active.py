@@ -67,7 +67,7 @@ class ActiveTiles:
         self.image, self.row, self.col = tiles.nonzero().unbind(1)
         self.count, self.total = len(self.image), tiles.numel()
         self.whole = whole
-        self.chunk = max(self.count, 1) if whole else chunk_of(size, CHUNK_TILE_PIXELS, tiles.device)
+        self.chunk = max(self.count, 1) if whole else chunk_of(size, tiles.device)
         self._lists: dict[tuple, list[Gather]] = {}
         self._dilated: dict[tuple[int, int], ActiveTiles] = {}
 
@@ -148,11 +148,11 @@ class ActiveTiles:
         return [Gather(part, out if len(out) else None) for part, out in zip(rows, outside, strict=True)]
 
 
-def chunk_of(size: int, tile_pixels: int, device: torch.device) -> int:
-    """How many tiles of that side are computed at a time, of `tile_pixels` pixels on a CPU."""
+def chunk_of(size: int, device: torch.device) -> int:
+    """How many tiles of that side are computed at a time."""
     if device.type != 'cpu':
         return max(CHUNK_GPU_PIXELS // size**2, 1)
-    return CHUNK_PIXELS.get(size) or max(tile_pixels // size**2, 1)
+    return CHUNK_PIXELS.get(size) or max(CHUNK_TILE_PIXELS // size**2, 1)
 
 
 def pixel_rows(x: torch.Tensor) -> torch.Tensor:
