@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.bench.quality import pair, psnr
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from benchmarks.curves.points import Point
 
 COUNTED = 10  # images of a set whose MACs are counted, where they depend on the size alone
@@ -51,6 +51,7 @@ def measure(dense: nn.Module, networks: Mapping[Point, nn.Module], sets: Mapping
         scale: of the network.
         known: set, image and point of what was measured before.
     """
+    twin = meta_twin(dense)
     for name, files in sets.items():
         for number, file in enumerate(files):
             missing = [point for point in networks if (name, file.name, point) not in known]
@@ -60,10 +61,10 @@ def measure(dense: nn.Module, networks: Mapping[Point, nn.Module], sets: Mapping
             low = low.contiguous(memory_format=torch.channels_last)
             image, dense_seconds = run(dense, low)
             best = psnr(image, high, scale)
-            whole = [point for point in missing if number < COUNTED or point.form == 'one level']
-            dense_macs = macs(dense, low) if whole else None
+            dense_macs = macs(twin, low.to('meta'))
             for point in missing:
                 image, seconds = run(networks[point], low)
+                counted = number < COUNTED or point.form == 'one level'
                 yield {'set': name, 'image': file.name, 'point': point, 'psnr': psnr(image, high, scale),
                        'dense_psnr': best, 'seconds': seconds, 'dense_seconds': dense_seconds,
-                       'macs': macs(networks[point], low) / dense_macs if point in whole else None}
+                       'macs': macs(networks[point], low) / dense_macs if counted else None}
