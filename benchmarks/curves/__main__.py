@@ -2,7 +2,8 @@
 
     python -m benchmarks.curves measure --weights RFDN_x4 --fit gb82 clic --images Set14/HR --out rfdn_x4.jsonl
     python -m benchmarks.curves measure --weights PAN_x2.pth --network type=PAN upscale=2 --fit … --images … --out …
-    python -m benchmarks.curves show rfdn_x4.jsonl pan_x2.jsonl --plot curves.png
+    python -m benchmarks.curves show docs/data/amsr_curves.csv rfdn_x4.jsonl --plot curves.png
+    python -m benchmarks.curves show docs/data/amsr_curves.csv rfdn_x4.jsonl --table docs/data/amsr_curves.csv
 
 Each point is a form at a share of active tiles: `pixels`, `smoothed` (pixels, by a smoothed map) and `tiles` (8×8,
 smoothed) are units whose skipped pixels keep their input; `calibrated` predicts them and has a light tail
@@ -12,7 +13,8 @@ replaced by a 1×1 convolution, fitted to the same images one after the other. P
 MACs are those of the whole network with predictions and light tail, counted on the first ten images of a set, on all
 where each has its own share of tiles. Time is CPU time of the process (one thread), the dense network's measured beside
 each image's; `show` also compares it at equal PSNR. The file grows by a line for each image and
-point; what it has is not measured again.
+point; what it has is not measured again. `show` takes such files, and tables (.csv) of their means, which `--table`
+writes: what took hours to measure is kept in docs/data.
 """
 from __future__ import annotations
 
@@ -30,9 +32,10 @@ from basicsr_amsr import load_pretrained
 from basicsr_amsr.bench.networks import scale_of
 from basicsr_amsr.bench.quality import pair
 from basicsr_amsr.data.image_io import list_images
+from benchmarks.curves.means import load_means, save_means
 from benchmarks.curves.measure import measure, read
 from benchmarks.curves.points import CALIBRATED, PLAIN, Point, convert, points
-from benchmarks.curves.show import compare, draw, means, show
+from benchmarks.curves.show import compare, draw, show
 from benchmarks.mga_psnr import set_name
 
 
@@ -80,19 +83,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     one.add_argument('--fewer', type=int, nargs='+', default=[1, 2])
     one.add_argument('--threads', type=int, default=1)
     one.add_argument('--out', required=True)
-    two = commands.add_parser('show', help='a table for each file, and one picture')
+    two = commands.add_parser('show', help='a table for each network, and one picture')
     two.add_argument('files', nargs='+')
     two.add_argument('--plot')
+    two.add_argument('--table', metavar='CSV', help='write the means of all files')
     args = parser.parse_args(argv)
     if args.command == 'measure':
         append(args)
         return
-    curves = {}
-    for name in args.files:
-        lines = read(Path(name))
-        curves[lines[0]['network']] = means(lines)
-        show(lines[0]['network'], curves[lines[0]['network']])
-        compare(lines[0]['network'], curves[lines[0]['network']])
+    curves = load_means(args.files)
+    for network, found in curves.items():
+        show(network, found)
+        compare(network, found)
+    if args.table:
+        save_means(curves, args.table)
     if args.plot:
         draw(curves, args.plot)
 

@@ -2,47 +2,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.curves.measure import Line
+from benchmarks.curves.means import Mean, Means
 from benchmarks.curves.points import CALIBRATED, Point
 
 LIMIT = -0.05  # dB, the goal
 LOSSES = (0.02, 0.05, 0.1)  # dB, at which forms are compared
 
 
-class Mean(NamedTuple):
-    """Of a point over a set: images, PSNR and PSNR against dense in dB, MACs and time as shares of dense."""
-
-    images: int
-    psnr: float
-    loss: float
-    macs: float
-    time: float
-
-
-def means(lines: Sequence[Line]) -> dict[str, dict[Point, Mean]]:
-    """By set and point. Time is the sum of the point's over the sum of the dense network's."""
-    groups: dict[str, dict[Point, list[Line]]] = {}
-    for line in lines:
-        groups.setdefault(line['set'], {}).setdefault(Point(*line['point']), []).append(line)
-    return {name: {point: _mean(group) for point, group in found.items()} for name, found in groups.items()}
-
-
-def _mean(group: Sequence[Line]) -> Mean:
-    def column(name: str) -> Any:
-        return np.array([line[name] for line in group if line[name] is not None])
-
-    return Mean(len(group), float(column('psnr').mean()), float((column('psnr') - column('dense_psnr')).mean()),
-                float(column('macs').mean()), float(column('seconds').sum() / column('dense_seconds').sum()))
-
-
-def show(title: str, found: Mapping[str, Mapping[Point, Mean]]) -> None:
+def show(title: str, found: Means) -> None:
     """Print a table, one column for each set."""
     table = Table('form', 'active', 'tile', title=title)
     for name, each in found.items():
@@ -51,19 +24,23 @@ def show(title: str, found: Mapping[str, Mapping[Point, Mean]]) -> None:
         cells = [each.get(point) for each in found.values()]
         table.add_row(point.form, f'-{point.count}' if point.count else f'{point.ratio:g}',
                       '' if point.count else str(point.tile),
-                      *(f'{mean.loss:+.3f}, {mean.macs:.3f}, {mean.time:.2f}' if mean else '' for mean in cells))
+                      *(_cell(mean) if mean else '' for mean in cells))
     Console(width=140).print(table)
+
+
+def _cell(mean: Mean) -> str:
+    return f'{mean.loss:+.3f}, {mean.macs:.3f}' + ('' if mean.time is None else f', {mean.time:.2f}')
 
 
 def times_at(dots: Sequence[Mean], losses: Sequence[float]) -> list[float | None]:
     """Time / dense at which a form loses that much, dB, on the lines between its points, the dense network before the
-    first; None beyond the last."""
-    steps = sorted([(0.0, 1.0), *((max(-mean.loss, 0.0), mean.time) for mean in dots)])
+    first; None beyond the last whose time is known."""
+    steps = sorted([(0.0, 1.0), *((max(-mean.loss, 0.0), mean.time) for mean in dots if mean.time is not None)])
     lost, times = zip(*steps, strict=True)
     return [float(np.interp(loss, lost, times)) if loss <= lost[-1] else None for loss in losses]
 
 
-def compare(title: str, found: Mapping[str, Mapping[Point, Mean]]) -> None:
+def compare(title: str, found: Means) -> None:
     """Print the time of each form at equal PSNR."""
     table = Table('form', title=f'{title}: time / dense at the same loss')
     rows: dict[str, list[str]] = {}
@@ -86,7 +63,7 @@ def forms_of(found: Mapping[Point, Mean]) -> dict[str, list[Mean]]:
     return forms
 
 
-def draw(curves: Mapping[str, Mapping[str, Mapping[Point, Mean]]], file: str) -> None:
+def draw(curves: Mapping[str, Means], file: str) -> None:
     """One row for each network, one column for each set: loss against MACs."""
     mpl.use('Agg')
     import matplotlib.pyplot as plt

@@ -11,8 +11,9 @@ from torch import nn
 from basicsr_amsr import load_pretrained
 from benchmarks.curves.__main__ import main
 from benchmarks.curves.fewer import without_units
+from benchmarks.curves.means import Mean, load_means, means, save_means
 from benchmarks.curves.points import Point, convert, points
-from benchmarks.curves.show import Mean, means, times_at
+from benchmarks.curves.show import times_at
 
 
 class PAN(nn.Module):
@@ -58,12 +59,24 @@ def test_means_take_macs_where_they_were_counted_and_sum_times() -> None:
     line = {'set': 'Set5', 'point': list(Point('tiles', 0.5, 8, 5)), 'psnr': 30.0, 'dense_psnr': 31.0, 'seconds': 1.0,
             'dense_seconds': 1.0, 'macs': 0.5}
     mean = means([line, {**line, 'psnr': 32.0, 'seconds': 4.0, 'macs': None}])['Set5'][Point('tiles', 0.5, 8, 5)]
-    assert mean == (2, 31.0, 0.0, 0.5, 2.5)
+    assert mean == (2, 0.0, 0.5, 2.5)
 
 
 def test_time_at_equal_loss_lies_on_the_line_between_points() -> None:
-    dots = [Mean(1, 30.0, loss, 0.5, time) for loss, time in ((-0.06, 0.6), (-0.02, 0.8))]
+    dots = [Mean(1, loss, 0.5, time) for loss, time in ((-0.06, 0.6), (-0.02, 0.8), (-0.2, None))]
     assert times_at(dots, [0.01, 0.02, 0.05, 0.1]) == [pytest.approx(0.9), 0.8, pytest.approx(0.65), None]
+
+
+def test_a_table_keeps_means_and_later_files_go_before(tmp_path: Path) -> None:
+    point, other, file = Point('tiles', 0.5, 8, 5), Point('fewer units', count=2), str(tmp_path / 'means.csv')
+    old = {'PAN x2': {'Set14': {point: Mean(14, -0.03, 0.5, None), other: Mean(14, -0.3, 0.8, 0.9)}}}
+    save_means(old, file)
+    assert load_means([file]) == old
+    line = {'network': 'PAN x2', 'set': 'Set14', 'image': 'a.png', 'point': list(point), 'psnr': 30.0,
+            'dense_psnr': 30.5, 'seconds': 1.0, 'dense_seconds': 2.0, 'macs': 0.4}
+    (tmp_path / 'new.jsonl').write_text(json.dumps(line))
+    assert load_means([file, str(tmp_path / 'new.jsonl')]) == {
+        'PAN x2': {'Set14': {point: Mean(1, -0.5, 0.4, 0.5), other: Mean(14, -0.3, 0.8, 0.9)}}}
 
 
 def test_a_file_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
