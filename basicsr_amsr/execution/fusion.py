@@ -22,14 +22,8 @@ class Activation(NamedTuple):
 
     slope: float | torch.Tensor
 
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Of rows (n, C)."""
-        if isinstance(self.slope, torch.Tensor):
-            return F.prelu(rows, self.slope)
-        return F.leaky_relu(rows, self.slope) if self.slope else F.relu(rows)
-
     def into(self, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """The same, written into `out`, which may be `rows`."""
+        """Of rows (n, C), written into `out`, which may be `rows`."""
         if isinstance(self.slope, torch.Tensor):
             return out.copy_(F.prelu(rows, self.slope))
         if self.slope:

@@ -76,4 +76,4 @@ def test_activations_are_those_of_the_modules(module):
     from basicsr_amsr.execution.fusion import activation_of
 
     rows = torch.randn(7, 5)
-    assert torch.equal(activation_of(module)(rows), module(rows))
+    assert torch.equal(activation_of(module).into(rows, torch.empty_like(rows)), module(rows))
