@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
-from basicsr_amsr.amsr.calibration.choose import Meter, Trial, calibrate, search
+from basicsr_amsr.amsr.calibration.choose import RATIOS, Meter, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import ConvolutionCounter
@@ -222,15 +222,19 @@ def test_mistakes_are_one_line(tmp_path):
         Calibration.load(tmp_path / 'weights.pth')
 
 
-def test_the_search_stops_before_the_loss():
+def test_the_search_finds_the_last_ratio_before_the_loss():
     net = network('EDSR', 2)
     images = [image(1, 3, 48, 48) ** (i + 1) for i in range(4)]
     with torch.no_grad():
         truth = [(net(x)[0].permute(1, 2, 0).flip(2) * 250).round().clamp(0, 255).byte().numpy() for x in images[:2]]
     trial = Trial(images[2:], images[:2], truth, 2)
-    points = []
-    found, point = search(net, HALF, trial, 8.0, points.append)
-    assert point == [p for p in points if p.loss <= 8.0][-1] and found.ratio == pytest.approx(point.ratio, abs=0.04)
-    assert Meter(net, trial).measure(calibrate(net, found, trial.fitted)) == point
+    points, meter = [], Meter(net, trial)
+    every = [meter.measure(calibrate(net, dataclasses.replace(HALF, ratio=ratio), trial.fitted)) for ratio in RATIOS]
+    losses = [each.loss for each in every]
+    for wanted in (losses[0], losses[6], losses[-1] + 1):
+        points.clear()
+        found, point = search(net, HALF, trial, wanted, points.append)
+        assert point == [each for each in every if each.loss <= wanted][-1] and len(points) <= 5
+        assert found.ratio == pytest.approx(point.ratio, abs=0.04)
     with pytest.raises(UserError, match='allow more'):
         search(net, HALF, trial, -1.0)

@@ -121,24 +121,31 @@ class Meter:
 def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss: float,
            progress: Callable[[Point], None] = lambda point: None,
            one_level: bool = False) -> tuple[HighFrequencyMask, Point]:
-    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB; `one_level` as in
-    `calibrate`.
+    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB, by bisection;
+    `one_level` as in `calibrate`.
 
     Raises:
         UserError: there is none.
     """
     meter = Meter(net, trial)
-    best = None
-    for ratio in RATIOS:
-        selection = dataclasses.replace(selection, ratio=ratio)
-        point = meter.measure(calibrate(net, selection, trial.fitted, one_level))
+
+    def attempt(ratio: float) -> tuple[HighFrequencyMask, Point, float]:
+        tried = dataclasses.replace(selection, ratio=ratio)
+        point = meter.measure(calibrate(net, tried, trial.fitted, one_level))
         progress(point)
         if point.loss is None:
             raise UserError('without ground truth no loss can be measured: give HR images.')
-        if point.loss > max_loss:
-            break
-        best = selection, point
+        return tried, point, point.loss
+
+    best, good, bad = None, -1, len(RATIOS)  # the fewer tiles, the more is lost
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        tried, point, loss = attempt(RATIOS[middle])
+        if loss <= max_loss:
+            best, good = (tried, point), middle
+        else:
+            bad = middle
     if best is None:
-        raise UserError(f'with {RATIOS[0]:.0%} of the tiles the network loses {point.loss:.3f} dB, more than '
+        raise UserError(f'with {RATIOS[0]:.0%} of the tiles the network loses {loss:.3f} dB, more than '
                         f'{max_loss:g}: allow more, or smaller tiles.')
     return best
