@@ -238,3 +238,14 @@ def test_the_search_finds_the_last_ratio_before_the_loss():
         assert found.ratio == pytest.approx(point.ratio, abs=0.04)
     with pytest.raises(UserError, match='allow more'):
         search(net, HALF, trial, -1.0)
+
+
+def test_a_network_of_gray_images():
+    net, x = network('DnCNN'), image(2, 1, 33, 40)
+    calibration = calibrate(net, HALF, [image(1, 1, 40, 40)])
+    accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
+    with torch.no_grad():
+        sparse = net(x)
+        assert float(net.last_mask_ratio) == pytest.approx(0.5, abs=0.05)
+        net.amsr = dataclasses.replace(net.amsr, mode='dense_masked')
+        torch.testing.assert_close(net(x), sparse, rtol=1e-5, atol=1e-5)

@@ -53,8 +53,9 @@ class Tracer(fx.Tracer):
         return module_qualified_name in self.closed or super().is_leaf_module(m, module_qualified_name)
 
 
-def read_network(net: nn.Module, channels: int = 3) -> Program:
-    """What a network computes from an LR image (B, channels, H, W) to its image.
+def read_network(net: nn.Module, channels: int | None = None) -> Program:
+    """What a network computes from an LR image (B, channels, H, W) to its image; default 3 channels, 1 where its first
+    convolution takes gray images.
 
     Convolutions that keep height and width, pointwise functions, concatenations, averages over the image, pixel shuffle
     and nearest-neighbour enlargement can be skipped. Everything else runs on whole maps, and so do modules that cannot
@@ -66,13 +67,18 @@ def read_network(net: nn.Module, channels: int = 3) -> Program:
     name = type(net).__name__
     graph = _trace(net)
     # Shapes are found on a device where it costs nothing to look.
-    reader = _Reader(net, name, next(iter(net.parameters())).new_zeros(1, channels, *SIDES))
+    reader = _Reader(net, name, next(iter(net.parameters())).new_zeros(1, channels or _image_channels(net), *SIDES))
     for node in graph.nodes:
         reader.add(node)
     program = reader.program()
     if not any(step.form == 'rows' and step.kind == 'conv' for step in program.steps):
         raise Unreadable(f'{name}: behind its first convolution nothing can be skipped pixel by pixel.')
     return program
+
+
+def _image_channels(net: nn.Module) -> int:
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def _trace(net: nn.Module) -> fx.Graph:
