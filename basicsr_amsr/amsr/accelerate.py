@@ -51,7 +51,9 @@ class ConvertedNetwork(Converted):
     structure: str | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        config, skips = self.amsr, self.variant == 'M' and not x.is_meta  # without content there is no mask
+        config = self.amsr
+        tiled = config.mode == 'tiled' and self.variant == 'M' and not x.is_meta
+        skips = config.mode != 'tiled' and self.variant == 'M' and not x.is_meta  # without content there is no mask
         training = self.training or torch.is_grad_enabled()
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         if is_large(x, config.piece) and not (training or args or kwargs):
@@ -69,6 +71,8 @@ class ConvertedNetwork(Converted):
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
         self.last_mask_ratio = 1.0
+        if tiled and self.region is not None and not (training or args or kwargs):
+            return self.region.run_tiled(self, x, config)
         skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend) if skips else None
         token = CURRENT.set(skipping)
         try:
@@ -131,7 +135,7 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
                         'before.')
     restore_(net)
-    if config.calibration is not None:
+    if config.calibration is not None or config.mode == 'tiled':
         region = Region.of(net, config.calibration)
         report = region.report(net)
         _convert(net, config, region)

@@ -13,7 +13,8 @@ class Report:
 
     Attributes:
         network: name of its class.
-        by: 'adapter' of its family, or 'structure': the residual blocks that were found in it.
+        by: 'adapter' of its family; 'structure': the residual blocks that were found in it; 'options': what was given;
+            'calibration'; or 'tiled': all of it runs, tile by tile.
         converted: modules that run sparsely, and their classes.
         dense: all other convolutions and linear layers.
         share: of the weights of convolutions and linear layers, those in `converted`.
@@ -44,5 +45,6 @@ class Report:
         for kind in self.converted.values():
             kinds[kind] = kinds.get(kind, 0) + 1
         units = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
-        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run where the mask is; '
+        where = 'tile by tile' if self.by == 'tiled' else 'where the mask is'
+        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run {where}; '
                 f'dense: {", ".join(self.dense) or "nothing"}.')

@@ -6,9 +6,12 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 
-from basicsr_amsr.amsr.accelerate import restore_
+from basicsr_amsr.amsr.accelerate import accelerate_, restore_
+from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.bench.contenders import COMPILED, EAGER, Contender, Equality
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.profiling.subject import plain_network
@@ -30,6 +33,23 @@ def dense_forms(net: Any) -> list[Contender]:
         equal = Equality('its own variant D', dense, variant_of(net, 'D'))
         forms.append(Contender(f'dense {name}', EAGER, dense, 'dense', layout, equalities=(equal,)))
     return forms
+
+
+def tiled_forms(net: Any, dense: nn.Module) -> list[Contender]:
+    """The dense network in our own executor, every pixel computed, tile by tile; none for what that cannot read.
+
+    Args:
+        net: one that selects, on its device and in its dtype. dense: its dense form.
+    """
+    if isinstance(net, MGA):
+        return []
+    twin: Any = restore_(copy.deepcopy(net)).eval().to(memory_format=torch.channels_last)
+    try:
+        accelerate_(twin, AMSRConfig(mode='tiled'))
+    except UserError:
+        return []
+    return [Contender('dense tile by tile', EAGER, twin, 'dense',
+                      equalities=(Equality('the dense network', twin, dense),))]
 
 
 def unmodified_form(net: MGA) -> Contender:

@@ -60,7 +60,7 @@ class Network:
         if not isinstance(net, (MGA, ConvertedNetwork)):
             accelerate_(net)
         if isinstance(net, ConvertedNetwork):
-            net.amsr = dataclasses.replace(net.amsr, mode='sparse')  # what is faster is found out here
+            accelerate_(net, dataclasses.replace(net.amsr, mode='sparse'))  # what is faster is found out here
         return Built(net.eval(), weights, subject.weights_file(self.opt) is not None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from basicsr_amsr.amsr.accelerate import ConvertedNetwork
 from basicsr_amsr.bench.checks import crop, wrong_amount, wrong_output
 from basicsr_amsr.bench.contenders import COMPILED, Contender
 from basicsr_amsr.bench.dense import compiled_form
@@ -94,7 +95,8 @@ def measure(contenders: Sequence[Contender], images: Sequence[torch.Tensor], set
         admit(found, contender, images)
     if not found.contenders:
         return found  # there is nothing to compare with
-    for contender in list(found.contenders) if settings.compiled else ():
+    traced = [one for one in found.contenders if not isinstance(one.net, ConvertedNetwork)]  # tiles cannot be
+    for contender in traced if settings.compiled else ():
         progress(f'compiling {contender.form}')
         admit_compiled(found, contender, images[0])
     for number, contender in enumerate(others, 1):

@@ -10,7 +10,7 @@ import torch
 
 from basicsr_amsr.bench.checks import check_dtype
 from basicsr_amsr.bench.contenders import Contender, Grid
-from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.dense import dense_forms, tiled_forms, unmodified_form
 from basicsr_amsr.bench.figures import compare, crossovers, fastest_within
 from basicsr_amsr.bench.images import Images, Size
 from basicsr_amsr.bench.networks import Network, scale_of
@@ -120,6 +120,7 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
     """The reports of one network on a device in a dtype, for each size."""
     net = network.build().net.to(device, dtype).to(memory_format=torch.channels_last)
     dense = dense_forms(net)
+    tiled = tiled_forms(net, dense[-1].net)
     references = [unmodified_form(net)] if isinstance(net, MGA) else []
     quality: dict[str, float] = {}
     for size in plan.sizes:
@@ -129,7 +130,7 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
         crops = plan.images.crops(size, known.channels, known.scale)
         images = [x.to(device, dtype) for _, x in crops]
         sparse = sparse_forms(net, dense[-1].net, plan.grid, (known.channels, *size))
-        measured = measure([*dense, *references, *sparse], images, plan.settings, tell)
+        measured = measure([*dense, *tiled, *references, *sparse], images, plan.settings, tell)
         if plan.quality and known.trained and not quality and not measured.interrupted:
             try:
                 quality = mean_psnr({one.name: one.run for one in measured.contenders if one.kind == 'sparse'

@@ -43,10 +43,10 @@ def test_networks_sizes_and_types_are_all_combined():
     assert all(one['rounds'] == 1 and not one['not_measured'] and one['threads'] == 1 for one in reports)
     forms = [[entry['form'] for entry in one['contenders']] for one in reports[::4]]
     dense = ['dense NCHW', 'dense channels-last']
-    assert forms == [[*dense, 'tiles 4, masked', 'tiles 4, masked'],
+    assert forms == [[*dense, 'dense tile by tile', 'tiles 4, masked', 'tiles 4, masked'],
                      [*dense, 'unmodified network', 'patches 4', 'patches 4'],
                      [*dense, 'windows 4', 'windows 4']]
-    assert [entry['mask_ratio'] for entry in reports[0]['contenders']] == [1, 1, 3 / 12, 6 / 12]
+    assert [entry['mask_ratio'] for entry in reports[0]['contenders']] == [1, 1, 1, 3 / 12, 6 / 12]
 
 
 def test_one_network_is_in_memory_at_a_time(monkeypatch):
@@ -148,7 +148,7 @@ def test_psnr_of_networks_with_weights(trained, tmp_path):
     whole = Plan(**{**vars(whole), 'networks': [*whole.networks, trained]})
     random, _, first, second = comparisons(whole, check(whole))
     assert all(entry['psnr'] is None for entry in random['contenders']) and random['fastest_within'] == []
-    dense, half, full = (first['contenders'][number] for number in (1, 2, 3))
+    dense, half, full = (first['contenders'][number] for number in (1, 3, 4))
     assert dense['psnr'] == full['psnr'] != half['psnr'] and full['psnr_loss'] == 0
     assert [entry['psnr'] for entry in second['contenders']] == [entry['psnr'] for entry in first['contenders']]
     assert len(first['fastest_within']) == 3

@@ -28,14 +28,14 @@ def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
     assert (one['network'], one['weights'], one['scale'], one['size']) == ('tiny', 'net.pth', 2, [8, 12])
     assert (one['source'], one['images'], one['rounds'], one['batch']) == ('data/lq', ['a.png', 'b.png', 'c.png'], 1, 1)
     assert [entry['name'] for entry in one['contenders']] == [
-        'dense NCHW (torch)', 'dense channels-last (torch)',
+        'dense NCHW (torch)', 'dense channels-last (torch)', 'dense tile by tile (torch)',
         *(f'{form}, {inside}, {share} % (torch)' for form in ('pixels', 'tiles 4') for inside in ('masked', 'exact')
           for share in (25, 50))]
     for entry in one['contenders']:
         assert entry['efficiency'] == pytest.approx(entry['speed_up']['median'] / entry['ideal'])
         assert entry['latency_ms']['q1'] <= entry['latency_ms']['median'] <= entry['latency_ms']['q3']
         assert entry['psnr'] > 5
-    assert one['fastest_dense'] in ('dense NCHW (torch)', 'dense channels-last (torch)')
+    assert one['fastest_dense'] in ('dense NCHW (torch)', 'dense channels-last (torch)', 'dense tile by tile (torch)')
     assert {each['loss_db'] for each in one['fastest_within']} == {0.02, 0.05, 0.1}
     assert cv2.imread('bench.png') is not None
     assert 'tiny, LR 8x12, cpu' in out and '* the fastest dense form' in out and 'masks: data/lq' in out
@@ -54,7 +54,7 @@ def test_networks_by_name_on_noise(basicsr):  # noqa: F811
     reports = json.loads(Path('bench.json').read_text())['comparisons']
     assert [(one['network'], one['scale'], one['source']) for one in reports] == [
         ('FSRCNN', 2, 'noise'), ('MGA-FSRCNN', 2, 'noise')]
-    assert [entry['asked'] for entry in reports[0]['contenders']] == [None, None, {'budget': 0.97}]
+    assert [entry['asked'] for entry in reports[0]['contenders']] == [None, None, None, {'budget': 0.97}]
     assert 'masks: noise; give --images DIR' in out and 'unmodified network' in out
 
 
@@ -63,7 +63,7 @@ def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  
     code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--json', 'bench.json')
     assert code == 1 and 'not measured: tiles 8, masked, 50 % (torch): it is wrong' in out
     one, = json.loads(Path('bench.json').read_text())['comparisons']
-    assert len(one['contenders']) == 2 and one['crossovers'] == []
+    assert len(one['contenders']) == 3 and one['crossovers'] == []
 
 
 @pytest.mark.parametrize('error, code, line', [

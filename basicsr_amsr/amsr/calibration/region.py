@@ -1,4 +1,4 @@
-"""A calibrated network: its program, and how it runs for the masks of its images."""
+"""A network that runs tile by tile as a whole: where the masks of its images are, with a calibration, or everywhere."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import trained_predictions
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.prediction import NOTHING, Prediction
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.region.sparse import run_sparse, run_tiled
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Region:
 
     Attributes:
         program: what the network computes.
-        prediction: for skipped pixels.
+        prediction: for skipped pixels; `NOTHING` where there are none.
     """
 
     program: Program
@@ -33,13 +33,15 @@ class Region:
     _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, net: nn.Module, calibration: Calibration) -> Region:
-        """Of a plain network.
+    def of(cls, net: nn.Module, calibration: Calibration | None) -> Region:
+        """Of a plain network; without calibration it computes everything.
 
         Raises:
             UserError: the network cannot be read, or is not the one that was calibrated.
         """
         program = read_network(net)
+        if calibration is None:
+            return cls(program, NOTHING)
         calibration.check(program)
         return cls(program, calibration.prediction)
 
@@ -59,6 +61,10 @@ class Region:
             return plain.plain_class.forward(net, x)
         given = (self.program, net, x, tiles, size, self.placed(net, x))
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
+
+    def run_tiled(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
+        """The plain network's image, tile by tile; arguments as of `run`."""
+        return run_tiled(self.program, net, x, config.backend)
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
@@ -83,9 +89,10 @@ class Region:
         return self._placed[key]
 
     def report(self, net: nn.Module) -> Report:
-        """What is computed at active tiles, and what everywhere."""
+        """What is computed tile by tile, and what on whole maps."""
         sparse = {step.called for step in self.program.steps if step.form == 'rows' and isinstance(step.called, str)}
-        return Report.of(net, 'calibration', sorted(path for path in sparse if _weighs(net.get_submodule(path))))
+        by = 'tiled' if self.prediction == NOTHING else 'calibration'
+        return Report.of(net, by, sorted(path for path in sparse if _weighs(net.get_submodule(path))))
 
 
 def _weighs(module: nn.Module) -> bool:

@@ -117,3 +117,6 @@ class Prediction:
         """On the device of a tensor, in its number format."""
         return Prediction({value: affine.to(like) for value, affine in self.contexts.items()},
                           self.tail.to(like) if self.tail else None)
+
+
+NOTHING = Prediction({}, None)  # where no pixel is skipped

@@ -12,9 +12,11 @@ from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
 from basicsr_amsr.execution.fusion import Epilogue, Fused, fused, readers_of
 from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
+from basicsr_amsr.execution.region.prediction import NOTHING, LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
 from basicsr_amsr.execution.region.tiles import Tiles
+
+TILED = 8  # side of the smallest tiles of an image that is computed as a whole
 
 
 @torch.compiler.disable  # the numbers of tiles are data: nothing of it can be traced
@@ -32,15 +34,23 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     """
     run = _Run(program, net, x, tiles, size, prediction, backend_for(backend, x.device))
     run.stages()
-    tail = prediction.tail
-    if tail is None:
+    if program.form(program.output) != 'rows':
         return run.values[program.output]
     scale = program.scale(program.output)
     rows = run.values[program.output][:run.layout.rows(scale)]
     image = rows.new_empty(len(x), *run.layout.whole_sides(scale), rows.shape[1])
     run.layout.write_whole(rows, scale, image)
-    write_tail(tail, x, run.values[program.anchor], ~tiles, size, image)
+    if prediction.tail is not None:
+        write_tail(prediction.tail, x, run.values[program.anchor], ~tiles, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
+
+
+def run_tiled(program: Program, net: nn.Module, x: torch.Tensor, backend: str = 'torch') -> torch.Tensor:
+    """The network's own image, every pixel computed, but tile by tile: what belongs together stays in the cache. For
+    inference only; arguments and result as of `run_sparse`."""
+    grid = (-(-length // TILED) for length in x.shape[2:])
+    tiles = torch.ones(len(x), *grid, dtype=torch.bool, device=x.device)
+    return run_sparse(program, net, x, tiles, TILED, NOTHING, backend)
 
 
 def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, tiles: torch.Tensor, size: int,
@@ -216,9 +226,10 @@ class _Run:
         # Used memory need not be paged in.
         space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.tiles.device)
         if self.program.contexts.get(value, (0, 0)) != (0, 0):
-            if self.band is None:
-                self.band = self._features(layout.band)
-            space[layout.rows(scale):-1] = self.prediction.contexts[value].rows(self.band)
+            if len(layout.band):
+                if self.band is None:
+                    self.band = self._features(layout.band)
+                space[layout.rows(scale):-1] = self.prediction.contexts[value].rows(self.band)
             space[-1] = 0
         return space
 
@@ -240,16 +251,22 @@ class _Run:
         wide = torch.promote_types(rows.dtype, torch.float32)
         total = layout.sums(rows, scale, wide)
         area = layout.height * layout.width
+        if len(layout.skipped):
+            affine = self.prediction.contexts[value].to(total)
+            sums = self._rest_sums(wide)
+            predicted = affine.linear(sums[:, :-1], bias=False) + sums[:, -1:] * affine.bias
+            total += predicted.view(self.batch, -1, scale**2).sum(2)
+        return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
+
+    def _rest_sums(self, dtype: torch.dtype) -> torch.Tensor:
+        """Sums over each image of what predictions at skipped pixels are made of, and how many pixels they are."""
         if self.rest_sums is None:
-            features = self._rest().to(wide)
+            features, layout = self._rest().to(dtype), self.layout
             self.rest_sums = features.new_zeros(self.batch, features.shape[1] + 1)
-            images = layout.skipped // area
+            images = layout.skipped // (layout.height * layout.width)
             self.rest_sums[:, :-1].index_add_(0, images, features)
             self.rest_sums[:, -1] = torch.bincount(images, minlength=self.batch)
-        affine = self.prediction.contexts[value].to(total)
-        predicted = affine.linear(self.rest_sums[:, :-1], bias=False) + self.rest_sums[:, -1:] * affine.bias
-        total += predicted.view(self.batch, -1, scale**2).sum(2)
-        return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
+        return self.rest_sums
 
     def _rest(self) -> torch.Tensor:
         """What predictions at skipped pixels are made of."""
@@ -264,8 +281,9 @@ class _Run:
         channels = self.program.channels(value)
         whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
         flat = whole.view(-1, channels)
-        predicted = self.prediction.contexts[value].rows(self._rest())
-        flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
+        if len(layout.skipped):
+            predicted = self.prediction.contexts[value].rows(self._rest())
+            flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
         layout.write(rows[:layout.rows(scale)], scale, flat)
         return whole.permute(0, 3, 1, 2)
 
