@@ -51,9 +51,9 @@ class ConvertedNetwork(Converted):
     structure: str | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        config = self.amsr
-        tiled = config.mode == 'tiled' and self.variant == 'M' and not x.is_meta
-        skips = config.mode != 'tiled' and self.variant == 'M' and not x.is_meta  # without content there is no mask
+        config, plain = self.amsr, self.variant == 'D' or x.is_meta  # without content there is no mask
+        tiled = config.mode == 'tiled' and not plain
+        skips = not (tiled or plain)
         training = self.training or torch.is_grad_enabled()
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         if is_large(x, config.piece) and not (training or args or kwargs):
