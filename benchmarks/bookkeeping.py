@@ -57,7 +57,7 @@ FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
               (tiles.Tiles, 'places'), (tiles.Tiles, 'inside'),
               (active.ActiveTiles, '__init__'), (active.ActiveTiles, 'gathers'), (active.ActiveTiles, 'gathers_from'),
               (active.ActiveTiles, 'dilated'), (windows.ActiveWindows, '__init__')),
-    'decision': ((decision, 'prefers_dense'), (decision, 'share_of')),
+    'decision': ((decision, 'form_for'), (decision, 'share_of')),
 }
 OPERATORS = {'gather': ('aten::index_select', 'aten::index'), 'copy': ('aten::copy_', 'aten::cat'),
              'write': ('aten::index_copy_', 'aten::_index_put_impl_', 'aten::index_fill_')}

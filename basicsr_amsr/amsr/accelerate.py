@@ -11,16 +11,19 @@ from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.amsr.decision import prefers_dense, share_of
+from basicsr_amsr.amsr.decision import form_for, share_of
 from basicsr_amsr.amsr.pieces import run_pieces
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
+from basicsr_amsr.amsr.whole import Whole
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
 from basicsr_amsr.backbones.skips import Skip, SkipConv
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.pieces import is_large
+from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.ratio import at_ratio
 
@@ -48,32 +51,40 @@ class ConvertedNetwork(Converted):
     variant: str
     costs: dict[tuple[int, ...], Costs]
     region: Region | None
+    whole: Whole
     structure: str | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        config, plain = self.amsr, self.variant == 'D' or x.is_meta  # without content there is no mask
-        tiled = config.mode == 'tiled' and not plain
-        skips = not (tiled or plain)
-        training = self.training or torch.is_grad_enabled()
-        differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
-        if is_large(x, config.piece) and not (training or args or kwargs):
-            image, self.last_mask_ratio = run_pieces(self, x, skips)
+        config, training = self.amsr, self.training or torch.is_grad_enabled()
+        bare = not (training or args or kwargs)
+        form: Form = 'sparse'
+        if self.variant == 'D' or x.is_meta:  # without content there is no mask
+            form = 'dense'
+        elif config.mode == 'tiled':
+            form = 'tiled' if bare else 'dense'
+        if is_large(x, config.piece) and bare:
+            image, self.last_mask_ratio = run_pieces(self, x, form == 'sparse')
             return image
-        chooses = skips and config.mode == 'auto' and not (training or args or kwargs) and decides(x)
+        chooses = form == 'sparse' and config.mode == 'auto' and bare and decides(x)
         fixed = config.budget is None and getattr(config.selection, 'ratio', None) is not None
-        if chooses and (self.region is None or fixed):  # no mask is made for the plain network
-            skips, chooses = not prefers_dense(self, x, share_of(self, x)), False
-        if skips and self.region is not None:
+        if chooses and (self.region is None or fixed):  # where everything is computed no mask is made
+            form, chooses = form_for(self, x, share_of(self, x)), False
+        differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
+        if form == 'sparse' and self.region is not None:
             tiles = self.region.tiles(self, x.detach(), config)
             share = tiles.float().mean()
-            skips = not (chooses and prefers_dense(self, x, float(share)))
-            if skips:
+            if chooses:
+                form = form_for(self, x, float(share))
+            if form == 'sparse':
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
         self.last_mask_ratio = 1.0
-        if tiled and self.region is not None and not (training or args or kwargs):
-            return self.region.run_tiled(self, x, config)
-        skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend) if skips else None
+        tiled = self.whole.run(self, x) if form == 'tiled' else None
+        if tiled is not None:
+            return tiled
+        skipping = None
+        if form == 'sparse':
+            skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
         token = CURRENT.set(skipping)
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)
@@ -135,10 +146,15 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
                         'before.')
     restore_(net)
-    if config.calibration is not None or config.mode == 'tiled':
+    if config.mode == 'tiled':
+        program = read_network(net)
+        report = Report.of_program(net, 'tiled', program)
+        _convert(net, config, None, Whole(program))
+        return report
+    if config.calibration is not None:
         region = Region.of(net, config.calibration)
-        report = region.report(net)
-        _convert(net, config, region)
+        report = Report.of_program(net, 'calibration', region.program)
+        _convert(net, config, region, Whole(region.program))
         return report
     family = find_backbone(net)
     adapter = family.skips if family else None
@@ -158,13 +174,13 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         if not isinstance(module, Converted):  # it may be shared between two paths
             module.__class__ = _class(type(module), ConvertedUnit)
             module.__dict__['skip'] = chosen[path]
-    _convert(net, config, None)
+    _convert(net, config, None, Whole())
     return report
 
 
-def _convert(net: nn.Module, config: AMSRConfig, region: Region | None) -> None:
+def _convert(net: nn.Module, config: AMSRConfig, region: Region | None, whole: Whole) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region,
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region, whole=whole,
                         structure=None)
 
 
@@ -177,7 +193,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'structure', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'whole', 'structure', 'skip'):
                 module.__dict__.pop(name, None)
             module._modules.pop(TRAINED, None)
     return net

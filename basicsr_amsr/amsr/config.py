@@ -44,7 +44,8 @@ class AMSRConfig:
             `inside`, `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             both give the same. 'auto': dense_masked in training mode or while gradients are recorded; else sparse, or
-            the plain network where measured costs say that it is the faster one for this image (docs/amsr.md).
+            everything is computed where measured costs say that this is faster for the image: by the plain network,
+            or tile by tile (docs/amsr.md).
             'tiled': nothing is skipped, the image is the plain network's to rounding, but computed tile by tile, which
             some networks do faster on a CPU; selection, budget and calibration play no part.
         backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA

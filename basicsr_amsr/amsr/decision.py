@@ -1,46 +1,48 @@
-"""Whether an accelerated network skips, or runs its plain form because that is faster on this machine."""
+"""Whether an accelerated network skips, or computes everything because that is faster on this machine."""
 from __future__ import annotations
 
 import copy
 import dataclasses
 import hashlib
 import math
-from collections import OrderedDict
 from typing import Any
 
 import torch
 
+from basicsr_amsr.amsr.twin import twin_of
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.cost import model
-from basicsr_amsr.execution.cost.costs import Costs
+from basicsr_amsr.execution.cost.costs import Costs, Form
 from basicsr_amsr.execution.cost.measure import Probe
 from basicsr_amsr.execution.cost.model import Subject
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_forward_hooks_with_kwargs', '_forward_hooks_always_called',
-         '_forward_pre_hooks_with_kwargs')
 
+def form_for(net: Any, x: torch.Tensor, share: float) -> Form:
+    """How images `x` are processed fastest of which that share would be computed.
 
-def prefers_dense(net: Any, x: torch.Tensor, share: float) -> bool:
-    """Whether the plain form is the faster one for images `x` of which that share would be computed.
-
-    A fixed threshold for each size decides, whatever ran before, so an image's result does not depend on its
+    Fixed thresholds for each size decide, whatever ran before, so an image's result does not depend on its
     predecessors.
 
     Args:
         net: a converted network.
         x: (B, C, H, W), the LR images.
-        share: active tiles or windows over all; measured costs are asked between 0 and 1 alone.
+        share: active tiles or windows over all; over nothing no costs are asked.
+
+    Returns:
+        'sparse'; else everything is computed: 'dense', the plain network, or 'tiled', tile by tile.
     """
-    if not 0 < share < 1:
-        return False
+    if share <= 0:
+        return 'sparse'
     costs = costs_of(net, x)
-    return costs is not None and costs.prefers_dense(share, x.shape[0] * x.shape[2] * x.shape[3])
+    if costs is None:
+        return 'sparse' if share < 1 else 'dense'
+    return costs.form(share, x.shape[0] * x.shape[2] * x.shape[3])
 
 
 def measure_costs(net: Any, x: torch.Tensor) -> Costs | None:
-    """What the dense and the sparse form of a converted network cost on this machine, before the first image asks.
+    """What the forms of a converted network cost on this machine, before the first image asks.
 
     Args:
         net: the network, as it will be used: device, dtype, memory format, threads.
@@ -127,7 +129,11 @@ class Probes:
             views[ratio](x)
             return float(views[ratio].last_mask_ratio)
 
-        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse)
+        tiled = None
+        if x.device.type == 'cpu' and net.whole.program(net) is not None:  # it is for caches that GPUs do not have
+            tiled = copy.copy(twin)
+            tiled.amsr = dataclasses.replace(net.amsr, mode='tiled')
+        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse, tiled and (lambda: tiled(x)))
 
     def _cut(self, area: int) -> torch.Tensor:
         x = self.x.detach()
@@ -140,12 +146,3 @@ class Probes:
         top, left = (height - rows) // 2, (width - cols) // 2
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
         return x[:1, :, top:top + rows, left:left + cols].contiguous(memory_format=layout)
-
-
-def twin_of(net: Any) -> Any:
-    """A copy of a network that shares its weights, without hooks."""
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
-    memo |= {id(kept): kept for kept in (net.amsr, net.region) if kept is not None}
-    for module in net.modules():
-        memo |= {id(vars(module)[name]): OrderedDict() for name in HOOKS if name in vars(module)}
-    return copy.deepcopy(net, memo)

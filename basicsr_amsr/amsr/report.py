@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from basicsr_amsr.execution.region.program import Program
+
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -33,12 +37,18 @@ class Report:
         paths = list(converted)
         inside = {id(module) for path in paths for module in modules[path].modules()}
         layers = {path: module for path, module in modules.items()
-                  if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))}
+                  if isinstance(module, LAYERS)}
         weights = {path: layer.weight.numel() for path, layer in layers.items()}
         dense = tuple(path for path, layer in layers.items() if id(layer) not in inside)
         total = sum(weights.values())
         share = 1 - sum(weights[path] for path in dense) / total if total else 0.0
         return cls(type(net).__name__, by, {path: type(modules[path]).__name__ for path in paths}, dense, share)
+
+    @classmethod
+    def of_program(cls, net: nn.Module, by: str, program: Program) -> Report:
+        """The report of a network that runs tile by tile, but for what its program runs on whole maps."""
+        paths = sorted({step.called for step in program.steps if step.form == 'rows' and isinstance(step.called, str)})
+        return cls.of(net, by, [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
 
     def __str__(self) -> str:
         kinds: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A network that runs tile by tile as a whole: where the masks of its images are, with a calibration, or everywhere."""
+"""A calibrated network: all of it runs where the masks of its images are."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -10,12 +10,11 @@ from torch import nn
 from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import trained_predictions
-from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.prediction import NOTHING, Prediction
+from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.execution.region.sparse import run_sparse, run_tiled
+from basicsr_amsr.execution.region.sparse import run_sparse
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Region:
 
     Attributes:
         program: what the network computes.
-        prediction: for skipped pixels; `NOTHING` where there are none.
+        prediction: for skipped pixels.
     """
 
     program: Program
@@ -33,15 +32,13 @@ class Region:
     _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, net: nn.Module, calibration: Calibration | None) -> Region:
-        """Of a plain network; without calibration it computes everything.
+    def of(cls, net: nn.Module, calibration: Calibration) -> Region:
+        """Of a plain network.
 
         Raises:
             UserError: the network cannot be read, or is not the one that was calibrated.
         """
         program = read_network(net)
-        if calibration is None:
-            return cls(program, NOTHING)
         calibration.check(program)
         return cls(program, calibration.prediction)
 
@@ -61,10 +58,6 @@ class Region:
             return plain.plain_class.forward(net, x)
         given = (self.program, net, x, tiles, size, self.placed(net, x))
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
-
-    def run_tiled(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
-        """The plain network's image, tile by tile; arguments as of `run`."""
-        return run_tiled(self.program, net, x, config.backend)
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
@@ -87,13 +80,3 @@ class Region:
         if key not in self._placed:
             self._placed[key] = self.prediction.to(x)
         return self._placed[key]
-
-    def report(self, net: nn.Module) -> Report:
-        """What is computed tile by tile, and what on whole maps."""
-        sparse = {step.called for step in self.program.steps if step.form == 'rows' and isinstance(step.called, str)}
-        by = 'tiled' if self.prediction == NOTHING else 'calibration'
-        return Report.of(net, by, sorted(path for path in sparse if _weighs(net.get_submodule(path))))
-
-
-def _weighs(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))

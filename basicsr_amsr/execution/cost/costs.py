@@ -1,28 +1,32 @@
-"""Time of a network's dense and sparse form as a function of area and active ratio."""
+"""Time of a network's dense, tiled and sparse form as a function of area and active ratio."""
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Literal
 
-# By what share dense has to be faster, so that a tie goes to what was asked for, skipping: medians of few runs scatter
-# so much. By more where the map that was timed is much smaller than the image: a larger one leaves the cache, which
-# costs the dense form a lot (CARN_M, one thread: 36 µs a pixel at 96×96, 53 at 360×360) and the sparse form little,
-# as its tiles run in chunks (27 and 30).
+Form = Literal['sparse', 'dense', 'tiled']
+
+# By what share another form has to be faster, so that a tie goes to what was asked for, skipping, and of the forms that
+# skip nothing to the plain network: medians of few runs scatter so much.
 MARGIN = 0.05
-FAR_MARGIN = 0.15
+# What an image that is much larger than the map that was timed costs the plain network more: it leaves the cache, which
+# tiles in chunks do not (CARN_M, one thread: 36 µs a pixel at 96×96 and 53 at 360×360; sparse 27 and 30).
+FAR = 0.1
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds are area · dense, and area · (base + slope · ratio).
+    """Seconds are area · dense, area · tiled, and area · (base + slope · ratio).
 
     Attributes:
         area: pixels of the LR map on which both were timed.
         dense: seconds per pixel of the dense form.
         base, slope: of the sparse form, ratio being the share of active pixels, tiles or windows.
         reach: pixels of the largest map for which there was no time to take a larger one.
+        tiled: seconds per pixel of the dense network tile by tile; None where it cannot run so.
     """
 
     area: int
@@ -30,32 +34,36 @@ class Costs:
     base: float
     slope: float
     reach: int = 0
+    tiled: float | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.area, self.dense, self.base, self.slope, self.reach)
+        numbers = (self.area, self.dense, self.base, self.slope, self.reach, 1 if self.tiled is None else self.tiled)
         if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers) or not (
-                self.area > 0 and self.dense > 0 and self.slope >= 0):
+                self.area > 0 and self.dense > 0 and self.slope >= 0 and (self.tiled is None or self.tiled > 0)):
             raise ValueError(f'no costs: {asdict(self)}')
 
     def sparse(self, ratio: float) -> float:
         """Seconds per pixel of the sparse form at that ratio."""
         return self.base + self.slope * ratio
 
-    def margin(self, area: int) -> float:
-        """By what share dense has to be faster on a map of that area."""
-        return FAR_MARGIN if area > 2 * self.area else MARGIN
+    def whole(self, area: int) -> tuple[Form, float]:
+        """The faster form that skips nothing, and the seconds per pixel above which skipping is worse than it."""
+        dense = self.dense * (1 + FAR if area > 2 * self.area else 1)
+        if self.tiled is not None and self.tiled * (1 + MARGIN) < dense:
+            return 'tiled', self.tiled * (1 + MARGIN)
+        return 'dense', dense * (1 + MARGIN)
 
-    def prefers_dense(self, ratio: float, area: int) -> bool:
-        """Whether the dense form is faster by more than the margin, at that ratio on a map of that area."""
-        return self.dense * (1 + self.margin(area)) < self.sparse(ratio)
+    def form(self, ratio: float, area: int) -> Form:
+        """How to process a map of that area of which that ratio is active."""
+        whole, limit = self.whole(area)
+        return whole if ratio >= 1 or (ratio > 0 and limit < self.sparse(ratio)) else 'sparse'
 
     def crossover(self, area: int) -> float | None:
-        """The ratio above which dense is preferred; None where it is at none, 0 where it is at all."""
-        if self.prefers_dense(0, area):
+        """The ratio above which nothing is skipped; None where it is at none, 0 where it is at all."""
+        limit = self.whole(area)[1]
+        if limit < self.sparse(0):
             return 0.0
-        if not self.prefers_dense(1, area):
-            return None
-        return (self.dense * (1 + self.margin(area)) - self.base) / self.slope
+        return (limit - self.base) / self.slope if limit < self.sparse(1) else None
 
     def fits(self, area: int) -> bool:
         """Whether they hold for a map of that area.
@@ -66,13 +74,15 @@ class Costs:
         return self.area <= 2 * area <= 4 * max(self.area, self.reach)
 
 
-def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], reach: int = 0) -> Costs:
+def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], reach: int = 0,
+        tiled: Sequence[float] = ()) -> Costs:
     """The costs that agree best with seconds of single runs.
 
     Args:
         area: pixels of the map that ran.
         dense: seconds of the dense form. sparse: of the sparse form, for each ratio that it computed.
         reach: see `Costs`.
+        tiled: seconds of the dense network tile by tile, if it can run so.
 
     Returns:
         Medians, and through those of the sparse form the line of least squares; level where it would fall, and through
@@ -87,4 +97,5 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
     else:
         slope = mean_time / mean_ratio if mean_ratio else 0.0
     slope = max(slope, 0.0)
-    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, reach)
+    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, reach,
+                 median(tiled) / area if tiled else None)

@@ -128,10 +128,12 @@ class CostModel:
                         ' '.join(str(error).split())[:160])
             return None
         edge = costs.crossover(area)
-        verdict = ('sparse is faster throughout' if edge is None else 'dense is faster throughout' if edge == 0 else
-                   f'dense is faster above {edge:.0%} active')
-        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel, sparse %.3g + %.3g · ratio; %s.',
-                 subject.name, where, self.clock() - began, costs.area, costs.dense * 1e6, costs.base * 1e6,
+        whole = costs.whole(area)[0]
+        verdict = ('sparse is faster throughout' if edge is None else f'{whole} is faster throughout' if edge == 0 else
+                   f'{whole} is faster above {edge:.0%} active')
+        tiled = '' if costs.tiled is None else f', tiled {costs.tiled * 1e6:.3g}'
+        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel%s, sparse %.3g + %.3g · ratio; %s.',
+                 subject.name, where, self.clock() - began, costs.area, costs.dense * 1e6, tiled, costs.base * 1e6,
                  costs.slope * 1e6, verdict)
         return costs
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from basicsr_amsr.execution.cost import measure as measuring
-from basicsr_amsr.execution.cost.costs import FAR_MARGIN, MARGIN, Costs, fit
+from basicsr_amsr.execution.cost.costs import FAR, MARGIN, Costs, fit
 from basicsr_amsr.execution.cost.measure import FIRST_AREA, MOST_SECONDS, Probe, measure
 from basicsr_amsr.execution.cost.model import CostModel, Subject, decides, machine, undecided
 from basicsr_amsr.execution.cost.store import VARIABLE, Store, place
@@ -21,8 +21,8 @@ NET = Subject('net', 'a network')
 class Machine:
     """A clock, and two forms that turn it: dense · area, area · (base + slope · ratio)."""
 
-    def __init__(self, dense=2e-6, base=0.5e-6, slope=2e-6):
-        self.dense, self.base, self.slope = dense, base, slope
+    def __init__(self, dense=2e-6, base=0.5e-6, slope=2e-6, tiled=None):
+        self.dense, self.base, self.slope, self.tiled = dense, base, slope, tiled
         self.now, self.areas, self.ran = 0.0, [], 0
 
     def clock(self):
@@ -39,7 +39,8 @@ class Machine:
             spend(area * (self.base + self.slope * ratio))
             return ratio
 
-        return Probe(area, lambda: spend(area * self.dense), sparse)
+        tiled = None if self.tiled is None else lambda: spend(area * self.tiled)
+        return Probe(area, lambda: spend(area * self.dense), sparse, tiled)
 
     def model(self, path):
         return CostModel(Store(path), self.clock)
@@ -63,13 +64,25 @@ def test_dense_is_preferred_above_the_crossover(dense, base, slope, edge):
     costs = Costs(1000, dense, base, slope)
     assert costs.crossover(1000) == (None if edge is None else pytest.approx(max(edge, 0)))
     for ratio in (0.0, 0.25, 0.5, 0.84, 0.86, 1.0):
-        assert costs.prefers_dense(ratio, 1000) == (edge is not None and ratio > edge)
+        skips = ratio < 1 and (ratio == 0 or edge is None or ratio <= edge)
+        assert costs.form(ratio, 1000) == ('sparse' if skips else 'dense')
+
+
+def test_what_computes_everything_faster_is_the_rival():
+    def costs(tiled):
+        return Costs(1000, 1.0, 0.0, 1.0, 10**6, tiled)
+
+    assert costs(0.5).crossover(1000) == pytest.approx(0.5 * (1 + MARGIN))
+    assert [costs(0.5).form(ratio, 1000) for ratio in (0, 0.5, 0.53, 1)] == ['sparse', 'sparse', 'tiled', 'tiled']
+    assert [costs(tiled).form(1, 1000) for tiled in (2.0, 0.99, None, 0.9)] == ['dense'] * 3 + ['tiled']  # a tie: plain
 
 
 def test_far_beyond_what_was_timed_dense_has_to_be_faster_by_more():
     costs = Costs(1000, 1.0, 1.1, 0.0, reach=10**6)
-    assert MARGIN < 0.1 < FAR_MARGIN
-    assert costs.prefers_dense(0.5, 2000) and not costs.prefers_dense(0.5, 2001)
+    assert MARGIN < 0.1 < (1 + MARGIN) * (1 + FAR) - 1
+    assert costs.form(0.5, 2000) == 'dense' and costs.form(0.5, 2001) == 'sparse'
+    costs = Costs(1000, 1.0, 1.1, 0.0, 10**6, tiled=1.0)
+    assert costs.form(1, 2000) == 'dense' and costs.form(1, 2001) == 'tiled'
 
 
 @pytest.mark.parametrize(('reach', 'fits', 'does_not'), [
@@ -94,21 +107,24 @@ def test_one_ratio_gives_a_line_through_the_origin():
     assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0) == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize('tiled', [None, 1e-6])
 @pytest.mark.parametrize('area', [64, FIRST_AREA, 40_000])
-def test_what_is_measured_is_what_it_costs(area):
-    computer = Machine()
+def test_what_is_measured_is_what_it_costs(area, tiled):
+    computer = Machine(tiled=tiled)
     costs = measure(computer.probe_of, area, CPU, computer.clock)
+    assert costs.tiled == (tiled if tiled is None else pytest.approx(tiled))
     assert (costs.dense, costs.base, costs.slope) == pytest.approx((2e-6, 0.5e-6, 2e-6))
     assert costs.area == area and costs.reach == 0 and max(computer.areas) <= area
 
 
+@pytest.mark.parametrize('tiled', [False, True])
 @pytest.mark.parametrize(('per_pixel', 'area'), [(1e-5, 400_000), (1e-4, 20_000), (1e-3, 10**7)])
-def test_a_measurement_takes_no_longer_than_it_may(per_pixel, area):
-    computer = Machine(per_pixel, 0, per_pixel)
+def test_a_measurement_takes_no_longer_than_it_may(per_pixel, area, tiled):
+    computer = Machine(per_pixel, 0, per_pixel, per_pixel if tiled else None)
     costs = measure(computer.probe_of, area, CPU, computer.clock)
     assert costs.area < area
     budget = min(max(measuring.SECONDS, per_pixel * area), MOST_SECONDS)
-    first = 4 * FIRST_AREA * per_pixel  # the map by whose time the other one is chosen
+    first = (5 if tiled else 4) * FIRST_AREA * per_pixel  # the map by whose time the other one is chosen
     assert computer.now <= budget + first
     assert costs.reach == (area if budget < MOST_SECONDS else measuring.ANY_AREA)
 
@@ -167,7 +183,7 @@ def test_the_machine_is_device_number_formats_and_threads(monkeypatch):
     assert 'threads 17' in machine(x)
 
 
-@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 1, "costs": []}', '{"format": 1, "costs": {"a": 3}}'])
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 2, "costs": []}', '{"format": 2, "costs": {"a": 3}}'])
 def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
     file.parent.mkdir()
     file.write_text(content)
@@ -178,7 +194,8 @@ def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
     assert computer.model(file).costs(NET, images(50), None) == costs
 
 
-@pytest.mark.parametrize('damage', [{'dense': 0}, {'dense': 'x'}, {'area': None}, {'slope': -1}, {'more': 1}], ids=str)
+@pytest.mark.parametrize('damage', [{'dense': 0}, {'dense': 'x'}, {'area': None}, {'slope': -1}, {'tiled': 0},
+                                    {'more': 1}], ids=str)
 def test_damaged_costs_are_measured_again(file, damage, caplog):
     computer = Machine()
     costs = computer.model(file).costs(NET, images(50), computer.probe_of)
