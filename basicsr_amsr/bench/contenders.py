@@ -44,6 +44,7 @@ class Grid:
         tiles: sides of AMSR's tiles in LR pixels, 1 for pixels; None: that of the network's options.
         insides: AMSR's `inside`; None: that of the network's options.
         backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
+        auto: each AMSR form also with `mode: auto`, which computes everything where that is measured to be faster.
 
     Raises:
         UserError: a value that is not possible.
@@ -53,6 +54,7 @@ class Grid:
     tiles: tuple[int, ...] | None = None
     insides: tuple[str, ...] | None = None
     backends: tuple[str, ...] | None = None
+    auto: bool = False
 
     def __post_init__(self) -> None:
         for amount in self.amounts:
@@ -76,7 +78,8 @@ class Contender:
         form: what it computes, such as 'dense channels-last' or 'tiles 8, masked'.
         backend: what runs it.
         net: maps images (1, C, H, W) to images; without gradient.
-        kind: 'dense' (a rival: computes what the sparse forms leave out), 'sparse', or 'reference' (stands beside).
+        kind: 'dense' (a rival: computes what the sparse forms leave out), 'sparse', 'auto' (either of them, as measured
+            costs say), or 'reference' (stands beside).
         layout: memory format of its input.
         tile: side of the tiles, windows or patches. inside: AMSR's. amount: what was asked for.
         share: of the tiles, windows or patches, what it has to compute of an image of the measured size; None where
@@ -88,7 +91,7 @@ class Contender:
     form: str
     backend: str
     net: nn.Module
-    kind: Literal['dense', 'sparse', 'reference']
+    kind: Literal['dense', 'sparse', 'auto', 'reference']
     layout: torch.memory_format = torch.channels_last
     tile: int | None = None
     inside: str | None = None

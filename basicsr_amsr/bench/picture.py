@@ -45,7 +45,7 @@ def curves(report: Report) -> dict[str, list[Mapping[str, Any]]]:
 
 def _times(panel: Any, report: Report) -> None:
     _start(panel, report)
-    for number, entry in enumerate(one for one in report['contenders'] if one['kind'] != 'sparse'):
+    for number, entry in enumerate(one for one in report['contenders'] if one['kind'] in ('dense', 'reference')):
         fastest = entry['name'] == report['fastest_dense']
         colour = 'black' if fastest else '#a0a0a0' if entry['kind'] == 'dense' else '#d0a0a0'
         panel.axhline(entry['latency_ms']['median'], color=colour,

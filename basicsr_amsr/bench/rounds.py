@@ -127,7 +127,7 @@ def admit(found: Measured, contender: Contender, images: Sequence[torch.Tensor])
     wrong = wrong_output(contender, crop(images[0]))
     if wrong is None:
         counted, ratios = [], []
-        for x in images if contender.kind == 'sparse' else images[:1]:
+        for x in images if contender.kind in ('sparse', 'auto') else images[:1]:
             counted.append(count_call(contender.name, contender.net, x.contiguous(memory_format=contender.layout))[0])
             ratios.append(mask_ratio(contender.net))
             wrong = wrong or wrong_amount(contender, ratios[-1], counted[-1].macs)

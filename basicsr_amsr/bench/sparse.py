@@ -63,6 +63,10 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
                     yield Contender(form, backend, view, 'sparse', tile=tile, inside=inside, amount=amount,
                                     share=share, slack=0.5 / cells, most_macs=limit(amount, costs.dense),
                                     equalities=equalities)
+                    if grid.auto:  # what it chooses among is compared already
+                        either = tile_view(net, amount, tile, inside, backend, mode='auto')
+                        yield Contender(f'auto, {form}', backend, either, 'auto', tile=tile, inside=inside,
+                                        amount=amount, share=None)
 
 
 def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:

@@ -36,7 +36,7 @@ def report_table(report: Report) -> Table:
         table.add_column(heading, justify='right')
     section = None
     for entry in report['contenders']:
-        group = entry['kind'] if entry['kind'] != 'sparse' else entry['form']
+        group = entry['form'].removeprefix('auto, ') if entry['kind'] in ('sparse', 'auto') else entry['kind']
         if section not in (None, group):
             table.add_section()
         section = group

@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='AMSR: masked, exact (default: that of the options)')
     parser.add_argument('--backend', nargs='+', choices=BACKENDS[1:],
                         help='AMSR: what convolves (default: triton on a GPU where it is installed, else torch)')
+    parser.add_argument('--auto', action='store_true',
+                        help='AMSR: each sparse form also with mode: auto, which may compute everything')
     parser.add_argument('--dtype', nargs='+', choices=DTYPES, default=['fp32'])
     parser.add_argument('--device', nargs='+', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
@@ -121,7 +123,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget else RATIOS)),
                *(Amount('budget', value) for value in args.budget)]
     grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None,
-                once(args.backend) if args.backend else None)
+                once(args.backend) if args.backend else None, args.auto)
     quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []
     return Plan(networks_of(args), grid, once(parse_size(size) for size in args.size),
                 once(choose_device(name) for name in args.device or [None]),

@@ -1,4 +1,5 @@
 """The forms of a network: what they are called, what they compute, and that each equals its reference."""
+import dataclasses
 import math
 import re
 
@@ -11,8 +12,12 @@ from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.bench.checks import wrong_amount, wrong_output
 from basicsr_amsr.bench.contenders import Amount, Contender, Equality, Grid
 from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.rounds import Measured, admit
 from basicsr_amsr.bench.sparse import sparse_forms
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost import model
+from basicsr_amsr.execution.cost.costs import Costs
+from basicsr_amsr.execution.cost.store import VARIABLE
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, built, image
@@ -65,6 +70,31 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
     for form, quarter, half, whole in zip(sparse[::3], costs[::3], costs[1::3], costs[2::3], strict=True):
         # What is scattered needs much around it if exact, and M of all patches makes no coarse image.
         assert quarter < half < whole or form.inside == 'exact' or form.form == 'patches 4'
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('options', [EDSR, SWINIR])
+@pytest.mark.parametrize('form', ['sparse', 'dense', 'tiled'])
+def test_mode_auto_competes_with_what_it_chose(options, form, monkeypatch):
+    _, sparse = forms(options, dataclasses.replace(GRID, amounts=(HALF,), auto=True))
+    own, auto = sparse
+    assert auto.name == f'auto, {own.name}' and auto.kind == 'auto' and auto.net.amsr.mode == 'auto'
+    costs = {'sparse': Costs(1, 1, 0, 1, 10**6), 'dense': Costs(1, 1, 4, 1, 10**6),
+             'tiled': Costs(1, 2, 4, 1, 10**6, 1)}
+    monkeypatch.setenv(VARIABLE, 'costs.json')
+    monkeypatch.setattr(model.MODEL, 'costs', lambda *_: costs[form])  # nothing is measured or written
+    found, x = Measured(), image(18, 26)
+    admit(found, auto, [x])
+    assert found.contenders == [auto] and (found.mask_ratios[auto.name] < 0.6) == (form == 'sparse')
+    chosen = own.net if form == 'sparse' else built(options)
+    if form != 'sparse':
+        chosen.set_variant('D')
+        chosen.load_state_dict(own.net.state_dict())
+    torch.testing.assert_close(auto.run(x), chosen(x), rtol=1e-5, atol=1e-5)
+
+
+def test_patches_are_never_chosen_by_time():
+    assert [one.kind for one in forms(FSRCNN, dataclasses.replace(GRID, auto=True))[1]] == ['sparse', 'sparse']
 
 
 @torch.no_grad()

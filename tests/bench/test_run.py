@@ -1,4 +1,5 @@
 """The whole matrix: what is tried beforehand, what a report holds, and what stays in memory."""
+import dataclasses
 import gc
 import weakref
 
@@ -65,6 +66,14 @@ def test_one_network_is_in_memory_at_a_time(monkeypatch):
     for _ in comparisons(whole, check(whole)):
         pass
     assert len(most) == 6 and max(most) == 0
+
+
+def test_mode_auto_stands_in_table_and_report_but_is_no_rival():
+    whole = plan(EDSR, grid=dataclasses.replace(GRID, auto=True))
+    found, = comparisons(whole, check(whole))
+    assert [entry['kind'] for entry in found['contenders']] == ['dense'] * 3 + ['sparse', 'auto'] * 2
+    assert len(found['crossovers']) == 1 and found['fastest_dense'].startswith('dense')
+    assert report_table(found).row_count == 7 and draw([found])[:4] == b'\x89PNG'
 
 
 def contender(form, kind, amount=None, backend='torch'):
