@@ -133,7 +133,8 @@ class Probes:
         if x.device.type == 'cpu' and net.whole.program(net) is not None:  # it is for caches that GPUs do not have
             tiled = copy.copy(twin)
             tiled.amsr = dataclasses.replace(net.amsr, mode='tiled')
-        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse, tiled and (lambda: tiled(x)))
+        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse, tiled and (lambda: tiled(x)),
+                     spills=net.region is None)
 
     def _cut(self, area: int) -> torch.Tensor:
         x = self.x.detach()

@@ -240,6 +240,7 @@ def test_probes_run_the_dense_and_the_sparse_form(kind):
         assert all_of_it.area == 2 * 48 * 40 and torch.equal(all_of_it.dense(), plain)
         assert all_of_it.sparse(0.25) == pytest.approx(0.25, abs=0.02)
         assert (all_of_it.tiled is None) == (kind == 'SwinIR_light')
+        assert all_of_it.spills == (kind != 'calibrated')
         if all_of_it.tiled:
             torch.testing.assert_close(all_of_it.tiled(), plain, rtol=1e-5, atol=1e-5)
         assert Probes(net, x)(48 * 40 + 1).area == 48 * 40

@@ -28,12 +28,14 @@ class Probe(NamedTuple):
         dense: runs the dense form.
         sparse: runs the sparse form at about that ratio, and returns the ratio that it had.
         tiled: runs the dense form tile by tile; None where that is impossible.
+        spills: see `Costs`.
     """
 
     area: int
     dense: Callable[[], Any]
     sparse: Callable[[float], float]
     tiled: Callable[[], Any] | None = None
+    spills: bool = False
 
 
 def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
@@ -83,4 +85,4 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
                 break
         warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
     times = {ratio: taken[warm:] for ratio, taken in sparse.values()}
-    return fit(probe.area, dense[warm:], times, reach, tiled[warm:])
+    return fit(probe.area, dense[warm:], times, reach, tiled[warm:], probe.spills)

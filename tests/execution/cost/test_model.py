@@ -83,6 +83,10 @@ def test_far_beyond_what_was_timed_dense_has_to_be_faster_by_more():
     assert costs.form(0.5, 2000) == 'dense' and costs.form(0.5, 2001) == 'sparse'
     costs = Costs(1000, 1.0, 1.1, 0.0, 10**6, tiled=1.0)
     assert costs.form(1, 2000) == 'dense' and costs.form(1, 2001) == 'tiled'
+    for spills, form in ((False, 'sparse'), (True, 'tiled')):  # skipping on whole maps leaves the cache too
+        costs = Costs(1000, 2.0, 1.0, 0.0, 10**6, tiled=1.0, spills=spills)
+        assert costs.form(0.5, 2000) == 'sparse' and costs.form(0.5, 2001) == form
+        assert costs.crossover(2001) == (0 if spills else None)
 
 
 @pytest.mark.parametrize(('reach', 'fits', 'does_not'), [
@@ -104,7 +108,7 @@ def test_a_line_never_falls(sparse):
 
 
 def test_one_ratio_gives_a_line_through_the_origin():
-    assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0) == pytest.approx(0.4)
+    assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0, 10) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize('tiled', [None, 1e-6])
