@@ -72,9 +72,14 @@ def share_of(net: Any, x: torch.Tensor) -> float:
     fixed = getattr(selection, 'ratio', None)
     if fixed is not None:
         return float(fixed)
-    windows = [module.window_size for module in net.modules() if {'skip', 'window_size'} <= vars(module).keys()]
+    windows = window_sizes(net)
     wide: Any = dataclasses.replace(selection, tile=windows[0]) if windows else selection
     return float(wide.tiles(x.detach()).float().mean())
+
+
+def window_sizes(net: Any) -> list[int]:
+    """Sides of the attention windows that a converted network skips."""
+    return [module.window_size for module in net.modules() if {'skip', 'window_size'} <= vars(module).keys()]
 
 
 def subject_of(net: Any, device: torch.device) -> Subject:
@@ -129,12 +134,10 @@ class Probes:
             views[ratio](x)
             return float(views[ratio].last_mask_ratio)
 
-        tiled = None
-        if x.device.type == 'cpu' and net.whole.program(net) is not None:  # it is for caches that GPUs do not have
-            tiled = copy.copy(twin)
-            tiled.amsr = dataclasses.replace(net.amsr, mode='tiled')
-        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse, tiled and (lambda: tiled(x)),
-                     spills=net.region is None)
+        # Tiles are for caches that GPUs do not have. Transformers cannot be read, and to find that out takes seconds.
+        tiles = x.device.type == 'cpu' and not window_sizes(net) and net.whole.program(net) is not None
+        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse,
+                     (lambda: net.whole.run(twin, x)) if tiles else None, spills=net.region is None)
 
     def _cut(self, area: int) -> torch.Tensor:
         x = self.x.detach()
