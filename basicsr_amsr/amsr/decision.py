@@ -38,7 +38,7 @@ def form_for(net: Any, x: torch.Tensor, share: float) -> Form:
     costs = costs_of(net, x)
     if costs is None:
         return 'sparse' if share < 1 else 'dense'
-    return costs.form(share, x.shape[0] * x.shape[2] * x.shape[3])
+    return costs.form(share)
 
 
 def measure_costs(net: Any, x: torch.Tensor) -> Costs | None:
@@ -137,7 +137,7 @@ class Probes:
         # Tiles are for caches that GPUs do not have. Transformers cannot be read, and to find that out takes seconds.
         tiles = x.device.type == 'cpu' and not window_sizes(net) and net.whole.program(net) is not None
         return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse,
-                     (lambda: net.whole.run(twin, x)) if tiles else None, spills=net.region is None)
+                     (lambda: net.whole.run(twin, x)) if tiles else None)
 
     def _cut(self, area: int) -> torch.Tensor:
         x = self.x.detach()

@@ -79,8 +79,8 @@ def test_mode_auto_competes_with_what_it_chose(options, form, monkeypatch):
     _, sparse = forms(options, dataclasses.replace(GRID, amounts=(HALF,), auto=True))
     own, auto = sparse
     assert auto.name == f'auto, {own.name}' and auto.kind == 'auto' and auto.net.amsr.mode == 'auto'
-    costs = {'sparse': Costs(1, 1, 0, 1, 10**6), 'dense': Costs(1, 1, 4, 1, 10**6),
-             'tiled': Costs(1, 2, 4, 1, 10**6, 1)}
+    costs = {'sparse': Costs(1, 1, 0, 1, True), 'dense': Costs(1, 1, 4, 1, True),
+             'tiled': Costs(1, 2, 4, 1, True, 1)}
     monkeypatch.setenv(VARIABLE, 'costs.json')
     monkeypatch.setattr(model.MODEL, 'costs', lambda *_: costs[form])  # nothing is measured or written
     found, x = Measured(), image(18, 26)

@@ -12,10 +12,6 @@ Form = Literal['sparse', 'dense', 'tiled']
 # By what share another form has to be faster, so that a tie goes to what was asked for, skipping, and of the forms that
 # skip nothing to the plain network: medians of few runs scatter so much.
 MARGIN = 0.05
-# What an image that is much larger than the map that was timed costs what runs on whole maps more: it leaves the cache,
-# which tiles in chunks do not. From 128×128 to 270×480, two threads, a pixel takes CARN_M 41 % longer dense and 9 %
-# tile by tile, RFDN 28 and 5 %.
-FAR = 0.2
 
 
 @dataclass(frozen=True)
@@ -26,48 +22,44 @@ class Costs:
         area: pixels of the LR map on which both were timed.
         dense: seconds per pixel of the dense form.
         base, slope: of the sparse form, ratio being the share of active pixels, tiles or windows.
-        reach: pixels of the largest map for which there was no time to take a larger one.
+        limited: there was no time to take a larger map, so they hold for those too.
         tiled: seconds per pixel of the dense network tile by tile; None where it cannot run so.
-        spills: the sparse form runs much on whole maps, as the dense one does.
     """
 
     area: int
     dense: float
     base: float
     slope: float
-    reach: int = 0
+    limited: bool = False
     tiled: float | None = None
-    spills: bool = False
 
     def __post_init__(self) -> None:
-        numbers = (self.area, self.dense, self.base, self.slope, self.reach, 1 if self.tiled is None else self.tiled)
+        numbers = (self.area, self.dense, self.base, self.slope, 1 if self.tiled is None else self.tiled)
         if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers) or not (
-                self.area > 0 and self.dense > 0 and self.slope >= 0 and (self.tiled is None or self.tiled > 0)):
+                self.area > 0 and self.dense > 0 and self.slope >= 0 and (self.tiled is None or self.tiled > 0)
+                and isinstance(self.limited, bool)):
             raise ValueError(f'no costs: {asdict(self)}')
 
-    def far(self, area: int) -> float:
-        """By what factor a map of that area takes longer, for each pixel, where it does not run in tiles."""
-        return 1 + FAR if area > 2 * self.area else 1.0
+    def sparse(self, ratio: float) -> float:
+        """Seconds per pixel of the sparse form at that ratio."""
+        return self.base + self.slope * ratio
 
-    def sparse(self, ratio: float, area: int) -> float:
-        """Seconds per pixel of the sparse form at that ratio on a map of that area."""
-        return (self.base + self.slope * ratio) * (self.far(area) if self.spills else 1)
-
-    def whole(self, area: int) -> tuple[Form, float]:
+    @property
+    def whole(self) -> tuple[Form, float]:
         """The faster form that skips nothing, and the seconds per pixel above which skipping is worse than it."""
-        dense = self.dense * self.far(area)
-        if self.tiled is not None and self.tiled * (1 + MARGIN) < dense:
+        if self.tiled is not None and self.tiled * (1 + MARGIN) < self.dense:
             return 'tiled', self.tiled * (1 + MARGIN)
-        return 'dense', dense * (1 + MARGIN)
+        return 'dense', self.dense * (1 + MARGIN)
 
-    def form(self, ratio: float, area: int) -> Form:
-        """How to process a map of that area of which that ratio is active."""
-        whole, limit = self.whole(area)
-        return whole if ratio >= 1 or (ratio > 0 and limit < self.sparse(ratio, area)) else 'sparse'
+    def form(self, ratio: float) -> Form:
+        """How to process images of which that ratio is active."""
+        whole, limit = self.whole
+        return whole if ratio >= 1 or (ratio > 0 and limit < self.sparse(ratio)) else 'sparse'
 
-    def crossover(self, area: int) -> float | None:
+    @property
+    def crossover(self) -> float | None:
         """The ratio above which nothing is skipped; None where it is at none, 0 where it is at all."""
-        limit, none, every = self.whole(area)[1], self.sparse(0, area), self.sparse(1, area)
+        limit, none, every = self.whole[1], self.sparse(0), self.sparse(1)
         if limit < none:
             return 0.0
         return (limit - none) / (every - none) if limit < every else None
@@ -78,17 +70,17 @@ class Costs:
         Small maps pay more overhead for each pixel and stay in the cache, so costs hold from half of the area that was
         timed to its double, and further where there was no time for more.
         """
-        return self.area <= 2 * area <= 4 * max(self.area, self.reach)
+        return self.area <= 2 * area and (area <= 2 * self.area or self.limited)
 
 
-def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], reach: int = 0,
-        tiled: Sequence[float] = (), spills: bool = False) -> Costs:
+def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], limited: bool = False,
+        tiled: Sequence[float] = ()) -> Costs:
     """The costs that agree best with seconds of single runs.
 
     Args:
         area: pixels of the map that ran.
         dense: seconds of the dense form. sparse: of the sparse form, for each ratio that it computed.
-        reach, spills: see `Costs`.
+        limited: see `Costs`.
         tiled: seconds of the dense network tile by tile, if it can run so.
 
     Returns:
@@ -104,5 +96,5 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
     else:
         slope = mean_time / mean_ratio if mean_ratio else 0.0
     slope = max(slope, 0.0)
-    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, reach,
-                 median(tiled) / area if tiled else None, spills)
+    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, limited,
+                 median(tiled) / area if tiled else None)

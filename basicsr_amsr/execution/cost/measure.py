@@ -12,12 +12,11 @@ from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
 
 RATIOS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
 FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may be that is measured
-SECONDS = 2.0  # for everything; where it is more, as long as the dense form takes for the image, but never more than
+SECONDS = 2.0  # for everything; as long as two rounds of the image itself take, where that is more, but never more than
 MOST_SECONDS = 10.0
-ROUNDS = (2, 9)  # as many as fit; few of a large map say more than many of a small one
+ROUNDS = (2, 9)  # as many as fit; few of a large map say more than many of a small one, as large maps leave the cache
 PASSES = 5  # dense ones that it costs at least: two rounds of one dense and two sparse forms, and the first map;
 TILED_PASSES = 2  # and with the tiled form
-ANY_AREA = 1 << 60
 
 
 class Probe(NamedTuple):
@@ -28,14 +27,12 @@ class Probe(NamedTuple):
         dense: runs the dense form.
         sparse: runs the sparse form at about that ratio, and returns the ratio that it had.
         tiled: runs the dense form tile by tile; None where that is impossible.
-        spills: see `Costs`.
     """
 
     area: int
     dense: Callable[[], Any]
     sparse: Callable[[float], float]
     tiled: Callable[[], Any] | None = None
-    spills: bool = False
 
 
 def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
@@ -65,9 +62,8 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
             first.tiled()
             passes += TILED_PASSES
         per_pixel = max(seconds(first.dense)[0] / first.area, 1e-12)
-        budget = min(max(SECONDS, per_pixel * area), MOST_SECONDS)
-        affordable = int(budget / passes / per_pixel)
-        reach = 0 if affordable >= area else area if budget < MOST_SECONDS else ANY_AREA
+        budget = min(max(SECONDS, passes * per_pixel * area), MOST_SECONDS)
+        affordable = int(budget / passes / per_pixel + 0.5)
         probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
         dense: list[float] = []
         tiled: list[float] = []
@@ -85,4 +81,4 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
                 break
         warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
     times = {ratio: taken[warm:] for ratio, taken in sparse.values()}
-    return fit(probe.area, dense[warm:], times, reach, tiled[warm:], probe.spills)
+    return fit(probe.area, dense[warm:], times, affordable < area, tiled[warm:])

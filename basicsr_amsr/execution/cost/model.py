@@ -127,8 +127,7 @@ class CostModel:
             log.warning('%s: time could not be measured (%s): it skips as asked.', subject.name,
                         ' '.join(str(error).split())[:160])
             return None
-        edge = costs.crossover(area)
-        whole = costs.whole(area)[0]
+        edge, whole = costs.crossover, costs.whole[0]
         verdict = ('sparse is faster throughout' if edge is None else f'{whole} is faster throughout' if edge == 0 else
                    f'{whole} is faster above {edge:.0%} active')
         tiled = '' if costs.tiled is None else f', tiled {costs.tiled * 1e6:.3g}'

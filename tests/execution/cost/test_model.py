@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from basicsr_amsr.execution.cost import measure as measuring
-from basicsr_amsr.execution.cost.costs import FAR, MARGIN, Costs, fit
+from basicsr_amsr.execution.cost.costs import MARGIN, Costs, fit
 from basicsr_amsr.execution.cost.measure import FIRST_AREA, MOST_SECONDS, Probe, measure
 from basicsr_amsr.execution.cost.model import CostModel, Subject, decides, machine, undecided
 from basicsr_amsr.execution.cost.store import VARIABLE, Store, place
@@ -62,37 +62,25 @@ def images(height, width=None, batch=1):
 ])
 def test_dense_is_preferred_above_the_crossover(dense, base, slope, edge):
     costs = Costs(1000, dense, base, slope)
-    assert costs.crossover(1000) == (None if edge is None else pytest.approx(max(edge, 0)))
+    assert costs.crossover == (None if edge is None else pytest.approx(max(edge, 0)))
     for ratio in (0.0, 0.25, 0.5, 0.84, 0.86, 1.0):
         skips = ratio < 1 and (ratio == 0 or edge is None or ratio <= edge)
-        assert costs.form(ratio, 1000) == ('sparse' if skips else 'dense')
+        assert costs.form(ratio) == ('sparse' if skips else 'dense')
 
 
 def test_what_computes_everything_faster_is_the_rival():
     def costs(tiled):
-        return Costs(1000, 1.0, 0.0, 1.0, 10**6, tiled)
+        return Costs(1000, 1.0, 0.0, 1.0, tiled=tiled)
 
-    assert costs(0.5).crossover(1000) == pytest.approx(0.5 * (1 + MARGIN))
-    assert [costs(0.5).form(ratio, 1000) for ratio in (0, 0.5, 0.53, 1)] == ['sparse', 'sparse', 'tiled', 'tiled']
-    assert [costs(tiled).form(1, 1000) for tiled in (2.0, 0.99, None, 0.9)] == ['dense'] * 3 + ['tiled']  # a tie: plain
-
-
-def test_far_beyond_what_was_timed_dense_has_to_be_faster_by_more():
-    costs = Costs(1000, 1.0, 1.1, 0.0, reach=10**6)
-    assert MARGIN < 0.1 < (1 + MARGIN) * (1 + FAR) - 1
-    assert costs.form(0.5, 2000) == 'dense' and costs.form(0.5, 2001) == 'sparse'
-    costs = Costs(1000, 1.0, 1.1, 0.0, 10**6, tiled=1.0)
-    assert costs.form(1, 2000) == 'dense' and costs.form(1, 2001) == 'tiled'
-    for spills, form in ((False, 'sparse'), (True, 'tiled')):  # skipping on whole maps leaves the cache too
-        costs = Costs(1000, 2.0, 1.0, 0.0, 10**6, tiled=1.0, spills=spills)
-        assert costs.form(0.5, 2000) == 'sparse' and costs.form(0.5, 2001) == form
-        assert costs.crossover(2001) == (0 if spills else None)
+    assert costs(0.5).crossover == pytest.approx(0.5 * (1 + MARGIN))
+    assert [costs(0.5).form(ratio) for ratio in (0, 0.5, 0.53, 1)] == ['sparse', 'sparse', 'tiled', 'tiled']
+    assert [costs(tiled).form(1) for tiled in (2.0, 0.99, None, 0.9)] == ['dense'] * 3 + ['tiled']  # a tie: plain
 
 
-@pytest.mark.parametrize(('reach', 'fits', 'does_not'), [
-    (0, (500, 1000, 2000), (499, 2001)), (5000, (500, 10000), (499, 10001)), (1 << 60, (500, 10**12), (499,))])
-def test_costs_hold_for_maps_of_about_the_size(reach, fits, does_not):
-    costs = Costs(1000, 1.0, 1.0, 1.0, reach)
+@pytest.mark.parametrize(('limited', 'fits', 'does_not'), [
+    (False, (500, 1000, 2000), (499, 2001)), (True, (500, 10**12), (499,))])
+def test_costs_hold_for_maps_of_about_the_size(limited, fits, does_not):
+    costs = Costs(1000, 1.0, 1.0, 1.0, limited)
     assert all(costs.fits(area) for area in fits) and not any(costs.fits(area) for area in does_not)
 
 
@@ -108,7 +96,7 @@ def test_a_line_never_falls(sparse):
 
 
 def test_one_ratio_gives_a_line_through_the_origin():
-    assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0, 10) == pytest.approx(0.4)
+    assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize('tiled', [None, 1e-6])
@@ -118,19 +106,26 @@ def test_what_is_measured_is_what_it_costs(area, tiled):
     costs = measure(computer.probe_of, area, CPU, computer.clock)
     assert costs.tiled == (tiled if tiled is None else pytest.approx(tiled))
     assert (costs.dense, costs.base, costs.slope) == pytest.approx((2e-6, 0.5e-6, 2e-6))
-    assert costs.area == area and costs.reach == 0 and max(computer.areas) <= area
+    assert costs.area == area and not costs.limited and max(computer.areas) <= area
 
 
 @pytest.mark.parametrize('tiled', [False, True])
-@pytest.mark.parametrize(('per_pixel', 'area'), [(1e-5, 400_000), (1e-4, 20_000), (1e-3, 10**7)])
+@pytest.mark.parametrize(('per_pixel', 'area'), [(1e-5, 400_000), (1e-4, 30_000), (1e-3, 10**7)])
 def test_a_measurement_takes_no_longer_than_it_may(per_pixel, area, tiled):
     computer = Machine(per_pixel, 0, per_pixel, per_pixel if tiled else None)
     costs = measure(computer.probe_of, area, CPU, computer.clock)
-    assert costs.area < area
-    budget = min(max(measuring.SECONDS, per_pixel * area), MOST_SECONDS)
+    assert costs.area < area and costs.limited
     first = (5 if tiled else 4) * FIRST_AREA * per_pixel  # the map by whose time the other one is chosen
-    assert computer.now <= budget + first
-    assert costs.reach == (area if budget < MOST_SECONDS else measuring.ANY_AREA)
+    assert computer.now <= MOST_SECONDS + first
+
+
+@pytest.mark.parametrize('tiled', [False, True])
+def test_an_image_that_two_rounds_can_pay_for_is_measured_whole(tiled):
+    seconds = MOST_SECONDS / 8
+    assert seconds > measuring.SECONDS / 2
+    computer = Machine(seconds / 50_000, 0, seconds / 50_000, seconds / 50_000 if tiled else None)
+    costs = measure(computer.probe_of, 50_000, CPU, computer.clock)
+    assert costs.area == 50_000 and not costs.limited and computer.now <= MOST_SECONDS + seconds
 
 
 def test_warm_up_does_not_count():
@@ -187,7 +182,7 @@ def test_the_machine_is_device_number_formats_and_threads(monkeypatch):
     assert 'threads 17' in machine(x)
 
 
-@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 2, "costs": []}', '{"format": 2, "costs": {"a": 3}}'])
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 3, "costs": []}', '{"format": 3, "costs": {"a": 3}}'])
 def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
     file.parent.mkdir()
     file.write_text(content)
@@ -199,7 +194,7 @@ def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
 
 
 @pytest.mark.parametrize('damage', [{'dense': 0}, {'dense': 'x'}, {'area': None}, {'slope': -1}, {'tiled': 0},
-                                    {'more': 1}], ids=str)
+                                    {'limited': 3}, {'more': 1}], ids=str)
 def test_damaged_costs_are_measured_again(file, damage, caplog):
     computer = Machine()
     costs = computer.model(file).costs(NET, images(50), computer.probe_of)
