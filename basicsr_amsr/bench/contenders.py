@@ -17,14 +17,20 @@ EAGER, COMPILED = 'torch', 'torch.compile'
 
 
 class Amount(NamedTuple):
-    """How much of an image is computed: a share of its tiles, windows or patches, or of the dense network's MACs."""
+    """How much of an image is computed.
 
-    kind: Literal['ratio', 'budget']
+    Attributes:
+        kind: 'ratio', of its tiles, windows or patches; 'budget', of the dense network's MACs; 'share', the tiles over
+            the level that this share of the tiles is over to which a network was calibrated.
+        value: over 0 and up to 1.
+    """
+
+    kind: Literal['ratio', 'budget', 'share']
     value: float
 
     def __str__(self) -> str:
         share = f'{100 * self.value:.6g} %'
-        return share if self.kind == 'ratio' else f'budget {share}'
+        return share if self.kind == 'ratio' else f'{self.kind} {share}'
 
 
 class Equality(NamedTuple):

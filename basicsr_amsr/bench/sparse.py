@@ -13,6 +13,7 @@ from torch import nn
 from basicsr_amsr.amsr.budget import count_costs
 from basicsr_amsr.backbones.swinir_skips import SkipWindows
 from basicsr_amsr.bench.contenders import EAGER, Amount, Contender, Equality, Forward, Grid
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.patches import grid_size
@@ -34,6 +35,9 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
     Raises:
         UserError: a combination that the network's options do not allow, or a budget that is too small.
     """
+    if any(amount.kind == 'share' for amount in grid.amounts) and getattr(net, 'region', None) is None:
+        raise UserError('--share is of the tiles to which a network was calibrated: name option files of networks with '
+                        'network_g: calibration, or give --ratio.')
     return list(patch_forms(net, grid, shape) if isinstance(net, MGA) else tile_forms(net, dense, grid, shape))
 
 
@@ -72,11 +76,13 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
 def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
     """The share of tiles that a network computes of every image of this shape.
 
-    None for a calibrated network with a budget: how many tiles that allows depends on where they are.
+    None for a level, and for a calibrated network with a budget: how many tiles that allows depends on where they are.
 
     Raises:
         UserError: the budget is too small.
     """
+    if amount.kind == 'share':
+        return None
     if view.region is not None and amount.kind == 'budget':
         view.region.tiles(view, torch.zeros(1, *shape), view.amsr)  # refuses a budget that is too small
         return None
@@ -84,9 +90,20 @@ def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
 
 
 def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
-    """The converted network with other options."""
-    ratio, budget = (amount.value, None) if amount.kind == 'ratio' else (None, amount.value)
-    selection = dataclasses.replace(at_ratio(net.amsr.selection, ratio), tile=tile)
+    """The converted network with other options.
+
+    Raises:
+        UserError: a share of other tiles than those of the calibration, whose levels are of those alone.
+    """
+    if amount.kind == 'share':
+        selection = net.amsr.calibration.selection(amount.value)
+        if tile != selection.tile:
+            raise UserError(f'--share: levels are known for the tiles of the calibration, of {selection.tile}: leave '
+                            f'--tile {tile} out, or give --ratio.')
+    else:
+        selection = dataclasses.replace(at_ratio(net.amsr.selection, amount.value if amount.kind == 'ratio' else None),
+                                        tile=tile)
+    budget = amount.value if amount.kind == 'budget' else None
     view = copy.copy(net)
     view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
                                     backend=backend, mode=mode)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from basicsr_amsr.bench.contenders import Amount
 from basicsr_amsr.profiling.table import number
 
 Report = Mapping[str, Any]
@@ -19,11 +20,10 @@ def title(report: Report) -> str:
 
 
 def asked(entry: Mapping[str, Any]) -> str:
-    """'25 %', 'budget 60 %'; '' of what was not asked for an amount."""
+    """'25 %', 'budget 60 %', 'share 40 %'; '' of what was not asked for an amount."""
     if not entry['asked']:
         return ''
-    kind, value = next(iter(entry['asked'].items()))
-    return f'{"budget " if kind == "budget" else ""}{100 * value:.6g} %'
+    return str(Amount(*next(iter(entry['asked'].items()))))
 
 
 def report_table(report: Report) -> Table:

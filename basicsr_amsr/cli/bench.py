@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='shares of tiles, windows or patches to compute (default: 0.25 0.5 0.75)')
     parser.add_argument('--budget', nargs='+', type=float, default=[], metavar='B',
                         help="shares of the dense network's MACs, in place of ratios or beside them")
+    parser.add_argument('--share', nargs='+', type=float, default=[], metavar='S',
+                        help='calibrated networks: the tiles over the level that this share of the tiles is over to '
+                             'which they were fitted; likewise')
     parser.add_argument('--tile', nargs='+', type=int, metavar='N',
                         help='AMSR: sides of the tiles, 1 for pixels (default: that of the options, 8)')
     parser.add_argument('--inside', nargs='+', metavar='MODE',
@@ -120,8 +123,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
     Raises:
         UserError: a value that is not possible, a file that is not there.
     """
-    amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget else RATIOS)),
-               *(Amount('budget', value) for value in args.budget)]
+    amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget or args.share else RATIOS)),
+               *(Amount('budget', value) for value in args.budget), *(Amount('share', value) for value in args.share)]
     grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None,
                 once(args.backend) if args.backend else None, args.auto)
     quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []

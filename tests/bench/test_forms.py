@@ -9,6 +9,7 @@ from torch import nn
 
 from basicsr_amsr.amsr import restore_
 from basicsr_amsr.amsr.calibration.choose import calibrate
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.bench.checks import wrong_amount, wrong_output
 from basicsr_amsr.bench.contenders import Amount, Contender, Equality, Grid
 from basicsr_amsr.bench.dense import dense_forms, unmodified_form
@@ -164,6 +165,31 @@ def test_calibrated_networks(calibrated):
     assert wrong_amount(sparse[0], 0.5, 1) == 'it computed 0.5000 of the image instead of 0.2500'
 
 
+@torch.no_grad()
+def test_a_share_is_a_level(calibrated):
+    _, sparse = forms(calibrated, Grid((Amount('share', 0.3), Amount('share', 0.8)), auto=True))
+    assert [one.name for one in sparse] == [f'{auto}tiles 4, calibrated, share {share} % (torch)' for share in (30, 80)
+                                            for auto in ('', 'auto, ')]
+    low, high = sparse[::2]
+    for one, share in ((low, 0.3), (high, 0.8)):
+        expected = Calibration.load(calibrated['calibration']).selection(share)
+        assert one.net.amsr.selection == expected and expected.level is not None and one.share is None
+    flat, detailed = 0.5 + 0.02 * image(18, 26), image(18, 26)
+    found = {(one.name, x is flat): float((one.net(x), one.net.last_mask_ratio)[1])
+             for one in (low, high) for x in (flat, detailed)}
+    assert found[low.name, True] < found[low.name, False] and found[low.name, False] <= found[high.name, False]
+    assert wrong_output(low, detailed) is None
+
+
+def test_a_share_needs_a_calibration_and_its_tiles(calibrated):
+    share = Grid((Amount('share', 0.3),))
+    for options in (EDSR, FSRCNN):
+        with pytest.raises(UserError, match=r'--share is of the tiles to which a network was calibrated'):
+            forms(options, share)
+    with pytest.raises(UserError, match=r'tiles of the calibration, of 4: leave --tile 2 out'):
+        forms(calibrated, dataclasses.replace(share, tiles=(2,)))
+
+
 def test_a_budget_that_is_too_small_is_refused(calibrated):
     with pytest.raises(UserError, match=r'budget 0\.01 of the dense MACs is less than'):
         forms(calibrated, Grid((Amount('budget', 0.01),)))
@@ -177,6 +203,7 @@ def test_a_budget_that_is_too_small_is_refused(calibrated):
     ({'amounts': (Amount('ratio', 0.0),)}, r'--ratio 0: give a share'),
     ({'amounts': (HALF, Amount('ratio', 1.5))}, r'--ratio 1\.5: give a share'),
     ({'amounts': (Amount('budget', -1.0),)}, r'--budget -1: give a share'),
+    ({'amounts': (Amount('share', 0.0),)}, r'--share 0: give a share'),
     ({'amounts': (HALF,), 'tiles': (8, 0)}, r'--tile 0: give the side'),
     ({'amounts': (HALF,), 'insides': ('mask',)}, r'--inside mask: give masked or exact'),
     ({'amounts': (Amount('budget', 0.5),), 'insides': ('masked', 'exact')}, 'what --inside exact costs depends on'),

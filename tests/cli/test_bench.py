@@ -104,6 +104,7 @@ def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatc
     (('--network', 'FSRCNN', '--upscale', '7'), 'upscale 7 is not among 2, 3, 4'),
     (('--network', 'FSRCNN', '--ratio', '1.5'), '--ratio 1.5: give a share over 0 and up to 1'),
     (('--network', 'FSRCNN', '--budget', '0'), '--budget 0: give a share'),
+    (('--network', 'FSRCNN', '--share', '0.5'), '--share is of the tiles to which a network was calibrated'),
     (('--network', 'MGA-FSRCNN', '--budget', '0.05'), 'budget 0.05 of the MACs of D is less than'),
     (('--network', 'FSRCNN', '--tile', '0'), '--tile 0: give the side'),
     (('--network', 'FSRCNN', '--inside', 'exac'), '--inside exac: give masked or exact'),
