@@ -99,12 +99,13 @@ def test_identity_per_convolution_is_a_unit_of_one():
 
 @settings(max_examples=30, deadline=None)
 @given(batch=st.integers(1, 3), height=st.integers(1, 12), width=st.integers(1, 12), kernel=st.sampled_from([1, 3, 5]),
-       dilation=st.integers(1, 2), bias=st.booleans(), density=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 9))
-def test_unfold_and_1x1_is_the_convolution_at_the_active_pixels(batch, height, width, kernel, dilation, bias, density,
-                                                                seed):
+       dilation=st.integers(1, 2), groups=st.integers(1, 2), bias=st.booleans(),
+       density=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 9))
+def test_unfold_and_1x1_is_the_convolution_at_the_active_pixels(batch, height, width, kernel, dilation, groups, bias,
+                                                                density, seed):
     torch.manual_seed(seed)
-    conv = nn.Conv2d(3, 5, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=bias)
-    x, mask = torch.randn(batch, 3, height, width), torch.rand(batch, 1, height, width) < density
+    conv = nn.Conv2d(4, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=groups, bias=bias)
+    x, mask = torch.randn(batch, 4, height, width), torch.rand(batch, 1, height, width) < density
     torch.testing.assert_close(unfold_conv(conv, x, mask), conv(x) * mask, **TOLERANCE)
 
 

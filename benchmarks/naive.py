@@ -1,0 +1,99 @@
+"""Whole networks by the paper's recipe, unfold of the whole image and a 1×1 convolution, beside dense and ours.
+
+    python -m benchmarks.naive --network CARN_M EDSR_baseline --image photo.jpg --size 128x128 --threads 2
+
+The recipe runs in the same units, on the same masks of single pixels, as `inside: masked` does, and first its image is
+compared with that form's. All run in turn in one process: a figure is the median over the rounds of the plain network's
+time / time. Weights are random.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
+from basicsr_amsr.backbones.skipping import Skipping
+from basicsr_amsr.backbones.skips import SkipUnit
+from basicsr_amsr.bench.networks import by_name
+from basicsr_amsr.execution.oracle import average_of_active
+from basicsr_amsr.execution.unfold import unfold_conv
+from basicsr_amsr.profiling.subject import input_image, parse_size
+from basicsr_amsr.profiling.timer import time_paired
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.selection.regions import expand_blocks
+
+
+class Unfolded(SkipUnit):
+    """A unit whose convolutions unfold the whole image, choose the active pixels and multiply."""
+
+    def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
+        """The unit on the active pixels, `inside: masked`."""
+        size = x.shape[-2:]
+        mask = skipping.once(('mask', size), lambda: expand_blocks(*skipping.tiles(*size), *size))
+        values = [x]
+        for node in self.block.bind(module).nodes:
+            inputs = [values[i] for i in node.inputs]
+            if node.kind == 'conv' and inputs[0].shape[-2:] == size:  # the others are of averages
+                values.append(unfold_conv(node.call, inputs[0], mask))
+            elif node.kind == 'pool':
+                values.append(average_of_active(inputs[0], mask))
+            else:
+                values.append(node.call(*inputs))
+        return torch.where(mask, values[-1], x)
+
+
+def converted(net: nn.Module, tile: int, ratio: float, unfold: bool = False) -> Any:
+    """A copy of a network that skips, by our executors or by the recipe."""
+    own: Any = copy.deepcopy(net)
+    accelerate_(own, AMSRConfig(HighFrequencyMask(tile=tile, ratio=ratio), mode='sparse'))
+    if unfold:
+        for module in own.modules():
+            if isinstance(vars(module).get('skip'), SkipUnit):
+                module.skip = Unfolded(module.skip.block)
+    return own
+
+
+@torch.no_grad()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compare, time and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--network', nargs='+', default=['CARN_M', 'EDSR_baseline'], metavar='NAME')
+    parser.add_argument('--image', help='photograph that the masks are of, resized to the size; default: a bundled one')
+    parser.add_argument('--size', type=parse_size, nargs='+', default=[(128, 128)], metavar='HxW')
+    parser.add_argument('--ratio', type=float, nargs='+', default=[0.25, 0.5, 0.75])
+    parser.add_argument('--tile', type=int, nargs='+', default=[1, 4, 16], help='of our forms, 1 for pixels')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=5)
+    args = parser.parse_args(argv)
+    console = Console()
+    for name in args.network:
+        net: Any = restore_(by_name(name, 4).build().net).eval().to(memory_format=torch.channels_last)
+        for size in args.size:
+            x = input_image(args.image, size, 3)[0].to(memory_format=torch.channels_last)
+            table = Table('', *(f'{ratio:.0%}' for ratio in args.ratio), title=f'{name}, LR {size[0]}x{size[1]}')
+            rows: dict[str, list[str]] = {}
+            for ratio in args.ratio:
+                forms = {'unfold + 1x1': converted(net, 1, ratio, unfold=True)}
+                torch.testing.assert_close(forms['unfold + 1x1'](x), converted(net, 1, ratio)(x), rtol=1e-4, atol=1e-4)
+                forms |= {f'tiles {tile}' if tile > 1 else 'pixels': converted(net, tile, ratio) for tile in args.tile}
+                calls = {'dense': partial(net, x), **{form: partial(own, x) for form, own in forms.items()}}
+                times = time_paired(calls, budget=0, min_rounds=args.rounds, max_rounds=args.rounds, warmup=1,
+                                    num_threads=args.threads)
+                rows.setdefault('dense, ms', []).append(f'{times.latency("dense").median:.0f}')
+                for form in forms:
+                    rows.setdefault(form, []).append(f'{times.ratio("dense", form).median:.2f}')
+            for form, cells in rows.items():
+                table.add_row(form, *cells)
+            console.print(table)
+
+
+if __name__ == '__main__':
+    main()
