@@ -134,7 +134,7 @@ class AlwaysSparse:
 
     def costs(self, subject: Any, x: torch.Tensor, probe_of: Any) -> Costs | None:
         """As the model does where it knows them."""
-        self.model.known.setdefault((subject.identity, model.machine(x)), [Costs(1, 1.0, 0.0, 0.0, 1 << 60)])
+        self.model.known.setdefault((subject.identity, model.machine(x)), [Costs(1, 1.0, 0.0, 0.0, limited=True)])
         return self.model.costs(subject, x, probe_of)
 
 
