@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import count_costs
-from basicsr_amsr.backbones.swinir_skips import SkipWindows
+from basicsr_amsr.amsr.decision import window_sizes
 from basicsr_amsr.bench.contenders import EAGER, Amount, Contender, Equality, Forward, Grid
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
@@ -43,7 +43,7 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
 
 def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator[Contender]:
     """Of a network converted by `accelerate_`."""
-    window, calibrated = window_side(net), net.region is not None
+    window, calibrated = next(iter(window_sizes(net)), None), net.region is not None
     tiles = (window,) if window else grid.tiles or (net.amsr.selection.tile,)
     named = net.amsr.backend
     own = backend_for(named, next(net.parameters()).device).name if named == 'auto' else named
@@ -110,14 +110,6 @@ def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: 
     view.costs = {}
     view.set_variant('M')
     return view
-
-
-def window_side(net: nn.Module) -> int | None:
-    """Side of the attention windows, where these are all that is skipped."""
-    skipped = [module for module in net.modules() if hasattr(module, 'skip')]
-    if not skipped or not all(isinstance(module.skip, SkipWindows) for module in skipped):
-        return None
-    return int(skipped[0].window_size)  # type: ignore[arg-type]
 
 
 def limit(amount: Amount, dense: int) -> float:
