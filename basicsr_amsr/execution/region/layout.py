@@ -90,32 +90,40 @@ class Layout:
         """Rows (tiles, pixels) of a stored value with its band at these offsets; the last, of zeros, where none is."""
         key = ('stored', scale, rows, cols, group.size)
         if key not in self._cache:
-            place, outside, _ = group.places(scale, rows, cols)
-            found = self._table(scale).index_select(0, place.flatten())
-            if outside is not None:
-                found.index_fill_(0, outside, self.zero(scale))
-            self._cache[key] = found.view(place.shape)
+            border = max(0, -rows[0], -cols[0], rows[-1] + 1 - group.size * scale, cols[-1] + 1 - group.size * scale)
+            table = self._table(scale, border)
+            place = group.within(scale, rows, cols, table.shape[1], table.shape[2], border)
+            self._cache[key] = table.flatten().index_select(0, place.flatten()).view(place.shape)
         return self._cache[key]
 
-    def _table(self, scale: int) -> torch.Tensor:
-        """For each pixel of a map of that scale the row where it is stored."""
-        key = ('table', scale)
+    def _table(self, scale: int, border: int) -> torch.Tensor:
+        """For each pixel of a map of that scale, in whole tiles and with a border, the row where it is stored."""
+        key = ('table', scale, border)
         if key not in self._cache:
-            rows = torch.arange(self.zero(scale), dtype=torch.int32 if self.zero(scale) < 1 << 31 else torch.int64,
-                                device=self.tiles.device)
-            table = rows.new_full((len(self.tiles), *self.whole_sides(scale), 1), self.zero(scale))
-            self.write_whole(rows[:self.rows(scale), None], scale, table)
-            table = table[:, :self.height * scale, :self.width * scale].flatten()
-            table.index_copy_(0, self.enlarged(self.band, scale), rows[self.rows(scale):])
+            zero, (high, wide) = self.zero(scale), self.whole_sides(scale)
+            rows = torch.arange(zero, dtype=torch.int32 if zero < 1 << 31 else torch.int64, device=self.tiles.device)
+            table = rows.new_full((len(self.tiles), high + 2 * border, wide + 2 * border), zero)
+            tiles = table[:, border:border + high, border:border + wide]
+            self.write_whole(rows[:self.rows(scale), None], scale, tiles[..., None])
+            tiles[:, self.height * scale:], tiles[:, :, self.width * scale:] = zero, zero
+            place = self.enlarged(self.band, scale, (*table.shape[1:], border))
+            table.view(-1).index_copy_(0, place, rows[self.rows(scale):])
             self._cache[key] = table
         return self._cache[key]
 
-    def enlarged(self, positions: torch.Tensor, scale: int) -> torch.Tensor:
-        """Flat positions of anchor pixels as those of their scale² pixels in a larger map, pixel by pixel."""
-        if scale == 1:
+    def enlarged(self, positions: torch.Tensor, scale: int, frame: tuple[int, int, int] | None = None) -> torch.Tensor:
+        """Flat positions of anchor pixels as those of their scale² pixels in a larger map, pixel by pixel.
+
+        Args:
+            positions: in the flat map of the anchor.
+            scale: of the larger map.
+            frame: height and width of a map that holds it, and how far it begins from that one's upper left corner.
+        """
+        if scale == 1 and frame is None:
             return positions
+        height, width, border = frame or (self.height * scale, self.width * scale, 0)
         image, rest = positions // (self.height * self.width), positions % (self.height * self.width)
-        y, x = rest // self.width, rest % self.width
-        step = torch.arange(scale, device=positions.device)
-        rows = (image * self.height + y)[:, None] * scale + step
-        return (rows[:, :, None] * (self.width * scale) + ((x * scale)[:, None] + step)[:, None, :]).flatten()
+        step = torch.arange(border, border + scale, device=positions.device)
+        y, x = rest // self.width * scale, rest % self.width * scale
+        rows = (image * height + y)[:, None] + step
+        return (rows[:, :, None] * width + (x[:, None] + step)[:, None, :]).flatten()

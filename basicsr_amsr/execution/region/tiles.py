@@ -117,18 +117,27 @@ class Tiles:
             tiles = tiles.masked_fill(~self.inside(scale)[:self.active, :, None], 0)
         return tiles.sum(1, dtype=dtype)
 
+    def within(self, scale: int, rows: range, cols: range, height: int, width: int, border: int = 0) -> torch.Tensor:
+        """Positions (tiles, pixels) of what lies at these offsets from each tile's upper left pixel, in a flat map of
+        that height and width whose first pixel is `border` pixels up and left of the image's."""
+        side = self.size * scale
+        # These are the longest lists there are, so they take 32 bits and one sum.
+        kind = torch.int32 if self.batch * height * width < 1 << 30 else torch.int64
+        down, right = (torch.tensor(each, dtype=kind, device=self.device) for each in (rows, cols))
+        first = (self.image * height + self.row * side + border) * width + self.col * side + border
+        return first.to(kind)[:, None] + (down[:, None] * width + right).flatten()
+
     def places(self, scale: int, rows: range, cols: range) -> Places:
-        """Where what lies at these offsets from each tile's upper left pixel is in a map of that scale. Pixels of the
-        added tiles lie outside."""
+        """Where what lies at these offsets from each tile's upper left pixel is in a map of that scale. Where some lie
+        outside, so do those of the added tiles."""
         key = (scale, rows, cols)
         if key not in self._places:
             height, width, side = self.height * scale, self.width * scale, self.size * scale
-            # These are the longest lists there are, so they take 32 bits and one sum.
-            kind = torch.int32 if self.batch * height * width < 1 << 30 else torch.int64
-            down, right = (torch.tensor(list(each), device=self.device) for each in (rows, cols))
+            place = self.within(scale, rows, cols, height, width)
+            if self.fits and min(rows[0], cols[0]) >= 0 and max(rows[-1], cols[-1]) < side:
+                return self._places.setdefault(key, Places(place, None, [0] * (self.count + 1)))
+            down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
             y, x = self.row * side, self.col * side
-            first, offset = (self.image * height + y) * width + x, down[:, None] * width + right
-            place = first.to(kind)[:, None] + offset.to(kind).flatten()
             near = (y + rows[0] < 0) | (y + rows[-1] >= height) | (x + cols[0] < 0) | (x + cols[-1] >= width)
             near[self.active:] = True
             near = near.nonzero()[:, 0]
