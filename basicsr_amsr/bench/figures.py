@@ -4,34 +4,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
-from basicsr_amsr.profiling.timer import PairedTimes
+from basicsr_amsr.profiling.timer import PairedTimes, Quartiles
 
 LOSSES = (0.02, 0.05, 0.1)  # dB
 
 
-def compare(times: PairedTimes, macs: Mapping[str, float], rivals: Sequence[str]) -> tuple[str, dict[str, dict]]:
+def compare(times: PairedTimes, macs: Mapping[str, float], rivals: Sequence[str],
+            images: int = 1) -> tuple[str, dict[str, dict]]:
     """Every contender against the fastest of the rivals.
 
     Args:
         times: of the rounds. macs: of each contender. rivals: names of the dense forms.
+        images: so many are taken in turn, one in each round.
 
     Returns:
         The fastest rival, by median, and for each contender
 
-        - `latency_ms`: {median, q1, q3, samples};
-        - `speed_up`: {median, q1, q3, samples} of the per-round ratios time of the fastest rival / time;
+        - `latency_ms`: {median, q1, q3, samples}, see `over_images`;
+        - `speed_up`: {median, q1, q3, samples}, 1 over the same of the per-round ratios time / time of the fastest
+          rival, which takes every image as long;
         - `ideal`: MACs of the rival / MACs; `macs`, and `macs_share` = 1 / ideal;
         - `efficiency`: median speed-up / ideal.
     """
-    best = min(rivals, key=lambda name: times.latency(name).median)
+    latency = {name: over_images(milliseconds, images) for name, milliseconds in times.milliseconds.items()}
+    best = min(rivals, key=lambda name: latency[name].median)
     figures = {}
-    for name in times.milliseconds:
-        speed_up, ideal = times.ratio(best, name), macs[best] / macs[name]
-        figures[name] = {'latency_ms': asdict(times.latency(name)), 'speed_up': asdict(speed_up), 'ideal': ideal,
+    for name, milliseconds in times.milliseconds.items():
+        part = over_images([own / dense for own, dense in zip(milliseconds, times.milliseconds[best], strict=True)],
+                           images)
+        speed_up, ideal = Quartiles(1 / part.median, 1 / part.q3, 1 / part.q1, part.samples), macs[best] / macs[name]
+        figures[name] = {'latency_ms': asdict(latency[name]), 'speed_up': asdict(speed_up), 'ideal': ideal,
                          'efficiency': speed_up.median / ideal, 'macs': macs[name], 'macs_share': 1 / ideal}
     return best, figures
+
+
+def over_images(values: Sequence[float], images: int) -> Quartiles:
+    """Median and quartiles of each image's values, and of these the means over the images: how much of an image is
+    computed, and so its time, may depend on it.
+
+    Args:
+        values: of the rounds. images: so many are taken in turn.
+    """
+    each = [Quartiles.of(values[image::images]) for image in range(min(images, len(values)))]
+    return Quartiles(fmean(one.median for one in each), fmean(one.q1 for one in each), fmean(one.q3 for one in each),
+                     len(values))
 
 
 def crossover(points: Sequence[tuple[float, float]]) -> float | None:

@@ -140,13 +140,14 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
         where = environment(images[0], plan.num_threads)
         del where['channels_last']  # each contender has its own
         yield {'network': network.name, 'weights': known.weights, 'scale': known.scale, 'source': plan.images.source,
-               'images': [name for name, _ in crops], **where, **report(measured, quality)}
+               'images': [name for name, _ in crops], **where,
+               **report(measured, quality, len(crops))}
         if measured.interrupted:
             raise KeyboardInterrupt
 
 
-def report(measured: Measured, quality: Mapping[str, float]) -> dict[str, Any]:
-    """The figures of one comparison."""
+def report(measured: Measured, quality: Mapping[str, float], images: int = 1) -> dict[str, Any]:
+    """The figures of one comparison, whose rounds took so many images in turn."""
     found: dict[str, Any] = {
         'rounds': measured.times.rounds if measured.times else 0, 'interrupted': measured.interrupted,
         'fastest_dense': None, 'contenders': [], 'crossovers': [], 'fastest_within': [],
@@ -154,7 +155,7 @@ def report(measured: Measured, quality: Mapping[str, float]) -> dict[str, Any]:
     if measured.times is None or not measured.times.rounds:
         return found
     best, figures = compare(measured.times, measured.macs,
-                            [one.name for one in measured.contenders if one.kind == 'dense'])
+                            [one.name for one in measured.contenders if one.kind == 'dense'], images)
     found['fastest_dense'] = best
     psnr_of_dense = max((quality[one.name] for one in measured.contenders
                          if one.kind == 'dense' and one.name in quality), default=None)
