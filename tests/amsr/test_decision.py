@@ -32,7 +32,7 @@ class Stub:
     """A cost model by which dense is the faster one above a ratio."""
 
     def __init__(self, edge):
-        self.answer, self.asked = Costs(10**6, 1.0, 0.0, 1.05 / edge, limited=True), []
+        self.answer, self.asked = Costs(10**6, 1.0, 0.0, 1.0 / edge, limited=True), []
 
     def costs(self, subject, x, probe_of):
         self.asked.append((subject, tuple(x.shape)))
@@ -110,9 +110,9 @@ def test_a_mask_of_2_means_decides_by_the_share_that_it_has(kind, monkeypatch, s
     assert 0 < ratio < 0.5
     share = decision.share_of(net, x) if kind == 'SwinIR_light' else ratio  # of its windows without shift
     assert abs(share - ratio) < 0.1
-    monkeypatch.setattr(stub, 'answer', Costs(10**6, 1.0, 0.0, 1.05 / share * 1.01, limited=True))
+    monkeypatch.setattr(stub, 'answer', Costs(10**6, 1.0, 0.0, 1.0 / share * 1.01, limited=True))
     assert run(net, x, config)[1] == 1
-    monkeypatch.setattr(stub, 'answer', Costs(10**6, 1.0, 0.0, 1.05 / share * 0.99, limited=True))
+    monkeypatch.setattr(stub, 'answer', Costs(10**6, 1.0, 0.0, 1.0 / share * 0.99, limited=True))
     assert run(net, x, config)[1] == ratio
 
 
