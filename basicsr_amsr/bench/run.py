@@ -140,8 +140,7 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
         where = environment(images[0], plan.num_threads)
         del where['channels_last']  # each contender has its own
         yield {'network': network.name, 'weights': known.weights, 'scale': known.scale, 'source': plan.images.source,
-               'images': [name for name, _ in crops], **where,
-               **report(measured, quality, len(crops))}
+               'images': [name for name, _ in crops], **where, **report(measured, quality, len(crops))}
         if measured.interrupted:
             raise KeyboardInterrupt
 

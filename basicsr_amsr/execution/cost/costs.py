@@ -59,10 +59,10 @@ class Costs:
     @property
     def crossover(self) -> float | None:
         """The ratio above which nothing is skipped; None where it is at none, 0 where it is at all."""
-        limit, none, every = self.whole[1], self.sparse(0), self.sparse(1)
-        if limit < none:
+        limit = self.whole[1]
+        if limit < self.sparse(0):
             return 0.0
-        return (limit - none) / (every - none) if limit < every else None
+        return (limit - self.base) / self.slope if limit < self.sparse(1) else None
 
     def fits(self, area: int) -> bool:
         """Whether they hold for a map of that area.
