@@ -12,6 +12,7 @@ from basicsr.utils import logger as basicsr_logger  # isort: skip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ['BASICSR_AMSR_COSTS'] = 'off'  # accelerated networks skip, whatever is faster on this machine
+os.environ['BASICSR_AMSR_ALLOCATOR'] = 'stock'  # tests that run commands in this process leave its memory alone
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
 
 

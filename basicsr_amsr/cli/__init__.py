@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.version import __version__
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if not word.startswith('-')), None)
     args = build_parser(chosen).parse_args(words)
     try:
+        allocator.tune()
         code = importlib.import_module(COMMANDS[args.command].module).run(args)
         sys.stdout.flush()
         return code

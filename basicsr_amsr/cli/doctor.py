@@ -17,7 +17,7 @@ import torch
 from packaging.requirements import Requirement
 from rich.table import Table
 
-from basicsr_amsr import compat, plugins
+from basicsr_amsr import allocator, compat, plugins
 from basicsr_amsr.cli.report import print_json, show
 from basicsr_amsr.registry import ARCH_REGISTRY, REGISTRIES
 
@@ -91,6 +91,7 @@ def _machine(problems: list[str]) -> dict[str, Any]:
         'system': platform.platform(),
         'cpu cores': os.cpu_count(),
         'torch threads': torch.get_num_threads(),
+        'memory allocator': allocator.state(),
         'torch built for CUDA': torch.version.cuda,
         'cuDNN': torch.backends.cudnn.version() if gpus else None,
         'GPUs': [{'name': gpu.name, 'memory_gib': round(gpu.total_memory / 2**30, 1),
