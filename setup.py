@@ -25,6 +25,7 @@ def shared_files():
     return sorted(folders.items())
 
 
+RIVALS = ['openvino>=2025.0', 'onnxruntime>=1.20', 'onnx>=1.17', 'onnxscript>=0.5']  # of basicsr bench; export
 TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5']
 
 setup(
@@ -62,7 +63,7 @@ setup(
     extras_require={
         'tests': TESTS,
         'dev': [*TESTS, 'ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
-        'export': ['onnx>=1.16', 'onnxruntime>=1.18'],
+        'rivals': RIVALS,
         'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5'],
     },
     entry_points={'console_scripts': ['basicsr = basicsr_amsr.cli:main']},

@@ -1,6 +1,8 @@
 """Nothing is timed that computes the wrong thing."""
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -23,9 +25,7 @@ def crop(x: torch.Tensor) -> torch.Tensor:
 def wrong_output(contender: Contender, x: torch.Tensor) -> str | None:
     """Which equality does not hold on the image x, or None."""
     x = x.contiguous(memory_format=contender.layout)
-    allowed = TOLERANCE[x.dtype]
-    if x.is_cuda and x.dtype == torch.float32:
-        allowed = TF32_TOLERANCE
+    allowed = tolerance(x.device, x.dtype)
     for what, own, reference in contender.equalities:
         got, wanted = own(x).float(), reference(x).float()
         if got.shape != wanted.shape:
@@ -34,6 +34,26 @@ def wrong_output(contender: Contender, x: torch.Tensor) -> str | None:
         if not difference <= allowed:  # also where it is not a number
             return f'its output differs from that of {what} by {difference:.2g} of the largest value'
     return None
+
+
+def tolerance(device: torch.device, dtype: torch.dtype) -> float:
+    """Largest difference allowed, as a share of the largest value."""
+    return TF32_TOLERANCE if device.type == 'cuda' and dtype == torch.float32 else TOLERANCE[dtype]
+
+
+def wrong_picture(contender: Contender, difference: float, device: torch.device, dtype: torch.dtype) -> str | None:
+    """How the picture that a process made differs from the one expected, or None.
+
+    Patches that another engine selects in 16 bits may be other ones where errors are alike; in fp32 they are the same.
+
+    Args:
+        difference: see Result.
+    """
+    if contender.view.rule == 'patches' and contender.like is not None and dtype != torch.float32:
+        return 'its picture has another size, or values that are no numbers' if not math.isfinite(difference) else None
+    if difference <= tolerance(device, dtype):
+        return None
+    return f'its picture differs from the one expected by {difference:.2g} of the largest value'
 
 
 def wrong_amount(contender: Contender, mask_ratio: float, macs: float) -> str | None:

@@ -1,36 +1,19 @@
-"""What is timed: a network in one form, run by one backend."""
+"""What is timed: a form of a network and what runs it."""
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
 
-from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.unit import INSIDE
+from basicsr_amsr.bench.grid import Amount
+from basicsr_amsr.bench.views import LAYOUTS, View
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-EAGER, COMPILED = 'torch', 'torch.compile'
-
-
-class Amount(NamedTuple):
-    """How much of an image is computed.
-
-    Attributes:
-        kind: 'ratio', of its tiles, windows or patches; 'budget', of the dense network's MACs; 'share', the tiles over
-            the level that this share of the tiles is over to which a network was calibrated.
-        value: over 0 and up to 1.
-    """
-
-    kind: Literal['ratio', 'budget', 'share']
-    value: float
-
-    def __str__(self) -> str:
-        share = f'{100 * self.value:.6g} %'
-        return share if self.kind == 'ratio' else f'{self.kind} {share}'
+EAGER, COMPILED, OPENVINO, ONNXRUNTIME = 'torch', 'torch.compile', 'openvino', 'onnxruntime'
+EXPORTED = (OPENVINO, ONNXRUNTIME)  # they run a graph of a file
 
 
 class Equality(NamedTuple):
@@ -42,52 +25,19 @@ class Equality(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Which sparse forms of a network are measured: all combinations.
-
-    Args:
-        amounts: how much is computed.
-        tiles: sides of AMSR's tiles in LR pixels, 1 for pixels; None: that of the network's options.
-        insides: AMSR's `inside`; None: that of the network's options.
-        backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
-        auto: each AMSR form also with `mode: auto`, which computes everything where that is measured to be faster.
-
-    Raises:
-        UserError: a value that is not possible.
-    """
-
-    amounts: tuple[Amount, ...]
-    tiles: tuple[int, ...] | None = None
-    insides: tuple[str, ...] | None = None
-    backends: tuple[str, ...] | None = None
-    auto: bool = False
-
-    def __post_init__(self) -> None:
-        for amount in self.amounts:
-            if not 0 < amount.value <= 1:
-                raise UserError(f'--{amount.kind} {amount.value:g}: give a share over 0 and up to 1.')
-        for tile in self.tiles or ():
-            if tile < 1:
-                raise UserError(f'--tile {tile}: give the side of the tiles in LR pixels, 1 or more.')
-        for inside in self.insides or ():
-            if inside not in INSIDE:
-                raise UserError(f"--inside {inside}: give {' or '.join(INSIDE)}.")
-            if inside == 'exact' and any(amount.kind == 'budget' for amount in self.amounts):
-                raise UserError('--budget: what --inside exact costs depends on where the mask is: leave one out.')
-
-
-@dataclass(frozen=True)
 class Contender:
-    """Something that is timed.
+    """Something that is timed, in a process of its own.
 
     Args:
-        form: what it computes, such as 'dense channels-last' or 'tiles 8, masked'.
-        backend: what runs it.
-        net: maps images (1, C, H, W) to images; without gradient.
-        kind: 'dense' (a rival: computes what the sparse forms leave out), 'sparse', 'auto' (either of them, as measured
-            costs say), or 'reference' (stands beside).
-        layout: memory format of its input.
-        tile: side of the tiles, windows or patches. inside: AMSR's. amount: what was asked for.
+        form: what it computes, in words, such as 'dense channels-last' or 'tiles 8, masked'.
+        backend: what runs it: COMPILED, one of EXPORTED, else operators of PyTorch with kernels of that name.
+        kind: 'dense' (computes what the sparse forms leave out), 'sparse', 'auto' (either of them, as measured costs
+            say), or 'reference' (stands beside).
+        view: how it is made of the network.
+        net: the same for the checks beforehand; None for what runs another contender's form in another way.
+        like: name of that contender, whose picture it has to give.
+        autocast: in bf16, the operators that autocast chooses instead of all weights.
+        stock: with the allocator as the C library has it.
         share: of the tiles, windows or patches, what it has to compute of an image of the measured size; None where
             that depends on the image. slack: how far it may be from it, as there are whole tiles only.
         most_macs: what it may cost, where a budget was asked for.
@@ -96,12 +46,12 @@ class Contender:
 
     form: str
     backend: str
-    net: nn.Module
     kind: Literal['dense', 'sparse', 'auto', 'reference']
-    layout: torch.memory_format = torch.channels_last
-    tile: int | None = None
-    inside: str | None = None
-    amount: Amount | None = None
+    view: View
+    net: Any = None
+    like: str | None = None
+    autocast: bool = False
+    stock: bool = False
     share: float | None = 1.0
     slack: float = 0.0
     most_macs: float = math.inf
@@ -112,6 +62,16 @@ class Contender:
         """Unique among the contenders of a network."""
         form = self.form if self.amount is None else f'{self.form}, {self.amount}'
         return f'{form} ({self.backend})'
+
+    @property
+    def amount(self) -> Amount | None:
+        """What was asked for."""
+        return self.view.amount
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Memory format of weights and images."""
+        return LAYOUTS[self.view.layout]
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """The network's output for an image in any memory format."""

@@ -1,56 +1,60 @@
 """What the times say: speed-up against the best dense form, efficiency, crossover, the fastest at a quality."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
-from statistics import fmean
+from itertools import chain, pairwise
+from statistics import fmean, median
 from typing import Any
 
-from basicsr_amsr.profiling.timer import PairedTimes, Quartiles
+from basicsr_amsr.profiling.timer import Quartiles
 
+Times = Sequence[Sequence[Sequence[float]]]  # milliseconds: rounds, images, passes
 LOSSES = (0.02, 0.05, 0.1)  # dB
 
 
-def compare(times: PairedTimes, macs: Mapping[str, float], rivals: Sequence[str],
-            images: int = 1) -> tuple[str, dict[str, dict]]:
-    """Every contender against the fastest of the rivals.
+def compare(times: Mapping[str, Times], macs: Mapping[str, float],
+            dense: Sequence[str]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Every contender against the best dense form.
 
     Args:
-        times: of the rounds. macs: of each contender. rivals: names of the dense forms.
-        images: so many are taken in turn, one in each round.
+        times: of each contender. macs: of each. dense: names of the dense forms, rivals among them.
 
     Returns:
-        The fastest rival, by median, and for each contender
+        The best dense form, that of lowest time, and for each contender
 
-        - `latency_ms`: {median, q1, q3, samples}, see `over_images`;
-        - `speed_up`: {median, q1, q3, samples}, 1 over the same of the per-round ratios time / time of the fastest
-          rival, which takes every image as long;
-        - `ideal`: MACs of the rival / MACs; `macs`, and `macs_share` = 1 / ideal;
-        - `efficiency`: median speed-up / ideal.
+        - `latency_ms`: {median, q1, q3, samples} of all passes of each image, means over the images;
+        - `speed_up`: {median, q1, q3, samples}: time of the best dense form / time, by the medians of the passes of a
+          round, over the rounds; 1 over the mean over the images of its inverse, which takes every image as long;
+        - `time_share`: 1 / median speed-up;
+        - `ideal`: dense MACs / MACs; `macs`, and `macs_share` = 1 / ideal;
+        - `efficiency`: median speed-up x MACs / dense MACs.
     """
-    latency = {name: over_images(milliseconds, images) for name, milliseconds in times.milliseconds.items()}
-    best = min(rivals, key=lambda name: latency[name].median)
+    latency = {name: mean_of(Quartiles.of([*chain.from_iterable(rounds)]) for rounds in by_image(each))
+               for name, each in times.items()}
+    best = min(dense, key=lambda name: latency[name].median)
     figures = {}
-    for name, milliseconds in times.milliseconds.items():
-        part = over_images([own / dense for own, dense in zip(milliseconds, times.milliseconds[best], strict=True)],
-                           images)
+    for name, each in times.items():
+        part = mean_of(Quartiles.of([median(own) / median(other) for own, other in zip(rounds, others, strict=True)])
+                       for rounds, others in zip(by_image(each), by_image(times[best]), strict=True))
         speed_up, ideal = Quartiles(1 / part.median, 1 / part.q3, 1 / part.q1, part.samples), macs[best] / macs[name]
-        figures[name] = {'latency_ms': asdict(latency[name]), 'speed_up': asdict(speed_up), 'ideal': ideal,
-                         'efficiency': speed_up.median / ideal, 'macs': macs[name], 'macs_share': 1 / ideal}
+        figures[name] = {'latency_ms': asdict(latency[name]), 'speed_up': asdict(speed_up), 'time_share': part.median,
+                         'ideal': ideal, 'efficiency': speed_up.median / ideal, 'macs': macs[name],
+                         'macs_share': 1 / ideal}
     return best, figures
 
 
-def over_images(values: Sequence[float], images: int) -> Quartiles:
-    """Median and quartiles of each image's values, and of these the means over the images: how much of an image is
-    computed, and so its time, may depend on it.
+def by_image(times: Times) -> list[list[Sequence[float]]]:
+    """For each image its passes of each round."""
+    return [list(rounds) for rounds in zip(*times, strict=True)]
 
-    Args:
-        values: of the rounds. images: so many are taken in turn.
-    """
-    each = [Quartiles.of(values[image::images]) for image in range(min(images, len(values)))]
+
+def mean_of(quartiles: Iterable[Quartiles]) -> Quartiles:
+    """Means over the images, and all their samples: how much of an image is computed, and so its time, may depend on
+    it."""
+    each = list(quartiles)
     return Quartiles(fmean(one.median for one in each), fmean(one.q1 for one in each), fmean(one.q3 for one in each),
-                     len(values))
+                     sum(one.samples for one in each))
 
 
 def crossover(points: Sequence[tuple[float, float]]) -> float | None:

@@ -12,6 +12,7 @@ from torch import nn
 from basicsr_amsr.amsr.accelerate import ConvertedNetwork, accelerate_
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.mga.network import MGA
+from basicsr_amsr.plugins import load_installed, load_plugins
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.registry import BACKBONE_REGISTRY
 
@@ -38,15 +39,24 @@ class Network:
     Args:
         name: unique in a run.
         opt: checked options with a `network_g:`.
+        file: the option file that they are of, beside which its plugins are; None: of a name.
     """
 
     name: str
     opt: Mapping[str, Any]
+    file: str | None = None
 
     @property
     def channels(self) -> int:
         """Of its images."""
         return subject.input_channels(self.opt['network_g'])
+
+    def load_plugins(self) -> None:
+        """Load what the network may be of, in a process that has not read the option file."""
+        if self.file is not None:
+            load_plugins(self.opt, self.file)
+        else:
+            load_installed()
 
     def build(self) -> Built:
         """The network, its random weights always the same; a plain one is converted with the default options.

@@ -46,11 +46,11 @@ def curves(report: Report) -> dict[str, list[Mapping[str, Any]]]:
 def _times(panel: Any, report: Report) -> None:
     _start(panel, report)
     for number, entry in enumerate(one for one in report['contenders'] if one['kind'] in ('dense', 'reference')):
-        fastest = entry['name'] == report['fastest_dense']
+        fastest = entry['name'] == report['best_dense']
         colour = 'black' if fastest else '#a0a0a0' if entry['kind'] == 'dense' else '#d0a0a0'
         panel.axhline(entry['latency_ms']['median'], color=colour,
                       linestyle=('-', '--', ':', '-.')[number % 4], linewidth=1.2, label=entry['name'])
-    dense = next(one for one in report['contenders'] if one['name'] == report['fastest_dense'])
+    dense = next(one for one in report['contenders'] if one['name'] == report['best_dense'])
     crossing = {f'{one["form"]} ({one["backend"]})': one['active_ratio'] for one in report['crossovers']}
     for (name, entries), colour in zip(curves(report).items(), COLOURS * len(report['contenders']), strict=False):
         middle = [entry['latency_ms']['median'] for entry in entries]
@@ -67,10 +67,10 @@ def _times(panel: Any, report: Report) -> None:
 
 def _quality(panel: Any, report: Report) -> None:
     _start(panel, report)
-    dense = next(one for one in report['contenders'] if one['name'] == report['fastest_dense'])
+    dense = next(one for one in report['contenders'] if one['name'] == report['best_dense'])
     if dense['psnr'] is not None:
         panel.plot(dense['latency_ms']['median'], dense['psnr'], '*', color='black', markersize=10,
-                   label=report['fastest_dense'])
+                   label=report['best_dense'])
     for (name, entries), colour in zip(curves(report).items(), COLOURS * len(report['contenders']), strict=False):
         panel.plot([entry['latency_ms']['median'] for entry in entries], [entry['psnr'] for entry in entries], 'o-',
                    color=colour, markersize=3, linewidth=1.3, label=name)

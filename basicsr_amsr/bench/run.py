@@ -1,6 +1,7 @@
 """Networks × devices × dtypes × sizes, one network in memory at a time; every comparison becomes a report."""
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,21 +10,25 @@ from typing import Any, NamedTuple
 import torch
 
 from basicsr_amsr.bench.checks import check_dtype
-from basicsr_amsr.bench.contenders import Contender, Grid
-from basicsr_amsr.bench.dense import dense_forms, tiled_forms, unmodified_form
-from basicsr_amsr.bench.figures import compare, crossovers, fastest_within
+from basicsr_amsr.bench.contenders import Contender
+from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.folder import Folder
+from basicsr_amsr.bench.grid import Grid
 from basicsr_amsr.bench.images import Images, Size
 from basicsr_amsr.bench.networks import Network, scale_of
 from basicsr_amsr.bench.quality import mean_psnr
-from basicsr_amsr.bench.rounds import Measured, Settings, measure
+from basicsr_amsr.bench.report import report
+from basicsr_amsr.bench.rivals import rivals_of
+from basicsr_amsr.bench.rounds import Measured, Progress, Settings, admit, admit_rival, time_rounds
 from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import environment
 from basicsr_amsr.profiling.timer import threads
 
-Progress = Callable[[str], Any]
+Partial = Callable[[dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ def check_network(network: Network, plan: Plan) -> Facts:
 
 
 def comparisons(plan: Plan, facts: Mapping[str, Facts],
-                progress: Progress = lambda stage: None) -> Iterator[dict[str, Any]]:
+                progress: Progress = lambda stage: None,
+                partial: Partial = lambda report: None) -> Iterator[dict[str, Any]]:
     """Measure; yields a report of each comparison as soon as it is done.
 
     A report holds `network`, `weights`, `scale`, `source` of the masks, `images` (names), what `environment` says
@@ -103,6 +109,7 @@ def comparisons(plan: Plan, facts: Mapping[str, Facts],
     Args:
         plan: what. facts: of `check`.
         progress: called with a line at each stage.
+        partial: called after each round with the report as it is by then.
 
     Raises:
         UserError: a network does not take the images.
@@ -112,64 +119,75 @@ def comparisons(plan: Plan, facts: Mapping[str, Facts],
         for network in plan.networks:
             for device in plan.devices:
                 for dtype in plan.dtypes:
-                    yield from run_network(network, device, dtype, plan, facts[network.name], progress)
+                    yield from run_network(network, device, dtype, plan, facts[network.name], progress,
+                                           partial)
 
 
 def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan: Plan, known: Facts,
-                progress: Progress) -> Iterator[dict[str, Any]]:
+                progress: Progress, partial: Partial) -> Iterator[dict[str, Any]]:
     """The reports of one network on a device in a dtype, for each size."""
     net = network.build().net.to(device, dtype).to(memory_format=torch.channels_last)
     dense = dense_forms(net)
-    tiled = tiled_forms(net, dense[-1].net)
     references = [unmodified_form(net)] if isinstance(net, MGA) else []
     quality: dict[str, float] = {}
     for size in plan.sizes:
-        def tell(stage: str, where: str = f'{network.name}, {size[0]}x{size[1]}: ') -> None:
+        def tell(stage: str, where: str = f'{network.name}, {size[0]}x{size[1]}, {dtype_name(dtype)}: ') -> None:
             progress(where + stage)
 
         crops = plan.images.crops(size, known.channels, known.scale)
         images = [x.to(device, dtype) for _, x in crops]
         sparse = sparse_forms(net, dense[-1].net, plan.grid, (known.channels, *size))
-        measured = measure([*dense, *tiled, *references, *sparse], images, plan.settings, tell)
-        if plan.quality and known.trained and not quality and not measured.interrupted:
-            try:
-                quality = mean_psnr({one.name: one.run for one in measured.contenders if one.kind == 'sparse'
-                                     or one.name == dense[-1].name}, plan.quality, known.scale, images[0], tell)
-            except KeyboardInterrupt:
-                measured.interrupted = True
         where = environment(images[0], plan.num_threads)
         del where['channels_last']  # each contender has its own
-        yield {'network': network.name, 'weights': known.weights, 'scale': known.scale, 'source': plan.images.source,
-               'images': [name for name, _ in crops], **where, **report(measured, quality, len(crops))}
-        if measured.interrupted:
+        head = {'network': network.name, 'weights': known.weights, 'scale': known.scale, 'source': plan.images.source,
+                'images': [name for name, _ in crops], **where}
+        found = Measured()
+        with tempfile.TemporaryDirectory() as path:
+            tell('what the dense network makes of the images in fp32')
+            pictures = dense_pictures(network, device, [x for _, x in crops])
+            folder = Folder(path, network, device, dtype, plan.num_threads, [x for _, x in crops], pictures)
+            admit_all(found, [*dense, *references, *sparse], images, folder, plan.settings, tell)
+
+            def after_round(head: dict[str, Any] = head, found: Measured = found) -> None:
+                partial({**head, **report(found, {})})
+
+            if any(one.kind == 'dense' for one in found.contenders):
+                time_rounds(found, folder, plan.settings, tell, after_round)
+        if plan.quality and known.trained and not quality and not found.interrupted:
+            try:
+                quality = mean_psnr({one.name: one.run for one in found.contenders if one.net is not None
+                                     and (one.kind == 'sparse' or one.name == dense[-1].name)},
+                                    plan.quality, known.scale, images[0], tell)
+            except KeyboardInterrupt:
+                found.interrupted = True
+        yield {**head, **report(found, quality)}
+        if found.interrupted:
             raise KeyboardInterrupt
 
 
-def report(measured: Measured, quality: Mapping[str, float], images: int = 1) -> dict[str, Any]:
-    """The figures of one comparison, whose rounds took so many images in turn."""
-    found: dict[str, Any] = {
-        'rounds': measured.times.rounds if measured.times else 0, 'interrupted': measured.interrupted,
-        'fastest_dense': None, 'contenders': [], 'crossovers': [], 'fastest_within': [],
-        'not_measured': [{'contender': name, 'why': why} for name, why in measured.refused.items()]}
-    if measured.times is None or not measured.times.rounds:
-        return found
-    best, figures = compare(measured.times, measured.macs,
-                            [one.name for one in measured.contenders if one.kind == 'dense'], images)
-    found['fastest_dense'] = best
-    psnr_of_dense = max((quality[one.name] for one in measured.contenders
-                         if one.kind == 'dense' and one.name in quality), default=None)
-    for one in measured.contenders:
-        psnr = psnr_of_dense if one.kind == 'dense' else quality.get(one.name)
-        found['contenders'].append({
-            **described(one), **figures[one.name], 'mask_ratio': measured.mask_ratios[one.name],
-            'compile_seconds': measured.compile_seconds.get(one.name), 'psnr': psnr,
-            'psnr_loss': None if psnr is None or psnr_of_dense is None else psnr_of_dense - psnr})
-    return {**found, 'crossovers': crossovers(found['contenders']),
-            'fastest_within': fastest_within(found['contenders'])}
+def dtype_name(dtype: torch.dtype) -> str:
+    """'float32'."""
+    return str(dtype).removeprefix('torch.')
 
 
-def described(contender: Contender) -> dict[str, Any]:
-    """What a contender is."""
-    return {'name': contender.name, 'form': contender.form, 'backend': contender.backend, 'kind': contender.kind,
-            'tile': contender.tile, 'inside': contender.inside,
-            'asked': dict([contender.amount]) if contender.amount else None}
+@torch.no_grad()
+def dense_pictures(network: Network, device: torch.device, images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What the dense network makes of float32 images in fp32."""
+    net = View('dense').of(network.build().net.to(device))
+    return [net(x.to(device)).cpu() for x in images]
+
+
+@torch.no_grad()
+def admit_all(found: Measured, ours: Sequence[Contender], images: Sequence[torch.Tensor], folder: Folder,
+              settings: Settings, tell: Progress) -> None:
+    """Check and count our own contenders, and let in the rivals of those that are in."""
+    for number, contender in enumerate(ours, 1):
+        tell(f'checking {contender.name} ({number} of {len(ours)})')
+        admit(found, contender, images)
+        if contender in found.contenders:
+            folder.expect(contender, contender.run(images[0]))
+    if not any(one.kind == 'dense' for one in found.contenders):
+        return  # there is nothing to compare with
+    for rival in rivals_of(ours, settings.rivals, images[0].device, images[0].dtype):
+        tell(f'preparing {rival.name}')
+        admit_rival(found, rival, folder, settings)

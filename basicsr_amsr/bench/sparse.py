@@ -1,7 +1,6 @@
-"""The sparse forms of a network: views of it that share its weights and differ in what they skip."""
+"""The sparse forms of a network, which differ in what they skip."""
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -12,13 +11,14 @@ from torch import nn
 
 from basicsr_amsr.amsr.budget import count_costs
 from basicsr_amsr.amsr.decision import window_sizes
-from basicsr_amsr.bench.contenders import EAGER, Amount, Contender, Equality, Forward, Grid
+from basicsr_amsr.bench.contenders import EAGER, Contender, Equality, Forward
+from basicsr_amsr.bench.grid import Amount, Grid
+from basicsr_amsr.bench.views import View, patch_view, tile_view
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.patches import grid_size
 from basicsr_amsr.profiling.profile import variant_of
-from basicsr_amsr.selection.ratio import at_ratio
 
 Shape = tuple[int, int, int]  # channels, height, width of the images
 TRIED = 0.5  # share at which the reference is compared where none is fixed
@@ -46,8 +46,8 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
     window, calibrated = next(iter(window_sizes(net)), None), net.region is not None
     tiles = (window,) if window else grid.tiles or (net.amsr.selection.tile,)
     named = net.amsr.backend
-    own = backend_for(named, next(net.parameters()).device).name if named == 'auto' else named
-    backends = (EAGER,) if window else grid.backends or (own,)
+    usual = backend_for(named, next(net.parameters()).device).name if named == 'auto' else named
+    backends = (EAGER,) if window else grid.backends or (usual,)
     insides = (None,) if window or calibrated else grid.insides or (net.amsr.inside,)
     for tile in tiles:
         costs = count_costs(net, tile, *shape)
@@ -55,8 +55,9 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
         for inside in insides:
             for amount in grid.amounts:
                 for backend in backends:
-                    view = tile_view(net, amount, tile, inside, backend)
-                    share = fixed_share(view, amount, shape)
+                    view = View('tiles', amount=amount, tile=tile, inside=inside, backend=backend)
+                    own = view.of(net)
+                    share = fixed_share(own, amount, shape)
                     ratio = Amount('ratio', TRIED if share is None else share)
                     full = tile_view(net, Amount('ratio', 1.0), tile, inside, backend)
                     masked = tile_view(net, ratio, tile, inside, backend, mode='dense_masked')
@@ -64,13 +65,11 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
                         Equality('the dense network where all is active', full, dense),
                         Equality('the dense-masked reference', tile_view(net, ratio, tile, inside, backend), masked))
                     form = f'windows {tile}' if window else form_name(tile, inside or 'calibrated')
-                    yield Contender(form, backend, view, 'sparse', tile=tile, inside=inside, amount=amount,
-                                    share=share, slack=0.5 / cells, most_macs=limit(amount, costs.dense),
-                                    equalities=equalities)
+                    yield Contender(form, backend, 'sparse', view, own, share=share, slack=0.5 / cells,
+                                    most_macs=limit(amount, costs.dense), equalities=equalities)
                     if grid.auto:  # what it chooses among is compared already
-                        either = tile_view(net, amount, tile, inside, backend, mode='auto')
-                        yield Contender(f'auto, {form}', backend, either, 'auto', tile=tile, inside=inside,
-                                        amount=amount, share=None)
+                        either = dataclasses.replace(view, mode='auto')
+                        yield Contender(f'auto, {form}', backend, 'auto', either, either.of(net), share=None)
 
 
 def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
@@ -89,29 +88,6 @@ def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:
     return float(view.selection_for(torch.empty(1, *shape, device='meta')).ratio)
 
 
-def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
-    """The converted network with other options.
-
-    Raises:
-        UserError: a share of other tiles than those of the calibration, whose levels are of those alone.
-    """
-    if amount.kind == 'share':
-        selection = net.amsr.calibration.selection(amount.value)
-        if tile != selection.tile:
-            raise UserError(f'--share: levels are known for the tiles of the calibration, of {selection.tile}: leave '
-                            f'--tile {tile} out, or give --ratio.')
-    else:
-        selection = dataclasses.replace(at_ratio(net.amsr.selection, amount.value if amount.kind == 'ratio' else None),
-                                        tile=tile)
-    budget = amount.value if amount.kind == 'budget' else None
-    view = copy.copy(net)
-    view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
-                                    backend=backend, mode=mode)
-    view.costs = {}
-    view.set_variant('M')
-    return view
-
-
 def limit(amount: Amount, dense: int) -> float:
     """MACs that a budget allows."""
     return amount.value * dense if amount.kind == 'budget' else math.inf
@@ -128,20 +104,14 @@ def patch_forms(net: MGA, grid: Grid, shape: Shape) -> Iterator[Contender]:
     rows, cols = grid_size(height, width, net.patch_size)
     every = patch_view(net, Amount('ratio', 1.0))
     for amount in grid.amounts:
-        view = patch_view(net, amount)
-        share = view.fixed_k(height, width) / (rows * cols)
+        view = View('patches', amount=amount, tile=net.patch_size)
+        own: Any = view.of(net)
+        share = own.fixed_k(height, width) / (rows * cols)
         fixed = patch_view(net, Amount('ratio', share))
         equalities = (Equality('variant A where all patches are selected', every, variant_of(net, 'A')),
                       Equality("the selected patches of variant A on B's image", fixed, patchwork(fixed)))
-        yield Contender(f'patches {net.patch_size}', EAGER, view, 'sparse', tile=net.patch_size, amount=amount,
-                        share=share, most_macs=limit(amount, net.costs(height, width).dense), equalities=equalities)
-
-
-def patch_view(net: MGA, amount: Amount) -> Any:
-    """The network as variant M with another K."""
-    view: Any = variant_of(net, 'M')
-    view.k = float(amount.value) if amount.kind == 'ratio' else {'budget': amount.value}
-    return view
+        yield Contender(f'patches {net.patch_size}', EAGER, 'sparse', view, own, share=share,
+                        most_macs=limit(amount, net.costs(height, width).dense), equalities=equalities)
 
 
 def patchwork(view: Any) -> Forward:

@@ -1,16 +1,18 @@
 """A comparison as a table, and what there is to say below it."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
-from basicsr_amsr.bench.contenders import Amount
+from basicsr_amsr.bench.grid import Amount
 from basicsr_amsr.profiling.table import number
 
 Report = Mapping[str, Any]
-HEADINGS = ('ms', 'speed-up', 'ideal', 'efficiency', 'active', 'MACs / dense')
+HEADINGS = ('ms', 'quartiles', 'speed-up', 'efficiency', 'active', 'MACs / dense', 'dB to dense', 'first picture (s)',
+            'MiB', 'page faults')
 
 
 def title(report: Report) -> str:
@@ -40,28 +42,41 @@ def report_table(report: Report) -> Table:
         if section not in (None, group):
             table.add_section()
         section = group
-        fastest = '*' if entry['name'] == report['fastest_dense'] else ''
+        best = '*' if entry['name'] == report['best_dense'] else ''
+        latency = entry['latency_ms']
         quality = [number(entry['psnr'], 3), number(entry['psnr_loss'], 3)] if with_psnr else []
-        table.add_row(entry['form'] + fastest, entry['backend'], asked(entry), number(entry['latency_ms']['median']),
-                      number(entry['speed_up']['median'], 3), number(entry['ideal'], 3),
+        table.add_row(entry['form'] + best, entry['backend'], asked(entry), number(latency['median']),
+                      f'{latency["q1"]:.1f} to {latency["q3"]:.1f}', number(entry['speed_up']['median'], 3),
                       number(entry['efficiency'], 3), number(entry['mask_ratio'], 3), number(entry['macs_share'], 3),
-                      *quality)
+                      decibels(entry['psnr_to_dense']), number(entry['first_picture_s'], 2),
+                      number(entry['peak_memory_mb'], 0), faults(entry['page_faults']), *quality)
     return table
 
 
+def decibels(value: float) -> str:
+    """'61.3', 'equal'."""
+    return 'equal' if value == math.inf else f'{value:.1f}'
+
+
+def faults(value: float | None) -> str:
+    """'770 k', '12'; '-' where it is not known."""
+    if value is None:
+        return number(None)
+    return f'{value / 1000:.0f} k' if value >= 1000 else f'{value:.0f}'
+
+
 def lines(report: Report) -> list[str]:
-    """The rival, where masks are from, crossovers, compile times, the fastest at a quality, and what was left out."""
+    """The rival, where masks are from, crossovers, the fastest at a quality, and what was left out."""
     found = []
-    if report['fastest_dense']:
-        found.append(f'* the fastest dense form, {report["fastest_dense"]}: what speed-up and ideal are against. '
-                     f'{report["rounds"]} rounds in changing order, torch {report["torch"]}.')
+    if report['best_dense']:
+        versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
+        found.append(f'* the best dense form, {report["best_dense"]}: what speed-up and efficiency are against. Each '
+                     f'contender in a process of its own, {report["rounds"]} rounds in changing order; {versions}.')
     shown = ', '.join(report['images'])
     found.append(f'masks: {report["source"]}' + ('; give --images DIR for those of real images'
                                                  if report['source'] == 'noise' else f' ({shown})')
                  + f'; weights: {report["weights"]}')
     found += [f'{one["form"]} ({one["backend"]}): {one["says"]}' for one in report['crossovers']]
-    found += [f'{entry["name"]}: the first call took {entry["compile_seconds"]:.1f} s, which is in no other figure'
-              for entry in report['contenders'] if entry['compile_seconds'] is not None]
     found += [f'fastest at most {one["loss_db"]:g} dB below dense: {one["form"]} {asked(one)} ({one["backend"]}), '
               f'{one["latency_ms"]:.2f} ms, speed-up {one["speed_up"]:.3f}'.replace('  ', ' ')
               for one in report['fastest_within']]

@@ -1,17 +1,21 @@
-"""`basicsr bench`: networks in dense and sparse forms, timed in turn: speed-up, crossover, quality against time."""
+"""`basicsr bench`: networks in sparse forms timed against dense ones and other engines, each in its own process."""
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from basicsr_amsr.bench.contenders import Amount, Grid
+from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.images import Images
 from basicsr_amsr.bench.networks import Network, by_name
 from basicsr_amsr.bench.picture import draw
+from basicsr_amsr.bench.rivals import RIVALS, chosen
 from basicsr_amsr.bench.rounds import Settings
 from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table
@@ -27,7 +31,7 @@ from basicsr_amsr.profiling.subject import parse_size
 from basicsr_amsr.resources import resolve
 
 RATIOS = [0.25, 0.5, 0.75]
-SECONDS = 30.0
+DEFAULTS = Settings()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dtype', nargs='+', choices=DTYPES, default=['fp32'])
     parser.add_argument('--device', nargs='+', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
-    parser.add_argument('--seconds', type=float, metavar='S',
-                        help=f'time for the rounds of one comparison, five rounds at least (default: {SECONDS:g})')
-    parser.add_argument('--rounds', type=int, metavar='N', help='so many rounds instead')
-    parser.add_argument('--compile', action='store_true', help='the dense forms compete compiled by torch.compile too')
+    parser.add_argument('--rivals', nargs='*', metavar='NAME',
+                        help=f'what a user could take instead competes: {" ".join(RIVALS)} (default: all of them)')
+    parser.add_argument('--rounds', type=int, default=DEFAULTS.rounds, metavar='N',
+                        help=f'each contender is started so often (default: {DEFAULTS.rounds})')
+    parser.add_argument('--seconds', type=float, default=DEFAULTS.seconds, metavar='S',
+                        help='timed passes in each process, two of each image at least '
+                             f'(default: {DEFAULTS.seconds:g})')
+    parser.add_argument('--timeout', type=float, default=DEFAULTS.timeout, metavar='S',
+                        help=f'after which a process is ended (default: {DEFAULTS.timeout:g})')
     parser.add_argument('--json', metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--plot', metavar='FILE', help='draw times and quality: .png')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
@@ -75,15 +84,15 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_of(args)
     reports: list[dict[str, Any]] = []
     stopped: BaseException | None = None
-    with Console(stderr=True).status('') as status:
-        facts = check(plan, status.update)
+    with telling() as tell:
+        facts = check(plan, tell)
         try:
-            for report in comparisons(plan, facts, status.update):
+            for report in comparisons(plan, facts, tell, lambda partial: write(args, [*reports, partial], True)):
                 reports.append(report)
                 show(report_table(report), *lines(report), '')
         except (KeyboardInterrupt, UserError) as error:
             stopped = error
-    written = write(args, reports, stopped is not None)
+    written = write(args, reports, stopped is not None, args.plot)
     if stopped is not None:
         print('basicsr: stopped' + (f': {written} hold what was measured until then.' if written else '.'),
               file=sys.stderr)
@@ -91,7 +100,18 @@ def run(args: argparse.Namespace) -> int:
         raise stopped
     if stopped is not None:
         return 130
-    return int(any(report['not_measured'] for report in reports))
+    return int(any(not one['absent'] for report in reports for one in report['not_measured']))
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], Any]]:
+    """A function that shows how far it is: on a terminal in one line that goes at the end, else in a line each."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status('') as status:
+            yield status.update
+    else:
+        yield lambda stage: print(f'basicsr: {time.strftime("%H:%M:%S")} {stage}', file=sys.stderr, flush=True)
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -103,10 +123,10 @@ def check_flags(args: argparse.Namespace) -> None:
             raise UserError(f'{flag} {file}: there is no folder {Path(file).parent}.')
     if args.plot and not args.plot.lower().endswith('.png'):
         raise UserError(f'--plot {args.plot}: name a file that ends in .png.')
-    if args.seconds is not None and args.rounds is not None:
-        raise UserError('--seconds and --rounds exclude each other: leave one out.')
-    if args.seconds is not None and not args.seconds >= 0:
+    if not args.seconds >= 0:
         raise UserError(f'--seconds {args.seconds:g}: give 0 or more.')
+    if not args.timeout > 0:
+        raise UserError(f'--timeout {args.timeout:g}: give more than 0.')
     for flag in ('rounds', 'threads', 'max_images', 'max_hr', 'upscale'):
         value = getattr(args, flag)
         if value is not None and value < 1:
@@ -132,7 +152,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
                 once(choose_device(name) for name in args.device or [None]),
                 once(DTYPES[name] for name in args.dtype),
                 Images(args.images or args.hr, args.max_images, high=not args.images and bool(args.hr)), quality,
-                Settings(SECONDS if args.seconds is None else args.seconds, args.rounds, args.compile), args.threads)
+                Settings(args.rounds, args.seconds, args.timeout,
+                         () if args.rivals is None else chosen(args.rivals)), args.threads)
 
 
 def once(values: Any) -> tuple[Any, ...]:
@@ -142,7 +163,8 @@ def once(values: Any) -> tuple[Any, ...]:
 
 def networks_of(args: argparse.Namespace) -> list[Network]:
     """Of the option files, by the files' names, and by name."""
-    found = [Network(name, read_options(file, args.force_yml)) for name, file in named(args.opt).items()]
+    found = [Network(name, read_options(file, args.force_yml), str(resolve(file)))
+             for name, file in named(args.opt).items()]
     for problem in load_installed() if args.network else []:
         print(f'basicsr: warning: {problem}', file=sys.stderr)
     found += [by_name(name, args.upscale) for name in once(args.network)]
@@ -153,14 +175,14 @@ def networks_of(args: argparse.Namespace) -> list[Network]:
     return found
 
 
-def write(args: argparse.Namespace, reports: list[dict[str, Any]], interrupted: bool) -> str:
-    """Write the files that were asked for; returns their names, '' where there is nothing to write."""
-    files = [file for file in (args.json, args.plot) if file]
+def write(args: argparse.Namespace, reports: list[dict[str, Any]], interrupted: bool, plot: str | None = None) -> str:
+    """Write the figures, and a picture; returns the files' names, '' where there is nothing to write."""
+    files = [file for file in (args.json, plot) if file]
     if not reports or not files:
         return ''
     settings = {key: value for key, value in vars(args).items() if key not in ('command', 'json', 'plot')}
     if args.json:
         write_json(Path(args.json), {'flags': settings, 'interrupted': interrupted, 'comparisons': reports})
-    if args.plot:
-        save_whole(args.plot, draw(reports))
+    if plot:
+        save_whole(plot, draw(reports))
     return ' and '.join(files)

@@ -11,10 +11,12 @@ from basicsr_amsr.amsr import restore_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.bench.checks import wrong_amount, wrong_output
-from basicsr_amsr.bench.contenders import Amount, Contender, Equality, Grid
+from basicsr_amsr.bench.contenders import Contender, Equality
 from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.rounds import Measured, admit
 from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
@@ -38,7 +40,7 @@ def test_tiles_insides_and_amounts_are_all_combined():
     assert [one.name for one in sparse] == [
         f'{form}, {amount} (torch)' for form in ('pixels, masked', 'pixels, exact', 'tiles 4, masked', 'tiles 4, exact')
         for amount in ('25 %', '50 %')]
-    assert sparse[-1].tile == 4 and sparse[-1].inside == 'exact' and sparse[-1].amount == HALF
+    assert sparse[-1].view == View('tiles', 'channels-last', HALF, 4, 'exact', 'torch')
 
 
 def test_what_is_not_asked_for_is_that_of_the_options():
@@ -70,7 +72,7 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
             costs.append(counted.macs)
     for form, quarter, half, whole in zip(sparse[::3], costs[::3], costs[1::3], costs[2::3], strict=True):
         # What is scattered needs much around it if exact, and M of all patches makes no coarse image.
-        assert quarter < half < whole or form.inside == 'exact' or form.form == 'patches 4'
+        assert quarter < half < whole or form.view.inside == 'exact' or form.form == 'patches 4'
 
 
 @torch.no_grad()
@@ -214,7 +216,8 @@ def test_impossible_values_are_refused(values, message):
 
 
 def equal(own, reference=torch.abs):
-    return Contender('form', 'torch', nn.Identity(), 'sparse', equalities=(Equality('the truth', own, reference),))
+    equalities = (Equality('the truth', own, reference),)
+    return Contender('form', 'torch', 'sparse', View('tiles'), nn.Identity(), equalities=equalities)
 
 
 @pytest.mark.parametrize('own, message', [

@@ -1,18 +1,23 @@
 """`basicsr bench` from the command line to its tables, JSON and picture."""
 import json
+import re
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
 
-from basicsr_amsr.bench import rounds, run
+from basicsr_amsr.bench import processes, rivals, rounds, run
+from basicsr_amsr.bench.processes import launch
 from basicsr_amsr.cli import main
 from basicsr_amsr.cli.network import named
 from basicsr_amsr.errors import UserError
+from tests.bench.conftest import in_process  # noqa: F401
+from tests.bench.tiny import launched
 from tests.cli.conftest import basicsr, error_line, options_to_test, project  # noqa: F401
 
-FAST = ('--size', '8x12', '--rounds', '1', '--threads', '1', '--device', 'cpu')
+FAST = ('--size', '8x12', '--rounds', '1', '--seconds', '0', '--threads', '1', '--device', 'cpu')
+pytestmark = pytest.mark.usefixtures('in_process')
 
 
 def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
@@ -21,24 +26,29 @@ def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
     code, out, err = basicsr('bench', options, *FAST, '--images', 'data/lq', '--hr', 'data/gt', '--max-hr', '2',
                              '--ratio', '0.25', '0.5', '0.5', '--tile', '1', '4', '--inside', 'masked', 'exact',
                              '--json', 'bench.json', '--plot', 'bench.png')
-    assert (code, err) == (0, '')
+    assert code == 0 and told(err)
     whole = json.loads(Path('bench.json').read_text())
     assert whole['interrupted'] is False and whole['flags']['tile'] == [1, 4] and whole['flags']['opt'] == ['tiny.yml']
     one, = whole['comparisons']
     assert (one['network'], one['weights'], one['scale'], one['size']) == ('tiny', 'net.pth', 2, [8, 12])
     assert (one['source'], one['images'], one['rounds'], one['batch']) == ('data/lq', ['a.png', 'b.png', 'c.png'], 1, 1)
     assert [entry['name'] for entry in one['contenders']] == [
-        'dense NCHW (torch)', 'dense channels-last (torch)', 'dense tile by tile (torch)',
+        'dense NCHW (torch)', 'dense channels-last (torch)',
         *(f'{form}, {inside}, {share} % (torch)' for form in ('pixels', 'tiles 4') for inside in ('masked', 'exact')
           for share in (25, 50))]
     for entry in one['contenders']:
         assert entry['efficiency'] == pytest.approx(entry['speed_up']['median'] / entry['ideal'])
         assert entry['latency_ms']['q1'] <= entry['latency_ms']['median'] <= entry['latency_ms']['q3']
         assert entry['psnr'] > 5
-    assert one['fastest_dense'] in ('dense NCHW (torch)', 'dense channels-last (torch)', 'dense tile by tile (torch)')
+    assert one['best_dense'] in ('dense NCHW (torch)', 'dense channels-last (torch)')
     assert {each['loss_db'] for each in one['fastest_within']} == {0.02, 0.05, 0.1}
     assert cv2.imread('bench.png') is not None
-    assert 'tiny, LR 8x12, cpu' in out and '* the fastest dense form' in out and 'masks: data/lq' in out
+    assert 'tiny, LR 8x12, cpu' in out and '* the best dense form' in out and 'masks: data/lq' in out
+
+
+def told(err):
+    """Whether stderr tells how far it is and nothing else."""
+    return all(re.match(r'basicsr: \d\d:\d\d:\d\d ', line) for line in err.splitlines())
 
 
 def plain_weights():
@@ -50,20 +60,20 @@ def plain_weights():
 def test_networks_by_name_on_noise(basicsr):  # noqa: F811
     code, out, err = basicsr('bench', None, '--network', 'FSRCNN', 'MGA-FSRCNN', 'FSRCNN', '--upscale', '2', *FAST,
                              '--budget', '0.97', '--json', 'bench.json')
-    assert (code, err) == (0, '')
+    assert code == 0 and told(err)
     reports = json.loads(Path('bench.json').read_text())['comparisons']
     assert [(one['network'], one['scale'], one['source']) for one in reports] == [
         ('FSRCNN', 2, 'noise'), ('MGA-FSRCNN', 2, 'noise')]
-    assert [entry['asked'] for entry in reports[0]['contenders']] == [None, None, None, {'budget': 0.97}]
+    assert [entry['asked'] for entry in reports[0]['contenders']] == [None, None, {'budget': 0.97}]
     assert 'masks: noise; give --images DIR' in out and 'unmodified network' in out
 
 
 def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(rounds, 'wrong_amount', lambda contender, *args: 'it is wrong' if contender.tile else None)
+    monkeypatch.setattr(rounds, 'wrong_amount', lambda contender, *args: 'it is wrong' if contender.view.tile else None)
     code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--json', 'bench.json')
     assert code == 1 and 'not measured: tiles 8, masked, 50 % (torch): it is wrong' in out
     one, = json.loads(Path('bench.json').read_text())['comparisons']
-    assert len(one['contenders']) == 3 and one['crossovers'] == []
+    assert len(one['contenders']) == 2 and one['crossovers'] == []
 
 
 @pytest.mark.parametrize('error, code, line', [
@@ -71,7 +81,7 @@ def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  
     (UserError('tiny runs out of memory'), 2, 'basicsr: error: tiny runs out of memory\n'),
 ])
 def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, project, error, code, line):  # noqa: F811
-    measure, calls = run.measure, []
+    measure, calls = run.time_rounds, []
 
     def second_fails(*args):
         calls.append(args)
@@ -79,7 +89,7 @@ def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, projec
             raise error
         return measure(*args)
 
-    monkeypatch.setattr(run, 'measure', second_fails)
+    monkeypatch.setattr(run, 'time_rounds', second_fails)
     found, out, err = basicsr('bench', options_to_test(), *FAST[2:], '--size', '8x8', '9x9', '10x10', '--json',
                               'bench.json', '--plot', 'bench.png')
     assert found == code and err.endswith(line)
@@ -89,13 +99,46 @@ def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, projec
     assert len(calls) == 2 and 'LR 8x8' in out and 'LR 9x9' not in out
 
 
+def test_figures_are_written_after_each_round(basicsr, monkeypatch, project):  # noqa: F811
+    seen = []
+
+    def looking(job, timeout):
+        file = project / 'bench.json'
+        seen.append(json.loads(file.read_text())['comparisons'][-1]['rounds'] if file.exists() else 0)
+        return launched(job, timeout)
+
+    monkeypatch.setattr(processes, 'launch', looking)
+    flags = [*FAST[:2], '--rounds', '3', *FAST[4:], '--ratio', '0.5', '--json', 'bench.json']
+    assert basicsr('bench', options_to_test(), *flags)[0] == 0
+    assert seen == [0] * 3 + [1] * 3 + [2] * 3
+    assert json.loads((project / 'bench.json').read_text())['interrupted'] is False
+
+
+def test_rivals_that_are_not_installed_are_no_failure(basicsr, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(rivals.importlib.util, 'find_spec', lambda name: None)
+    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--rivals', 'openvino', 'stock')
+    assert code == 0 and 'not measured: dense (openvino): not installed: pip install onnx onnxscript openvino' in out
+    assert 'dense channels-last, stock allocator' in out
+
+
+def test_processes_of_their_own_from_the_command_line(basicsr, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(processes, 'launch', launch)
+    torch.save({'params': plain_weights()}, 'net.pth')
+    options = options_to_test(path={'pretrain_network_g': 'net.pth'})
+    code, _, _ = basicsr('bench', options, *FAST, '--images', 'data/lq', '--ratio', '0.5', '--json', 'b.json')
+    one, = json.loads(Path('b.json').read_text())['comparisons']
+    assert code == 0 and [entry['kind'] for entry in one['contenders']] == ['dense', 'dense', 'sparse']
+    assert one['contenders'][1]['psnr_to_dense'] in ('Infinity', pytest.approx(150, abs=30))
+    assert all(0 < entry['first_picture_s'] < 60 for entry in one['contenders'])
+
+
 def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatch, project):  # noqa: F811
     def fails(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, 'measure', fails)
+    monkeypatch.setattr(run, 'time_rounds', fails)
     code, _, err = basicsr('bench', options_to_test(), *FAST, '--json', 'bench.json')
-    assert (code, err) == (130, 'basicsr: stopped.\n') and not (project / 'bench.json').exists()
+    assert code == 130 and err.endswith('basicsr: stopped.\n') and not (project / 'bench.json').exists()
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -120,7 +163,8 @@ def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatc
     (('--network', 'FSRCNN', '--rounds', '0'), '--rounds 0: give 1 or more'),
     (('--network', 'FSRCNN', '--threads', '0'), '--threads 0: give 1 or more'),
     (('--network', 'FSRCNN', '--seconds', '-1'), '--seconds -1: give 0 or more'),
-    (('--network', 'FSRCNN', '--seconds', '1', '--rounds', '1'), '--seconds and --rounds exclude each other'),
+    (('--network', 'FSRCNN', '--timeout', '0'), '--timeout 0: give more than 0'),
+    (('--network', 'FSRCNN', '--rivals', 'openvin'), "--rivals 'openvin' is unknown. Did you mean"),
     (('--network', 'FSRCNN', '--json', 'nowhere/b.json'), '--json nowhere/b.json: there is no folder nowhere'),
     (('--network', 'FSRCNN', '--plot', 'b.pdf'), '--plot b.pdf: name a file that ends in .png'),
     (('--network', 'FSRCNN', '--force_yml', 'a=b'), '--force_yml changes option files: name one'),
@@ -130,7 +174,7 @@ def test_mistakes_are_one_line(basicsr, flags, message):  # noqa: F811
     rest = () if '--size' in flags else ('--size', '4x4')
     code, out, err = basicsr('bench', None, *flags, *rest, '--device', 'cpu')
     assert (code, out) == (2, '') and message in error_line(err)
-    assert err.count('\n') == 1
+    assert err.splitlines()[:-1] == [line for line in err.splitlines() if ' checking ' in line]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')

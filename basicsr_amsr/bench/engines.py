@@ -1,0 +1,101 @@
+"""What runs a network: from nothing loaded to a function from image to picture."""
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from basicsr_amsr.bench.contenders import COMPILED, ONNXRUNTIME, OPENVINO
+from basicsr_amsr.bench.job import Job
+from basicsr_amsr.bench.views import LAYOUTS
+
+Picture = Callable[[Any], Any]  # float32 (1, C, H, W), as `prepared` makes it, to float32 of the same kind
+
+
+def prepared(job: Job, image: np.ndarray) -> Any:
+    """An image where a backend takes it from: an array, or a tensor on the device."""
+    return image if job.backend in (OPENVINO, ONNXRUNTIME) else torch.from_numpy(image).to(job.device)
+
+
+def warm_import(job: Job) -> dict[str, str]:
+    """Import what the backend needs, before anything is measured; returns its version."""
+    if job.backend == COMPILED:
+        importlib.import_module('torch._inductor.compile_fx')
+    name = job.backend if job.backend in (OPENVINO, ONNXRUNTIME) else 'torch'
+    return {name: importlib.import_module(name).__version__}
+
+
+def load(job: Job) -> Picture:
+    """Read and prepare what runs."""
+    if job.backend == OPENVINO:
+        return openvino_session(job)
+    if job.backend == ONNXRUNTIME:
+        return onnx_session(job)
+    return torch_network(job)
+
+
+def torch_network(job: Job) -> Picture:
+    """By PyTorch. Image and picture are float32; what converts them is part of the pass."""
+    dtype = torch.float32 if job.autocast else job.dtype
+    net = network(job, dtype)
+    if job.backend == COMPILED:
+        if job.caches is not None:
+            os.environ['TORCHINDUCTOR_CACHE_DIR'] = job.caches
+        # Weights as constants: oneDNN's own layouts for them, and activations fused into convolutions.
+        net = torch.compile(net, dynamic=False, options={'freezing': True})  # type: ignore[assignment]
+    layout = LAYOUTS[job.view.layout]
+    casting: Any = torch.autocast(job.device.type, job.dtype) if job.autocast else nullcontext()
+
+    def picture(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), casting:
+            return net(x.to(dtype, memory_format=layout)).float()
+
+    return picture
+
+
+def network(job: Job, dtype: torch.dtype) -> nn.Module:
+    """The network of a job in its form, on its device."""
+    job.network.load_plugins()
+    net = job.network.build().net.to(job.device, dtype).to(memory_format=LAYOUTS[job.view.layout])
+    return job.view.of(net)
+
+
+def export(job: Job) -> None:
+    """Write the ONNX graph of the network in fp32 for the size of the first image."""
+    net = network(job, torch.float32)
+    x = torch.from_numpy(np.load(job.images[0]))
+    with torch.no_grad():
+        net(x)  # what a network keeps of its first call becomes a constant
+        torch.onnx.export(net, (x,), str(job.graph), input_names=['image'], output_names=['picture'], dynamo=True,
+                          external_data=False, verbose=False)
+
+
+def openvino_session(job: Job) -> Picture:
+    """By OpenVINO on the CPU, for latency."""
+    import openvino
+
+    settings: dict[str, Any] = {
+        'PERFORMANCE_HINT': 'LATENCY', 'NUM_STREAMS': 1,
+        'INFERENCE_PRECISION_HINT': {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}[job.dtype]}
+    if job.threads is not None:
+        settings['INFERENCE_NUM_THREADS'] = job.threads
+    request = openvino.Core().compile_model(str(job.graph), 'CPU', settings).create_infer_request()
+    return lambda x: request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
+
+
+def onnx_session(job: Job) -> Picture:
+    """By ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    if job.threads is not None:
+        options.intra_op_num_threads = job.threads
+    session = onnxruntime.InferenceSession(str(job.graph), options, providers=['CPUExecutionProvider'])
+    return lambda x: session.run(None, {'image': x})[0]

@@ -1,0 +1,60 @@
+"""How much of an image is computed, and which sparse forms of a network are measured."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.unit import INSIDE
+
+
+class Amount(NamedTuple):
+    """How much of an image is computed.
+
+    Attributes:
+        kind: 'ratio', of its tiles, windows or patches; 'budget', of the dense network's MACs; 'share', the tiles over
+            the level that this share of the tiles is over to which a network was calibrated.
+        value: over 0 and up to 1.
+    """
+
+    kind: Literal['ratio', 'budget', 'share']
+    value: float
+
+    def __str__(self) -> str:
+        share = f'{100 * self.value:.6g} %'
+        return share if self.kind == 'ratio' else f'{self.kind} {share}'
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which sparse forms of a network are measured: all combinations.
+
+    Args:
+        amounts: how much is computed.
+        tiles: sides of AMSR's tiles in LR pixels, 1 for pixels; None: that of the network's options.
+        insides: AMSR's `inside`; None: that of the network's options.
+        backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
+        auto: each AMSR form also with `mode: auto`, which computes everything where that is measured to be faster.
+
+    Raises:
+        UserError: a value that is not possible.
+    """
+
+    amounts: tuple[Amount, ...]
+    tiles: tuple[int, ...] | None = None
+    insides: tuple[str, ...] | None = None
+    backends: tuple[str, ...] | None = None
+    auto: bool = False
+
+    def __post_init__(self) -> None:
+        for amount in self.amounts:
+            if not 0 < amount.value <= 1:
+                raise UserError(f'--{amount.kind} {amount.value:g}: give a share over 0 and up to 1.')
+        for tile in self.tiles or ():
+            if tile < 1:
+                raise UserError(f'--tile {tile}: give the side of the tiles in LR pixels, 1 or more.')
+        for inside in self.insides or ():
+            if inside not in INSIDE:
+                raise UserError(f"--inside {inside}: give {' or '.join(INSIDE)}.")
+            if inside == 'exact' and any(amount.kind == 'budget' for amount in self.amounts):
+                raise UserError('--budget: what --inside exact costs depends on where the mask is: leave one out.')

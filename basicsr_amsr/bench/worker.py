@@ -1,0 +1,153 @@
+"""A process that times one contender, with nothing else in it."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from basicsr_amsr import allocator
+from basicsr_amsr.bench.engines import export, load, prepared, warm_import
+from basicsr_amsr.bench.job import Job, Result
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
+from basicsr_amsr.profiling.timer import SHORTEST_SAMPLE
+
+
+def main(job: Job, answer: str, log: str) -> None:
+    """Entry of the process: the result or `{"error": why}` goes to a JSON file, what is printed to the log."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    if hasattr(os, 'setsid'):
+        os.setsid()  # it can be ended with all that it started
+    try:
+        if not job.stock:
+            allocator.tune()
+        if job.threads is not None:
+            torch.set_num_threads(job.threads)
+        found = {} if job.export else dataclasses.asdict(work(job))
+        if job.export:
+            export(job)
+    except UserError as error:
+        found = {'error': str(error)}
+    except BaseException as error:  # whatever an engine raises is the parent's to tell
+        traceback.print_exc()
+        found = {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'}
+    Path(answer).write_text(json.dumps(found), encoding='utf-8')
+
+
+def work(job: Job) -> Result:
+    """Load, make the first picture, warm up, time, and compare the pictures."""
+    versions = warm_import(job)
+    images = [prepared(job, np.load(file)) for file in job.images]
+    memory = PeakMemory(job.device)
+    begun = time.perf_counter()
+    call = load(job)
+    call(images[0])
+    synchronize(job.device)
+    first = time.perf_counter() - begun
+    for image in images:
+        call(image)
+    milliseconds, faults = timed(call, images, job)
+    peak = memory.above_start()
+    pictures = [as_array(call(image)) for image in images]
+    return Result(milliseconds, first, peak, faults, mean_psnr(pictures, job.pictures),
+                  difference(pictures[0], job.expected), versions)
+
+
+def timed(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[list[list[float]], float | None]:
+    """Milliseconds of the passes of each image, and page faults of a pass."""
+    def sample(image: Any, repeats: int) -> float:
+        synchronize(job.device)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call(image)
+        synchronize(job.device)
+        return (time.perf_counter() - start) / repeats
+
+    with garbage_collection_paused():
+        repeats = max(1, math.ceil(SHORTEST_SAMPLE / max(sample(images[0], 1), 1e-7)))
+        before, begun, rounds = minor_faults(), time.perf_counter(), 0
+        found: list[list[float]] = [[] for _ in images]
+        while rounds < job.least or (time.perf_counter() - begun) * (rounds + 1) / rounds < job.seconds:
+            for image, values in zip(images, found, strict=True):
+                values.append(sample(image, repeats) * 1e3)
+            rounds += 1
+        after = minor_faults()
+    passes = rounds * repeats * len(images)
+    return found, None if before is None or after is None else (after - before) / passes
+
+
+def minor_faults() -> int | None:
+    """Of this process so far."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+class PeakMemory:
+    """Peak memory of the process, or of a GPU, above what it is now."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        with suppress(OSError):
+            Path('/proc/self/clear_refs').write_text('5')  # the peak so far is forgotten
+        self.start = status('VmRSS')
+
+    def above_start(self) -> int | None:
+        """In bytes; None where the system does not tell."""
+        if self.device.type == 'cuda':
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = status('VmHWM')
+        return None if peak is None or self.start is None else max(0, peak - self.start)
+
+
+def status(key: str) -> int | None:
+    """A size in /proc/self/status in bytes."""
+    try:
+        lines = Path('/proc/self/status').read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f'{key}:')), None)
+
+
+def as_array(picture: Any) -> np.ndarray:
+    """A copy as float32."""
+    return np.array(picture.cpu().numpy() if isinstance(picture, torch.Tensor) else picture, dtype=np.float32)
+
+
+def mean_psnr(pictures: Sequence[np.ndarray], files: Sequence[str]) -> float:
+    """dB over all channels in 0–1, not clipped, mean over the pictures; -inf where a size differs."""
+    found = []
+    for picture, file in zip(pictures, files, strict=True):
+        wanted = np.load(file)
+        if picture.shape != wanted.shape:
+            return -math.inf
+        error = float(np.square(picture - wanted, dtype=np.float64).mean())
+        found.append(math.inf if error == 0 else -10 * math.log10(error))
+    return sum(found) / len(found) if found else math.nan
+
+
+def difference(picture: np.ndarray, file: str | None) -> float:
+    """To the expected picture, see Result."""
+    if file is None:
+        return math.nan if np.isfinite(picture).all() else math.inf
+    wanted = np.load(file)
+    if picture.shape != wanted.shape:
+        return math.inf
+    return float(np.abs(picture - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
