@@ -20,11 +20,11 @@ from basicsr_amsr.bench.rounds import Settings
 from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table
 from basicsr_amsr.cli.network import choose_device, named, read_options
-from basicsr_amsr.cli.profile import DTYPES
 from basicsr_amsr.cli.report import show, write_json
 from basicsr_amsr.data.image_io import list_images
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import BACKENDS
+from basicsr_amsr.execution.precision import DTYPES
 from basicsr_amsr.files import save_whole
 from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.profiling.subject import parse_size

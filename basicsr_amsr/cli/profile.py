@@ -17,14 +17,14 @@ from basicsr_amsr.cli.profile_text import (
     write_drawing,
     write_report,
 )
+from basicsr_amsr.cli.report import show
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import DEPTH, check_depth
 from basicsr_amsr.profiling.images import profile_images
 from basicsr_amsr.profiling.peers import parse_peers
 from basicsr_amsr.profiling.profile import environment, profile_networks
-
-DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--image', metavar='FILE', help='LR image; masks depend on content (default: a bundled photo)')
     parser.add_argument('--images', metavar='DIR', help='mean figures over the LR images of a folder, with their masks')
     parser.add_argument('--max-images', type=int, metavar='N', help='only the first so many of --images')
-    parser.add_argument('--dtype', choices=DTYPES, default='fp32')
+    parser.add_argument('--dtype', choices=DTYPES, help="what networks compute in (default: the file's val: dtype)")
     parser.add_argument('--device', choices=['cpu', 'cuda', 'meta'],
                         help='meta: count only, without arithmetic (default: cuda where there is a GPU)')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
@@ -60,21 +60,32 @@ def run(args: argparse.Namespace) -> int:
     """Profile and print; exit code 0."""
     device = choose_device(args.device)
     check_flags(args, device)
-    peers = parse_peers(args.compare) if args.compare else []
     opt = read_options(args.opt, args.force_yml)
+    dtype = args.dtype or (opt.get('val') or {}).get('dtype', 'fp32')
+    slow = check_arithmetic(dtype, device, '--dtype' if args.dtype else 'val: dtype')
+    with computing_in(DTYPES[dtype], device):
+        profile(args, opt, device)
+    if slow:
+        show(slow)
+    return 0
+
+
+def profile(args: argparse.Namespace, opt: dict[str, Any], device: torch.device) -> None:
+    """Profile the network of the options and print."""
+    peers = parse_peers(args.compare) if args.compare else []
     size = subject.parse_size(args.size) if args.size else None
     net = subject.build(opt)
     weights = subject.load_weights(net, opt)
     if args.k is not None:
         subject.set_k(net, args.k)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    dtype, channels = DTYPES[args.dtype], subject.input_channels(opt['network_g'])
+    channels = subject.input_channels(opt['network_g'])
     nets, dense = subject.choose_variants(net, args.variant)
     for each in nets.values():
-        each.to(device=device, dtype=dtype).to(memory_format=layout)
+        each.to(device=device).to(memory_format=layout)
 
     def place(x: torch.Tensor) -> torch.Tensor:
-        return x.to(device=device, dtype=dtype).contiguous(memory_format=layout)
+        return x.to(device=device).contiguous(memory_format=layout)
 
     measured = device.type != 'meta'
     settings: dict[str, Any] = {
@@ -105,7 +116,6 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.json, report, figures, dense)
     if args.report:
         write_drawing(args.report, report, figures, dense, nets, x, shown)
-    return 0
 
 
 def check_flags(args: argparse.Namespace, device: torch.device) -> None:

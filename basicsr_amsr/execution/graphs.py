@@ -35,8 +35,13 @@ class Graph:
             for _ in range(WARM_UPS):
                 function(self.x)
         torch.cuda.current_stream(x.device).wait_stream(aside)
-        with torch.no_grad(), torch.cuda.graph(self.graph):
-            self.out = function(self.x)
+        cached = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)  # what it keeps of weights dies with the caller's autocast
+        try:
+            with torch.no_grad(), torch.cuda.graph(self.graph):
+                self.out = function(self.x)
+        finally:
+            torch.set_autocast_cache_enabled(cached)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The function of x, in memory that the next call writes into again.

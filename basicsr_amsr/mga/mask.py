@@ -7,6 +7,7 @@ from basicsr.utils.color_util import rgb2ycbcr_pt
 from torch import nn
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.precision import in_full_precision
 
 NEIGHBOURHOOD = 5
 POOLING = ('after_softmax', 'before_softmax')
@@ -49,11 +50,20 @@ class MaskPrediction(nn.Module):
         self.kernel = nn.Conv2d(1, NEIGHBOURHOOD**2, 1)
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
-        """Coarse feature (N, C, H, W) to error mask (N, 1, ⌈H/p⌉, ⌈W/p⌉); larger means a larger expected error."""
+        """Coarse feature (N, C, H, W) to error mask (N, 1, ⌈H/p⌉, ⌈W/p⌉); larger means a larger expected error.
+
+        Under autocast the mask is float32 from its softmax on: in bf16 many patches would be equally bad.
+        """
         height, width = feature.shape[-2:]
         p = self.patch_size
         feature = F.pad(feature, (0, -width % p, 0, -height % p))
         logits = self.conv2(self.relu(self.conv1(feature)))
+        with in_full_precision(feature.device):
+            return self.from_logits(logits.to(self.kernel.weight.dtype))
+
+    def from_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """The error mask of what the convolutions give, (N, 2 or 1, H, W) with H and W multiples of p."""
+        p = self.patch_size
         if logits.shape[1] == 1:
             under_sr = F.avg_pool2d(logits, p)
         elif self.pooling == 'after_softmax':

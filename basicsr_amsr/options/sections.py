@@ -80,6 +80,8 @@ class Val(Section):
     save_img: bool = Field(False, description='write the images')
     suffix: str | None = Field(None, description="behind the names of images; default: the run's name")
     metrics: dict[str, Metric] | None = Field(None, description='NAME: {type: a metric of `basicsr list metric`, …}')
+    dtype: Literal['fp32', 'fp16', 'bf16'] = Field(
+        'fp32', description='what networks compute in, in tests and validations; masks, images and metrics are fp32')
     pbar: bool | None = Field(None, description='progress bar; default: where there is a terminal')
 
 

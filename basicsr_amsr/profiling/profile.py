@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
@@ -30,8 +31,8 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
                      progress: Callable[[str], Any] = lambda stage: None) -> dict[str, dict[str, Any]]:
     """Run each network on `x` without gradient, in eval mode, and report what it costs.
 
-    Nothing is moved or converted: `x` and the networks come on the device, in the dtype and in the memory format that
-    are to be measured. Networks may share weights.
+    Nothing is moved or converted: `x` and the networks come on the device and in the memory format that are to be
+    measured, and whoever wants another number format calls it within autocast. Networks may share weights.
 
     Args:
         nets: name to network.
@@ -106,7 +107,7 @@ def environment(x: torch.Tensor, num_threads: int | None = None) -> dict[str, An
     return {
         'device': x.device.type,
         'device_name': device_name(x.device),
-        'dtype': str(x.dtype).removeprefix('torch.'),
+        'dtype': str(compute_dtype(x)).removeprefix('torch.'),
         'size': list(x.shape[-2:]),
         'batch': x.shape[0],
         'channels_last': x.is_contiguous(memory_format=torch.channels_last),
@@ -149,7 +150,7 @@ def count_call(name: str, net: nn.Module, x: torch.Tensor) -> tuple[Count, list[
         reason = ' '.join(str(error).split())
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
             raise UserError(f'{name} runs out of memory on an input of {size}; give a smaller size.') from error
-        kind = f'{x.shape[1]} channels, {str(x.dtype).removeprefix("torch.")}'
+        kind = f'{x.shape[1]} channels, {str(compute_dtype(x)).removeprefix("torch.")}'
         raise UserError(f'{name} does not take an input of {size} ({kind}): {reason[:200]}') from error
     finally:
         hook.remove()

@@ -7,11 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 from torch import nn
 
-from tests.cli.conftest import METRICS, error_line, options_to_test, pairs, write_images
+from basicsr_amsr.execution.precision import DTYPES
+from tests.cli.conftest import METRICS, NETWORK, error_line, options_to_test, pairs, write_images
 
 
 def read_metrics(name='tiny'):
@@ -140,3 +142,42 @@ def test_two_runs_in_one_process_have_a_log_each(basicsr):
     for name in ('first', 'second'):
         basicsr('test', options_to_test(name=name))
         assert len(logged_means(name)) == 2
+
+
+BACKBONE = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 1}
+
+
+@pytest.mark.parametrize('network', [NETWORK, {'type': 'AMSR', 'backbone': BACKBONE, 'selection': {'tile': 4}}])
+def test_val_dtype_is_what_networks_compute_in(basicsr, monkeypatch, network):
+    computed, measured, found = set(), [], {}
+    forward, psnr = nn.Conv2d.forward, METRIC_REGISTRY.get('calculate_psnr')
+
+    def spy(conv, x):
+        result = forward(conv, x)
+        computed.add(result.dtype)
+        return result
+
+    def calculate_psnr(*images, **options):
+        measured.append(torch.is_autocast_enabled('cpu'))
+        return psnr(*images, **options)
+
+    monkeypatch.setattr(nn.Conv2d, 'forward', spy)
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_psnr', calculate_psnr)
+    for dtype in ('fp32', 'bf16', 'fp16'):
+        computed.clear()
+        code, _, _ = basicsr('test', options_to_test(network_g=network), '--force_yml', f'val:dtype={dtype}')
+        assert code == 0 and computed == {DTYPES[dtype]}
+        found[dtype] = read_metrics()['Three']
+    assert measured == [False] * 9
+    for dtype in ('bf16', 'fp16'):
+        assert found[dtype]['psnr']['mean'] == pytest.approx(found['fp32']['psnr']['mean'], abs=0.05)
+        assert found[dtype].get('mask_ratio') == found['fp32'].get('mask_ratio')
+
+
+def test_where_bf16_is_slow_the_log_says_so(basicsr, monkeypatch):
+    monkeypatch.setattr('basicsr_amsr.execution.precision.cpu_has_bf16', lambda: False)
+    options = options_to_test()
+    options['val'] = {**options['val'], 'dtype': 'bf16'}
+    assert basicsr('test', options)[0] == 0
+    log = next(Path('results', 'tiny').glob('test_*.log')).read_text()
+    assert log.count('val: dtype: this CPU has no instructions for bf16: it is slower than fp32 here.') == 1

@@ -131,3 +131,15 @@ def test_on_cuda(name, size, inside):
     with torch.backends.cudnn.flags(allow_tf32=False):
         result = run_unit(unit, x.cuda(), on_gpu, inside, backend='triton')
     torch.testing.assert_close(result.cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['EDSR', 'RFDN'])
+def test_a_whole_network_under_autocast(interpreter, name):
+    net, _ = net_of(name)
+    program = read_network(net)
+    x = image(2, 3, 9, 12)
+    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        result = run_sparse(program, net, x, tiles, 4, prediction, backend='triton')
+        expected = run_sparse(program, net, x, tiles, 4, prediction)
+    assert (result.float() - expected.float()).abs().max() < 0.03 * expected.abs().max()

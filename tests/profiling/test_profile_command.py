@@ -134,6 +134,15 @@ def test_dtypes(option_file, tmp_path, dtype, name):
     assert json.loads((tmp_path / 'p.json').read_text())['dtype'] == name
 
 
+def test_the_dtype_of_the_file_unless_a_flag_says_another(option_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('basicsr_amsr.execution.precision.cpu_has_bf16', lambda: False)
+    for flags, name in (([], 'bfloat16'), (['--dtype', 'fp32'], 'float32')):
+        assert profile(option_file, '--no-timing', '--json', str(tmp_path / 'p.json'), *flags, '--force_yml',
+                       'val:dtype=bf16') == 0
+        assert json.loads((tmp_path / 'p.json').read_text())['dtype'] == name
+        assert ('val: dtype: this CPU has no' in capsys.readouterr().out) == (name == 'bfloat16')
+
+
 def test_the_unmodified_network_in_the_same_run(option_file, tmp_path):
     assert profile(option_file, '--variant', 'M,plain', '--no-timing', '--dtype', 'bf16', '--json',
                    str(tmp_path / 'p.json')) == 0

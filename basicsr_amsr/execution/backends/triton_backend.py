@@ -9,12 +9,13 @@ from torch import nn
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.backends.torch_backend import TorchBackend
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
+from basicsr_amsr.execution.precision import compute_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class TritonBackend:
-    """See `Backend`. Grouped convolutions, other number formats and autocast are left to torch operators."""
+    """See `Backend`. Grouped convolutions and other number formats are left to torch operators."""
 
     name = 'triton'
     whole = True
@@ -36,8 +37,8 @@ def supported(conv: nn.Conv2d, parts: Sequence[Read], epilogue: Epilogue) -> boo
     """Whether the kernel computes this."""
     added = epilogue.added
     tables = [part.rows for part in parts] + ([] if added is None else [added.rows])
-    weight = conv.weight
+    dtype = compute_dtype(conv.weight)
     listed = conv.kernel_size == (1, 1) or all(part.gather is not None for part in parts)
-    return (listed and conv.groups == 1 and weight.dtype in DTYPES and not torch.is_autocast_enabled(weight.device.type)
-            and all(rows.dtype == weight.dtype and rows.stride(1) == 1 for rows in tables)
+    return (listed and conv.groups == 1 and dtype in DTYPES
+            and all(rows.dtype == dtype and rows.stride(1) == 1 for rows in tables)
             and (added is None or added.rows.shape[1] == conv.out_channels))

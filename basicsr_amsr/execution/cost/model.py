@@ -17,6 +17,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.measure import Probe, measure
 from basicsr_amsr.execution.cost.store import Store, is_off, place
+from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.version import __version__
 
@@ -58,10 +59,9 @@ def decides(x: torch.Tensor) -> bool:
 
 def machine(x: torch.Tensor) -> str:
     """Where and how `x` is processed."""
-    dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
     threads = f', threads {torch.get_num_threads()}' if x.device.type == 'cpu' else ''
     layout = 'channels-last' if x.is_contiguous(memory_format=torch.channels_last) else 'channels first'
-    return (f'{x.device.type} ({device_name(x.device)}), {str(dtype).removeprefix("torch.")} from '
+    return (f'{x.device.type} ({device_name(x.device)}), {str(compute_dtype(x)).removeprefix("torch.")} from '
             f'{str(x.dtype).removeprefix("torch.")}, {layout}{threads}, torch {torch.__version__}')
 
 

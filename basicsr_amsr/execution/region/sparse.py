@@ -11,6 +11,8 @@ from basicsr_amsr.execution.active import Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
 from basicsr_amsr.execution.fusion import Epilogue, Fused, fused, readers_of
+from basicsr_amsr.execution.precision import in_full_precision
+from basicsr_amsr.execution.region.dense import before_anchor
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import NOTHING, LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
@@ -240,6 +242,8 @@ class _Run:
     def _whole(self, value: int) -> Any:
         """A value that is known everywhere, or for each image."""
         step, call = self.steps[value - 1]
+        if value <= self.program.anchor:
+            return before_anchor(self.program, value, call, [self.values[i] for i in step.inputs], self.values[0])
         if step.kind == 'pool' and self.program.form(step.inputs[0]) == 'rows':
             return self._average(step.inputs[0])
         return call(*(self._complete(i) if self.program.form(i) == 'rows' else self.values[i] for i in step.inputs))
@@ -254,7 +258,8 @@ class _Run:
         if len(layout.skipped):
             affine = self.prediction.contexts[value].to(total)
             sums = self._rest_sums(wide)
-            predicted = affine.linear(sums[:, :-1], bias=False) + sums[:, -1:] * affine.bias
+            with in_full_precision(sums.device):
+                predicted = affine.linear(sums[:, :-1], bias=False) + sums[:, -1:] * affine.bias
             total += predicted.view(self.batch, -1, scale**2).sum(2)
         return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
 

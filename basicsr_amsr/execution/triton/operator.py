@@ -12,6 +12,7 @@ from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.backends.choice import interpreted
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
+from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.triton.convolution import NOTHING, RELU, SHARED_SLOPE, SLOPE, SLOPES, kernel
 
 LIBRARY = torch.library.Library('basicsr_amsr', 'DEF')
@@ -42,13 +43,14 @@ def convolve(conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilog
              ) -> torch.Tensor:
     """As `Backend.convolve`, of what `supported` allows."""
     rows, lists = [part.rows for part in parts], [_list(part.gather) for part in parts]
-    geometry = _geometry(conv.weight, size, conv.dilation)
+    weight = conv.weight.to(compute_dtype(conv.weight))
+    geometry = _geometry(weight, size, conv.dilation)
     listed = len(rows[0]) if lists[0] is None else len(lists[0])
     pixels = listed // geometry['LIST'] * geometry['SIZE']**2
     out = rows[0].new_empty(pixels, conv.out_channels) if place is None else place.tensor(rows[0].dtype)
     added: Read | None = epilogue.added
     torch.ops.basicsr_amsr.convolve_rows(
-        rows, lists, conv.weight, conv.bias, size, conv.dilation, *_activation(epilogue.before), epilogue.scale,
+        rows, lists, weight, conv.bias, size, conv.dilation, *_activation(epilogue.before), epilogue.scale,
         added and added.rows, added and _list(added.gather), *_activation(epilogue.after), out,
         place and _list(place.into), pixels)
     return out
