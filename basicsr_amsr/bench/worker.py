@@ -103,6 +103,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         if device.type == 'cuda':
+            self.start: int | None = torch.cuda.memory_allocated(device)
             torch.cuda.reset_peak_memory_stats(device)
             return
         with suppress(OSError):
@@ -111,9 +112,8 @@ class PeakMemory:
 
     def above_start(self) -> int | None:
         """In bytes; None where the system does not tell."""
-        if self.device.type == 'cuda':
-            return torch.cuda.max_memory_allocated(self.device)
-        peak = status('VmHWM')
+        cuda = self.device.type == 'cuda'
+        peak = torch.cuda.max_memory_allocated(self.device) if cuda else status('VmHWM')
         return None if peak is None or self.start is None else max(0, peak - self.start)
 
 

@@ -106,7 +106,7 @@ def pooled_time(own: Sequence[Figures], dense: Sequence[Figures]) -> float | Non
     if any(one['latency_ms'] is None for one in dense):
         return None
     weights = [one['latency_ms']['median'] for one in dense]
-    return sum(w * one['ratios']['time'] for w, one in zip(weights, own, strict=True)) / sum(weights)
+    return sum(w * one['ratios']['time_share'] for w, one in zip(weights, own, strict=True)) / sum(weights)
 
 
 def sizes_line(images: Sequence[Mapping[str, Any]]) -> str:

@@ -94,7 +94,7 @@ def _modules(panel: Any, modules: Mapping[str, Mapping[str, float]], colours: Ma
 
 
 def _ratios(panel: Any, figures: Figures, dense: str, colours: Mapping[str, str]) -> None:
-    labels = {'params': 'parameters', 'macs': 'MACs', 'time': 'time', 'peak_memory': 'peak memory'}
+    labels = {'params': 'parameters', 'macs': 'MACs', 'time_share': 'time', 'peak_memory': 'peak memory'}
     labels = {key: label for key, label in labels.items() if figures[dense]['ratios'][key] is not None}
     width = 0.8 / len(colours)
     for number, (name, colour) in enumerate(colours.items()):

@@ -55,9 +55,9 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
         - `latency_ms`: {median, q1, q3, samples}, None without timing;
         - `peak_memory_mb`: MiB on top of weights and input (memory.py), None without measurement;
         - `output_size`: [height, width];
-        - `ratios` to the dense network, where there is one: `params`, `macs`, `macs_paper`, `peak_memory` and `time`
-          (the median of per-round ratios) are shares of it, `ideal` = dense MACs / MACs, `speed_up` = 1 / `time`,
-          `efficiency` = `speed_up` / `ideal`.
+        - `ratios` to the dense network, where there is one: `params`, `macs`, `macs_paper`, `peak_memory` and
+          `time_share` (the median of per-round ratios) are shares of it, `ideal` = dense MACs / MACs, `speed_up` =
+          1 / `time_share`, `efficiency` = `speed_up` / `ideal`.
 
     Raises:
         UserError: `dense` is none of the networks, or a network does not take the input.
@@ -162,7 +162,7 @@ def share_of_dense(own: Mapping[str, Any], dense: Mapping[str, Any], time: float
     share = {key: own[key] / dense[key] if dense[key] else None for key in ('params', 'macs', 'macs_paper')}
     peak = own['peak_memory_mb'] / dense['peak_memory_mb'] if dense['peak_memory_mb'] else None
     speed_up = 1 / time if time else None
-    return {**share, 'peak_memory': peak, 'time': time, 'ideal': ideal, 'speed_up': speed_up,
+    return {**share, 'peak_memory': peak, 'time_share': time, 'ideal': ideal, 'speed_up': speed_up,
             'efficiency': speed_up / ideal if speed_up and ideal else None}
 
 

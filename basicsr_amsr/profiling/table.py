@@ -36,8 +36,8 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 RATIO_ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     'MACs / dense': ratio('macs'),
-    'time / dense': ratio('time'),
-    'ideal speed-up': ratio('ideal', 2),
+    'time share': ratio('time_share'),
+    'dense MACs / MACs': ratio('ideal', 2),
     'speed-up': ratio('speed_up', 2),
     'efficiency': ratio('efficiency', 2),
 }

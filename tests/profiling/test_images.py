@@ -67,7 +67,7 @@ def test_one_image_is_the_profile_of_it():
 
 def test_time_of_all_images_keeps_the_pairs():
     def timed(median, ratio):
-        return {'latency_ms': {'median': median}, 'ratios': {'time': ratio}}
+        return {'latency_ms': {'median': median}, 'ratios': {'time_share': ratio}}
 
     assert pooled_time([timed(1, 0.5), timed(9, 0.9)], [timed(10, 1.0), timed(30, 1.0)]) == (5 + 27) / 40
     assert pooled_time([{'latency_ms': None}], [{'latency_ms': None}]) is None

@@ -54,11 +54,11 @@ def test_ratios_are_the_definitions():
     own = {'params': 5, 'macs': 40, 'macs_paper': 50, 'peak_memory_mb': 3.0}
     dense = {'params': 4, 'macs': 100, 'macs_paper': 100, 'peak_memory_mb': 6.0}
     assert share_of_dense(own, dense, 0.5) == {
-        'params': 1.25, 'macs': 0.4, 'macs_paper': 0.5, 'peak_memory': 0.5, 'time': 0.5, 'ideal': 2.5, 'speed_up': 2.0,
-        'efficiency': 0.8}
+        'params': 1.25, 'macs': 0.4, 'macs_paper': 0.5, 'peak_memory': 0.5, 'time_share': 0.5, 'ideal': 2.5,
+        'speed_up': 2.0, 'efficiency': 0.8}
     nothing = {**own, 'macs': 0, 'peak_memory_mb': None}
     assert share_of_dense(nothing, nothing, None) == {
-        'params': 1.0, 'macs': None, 'macs_paper': 1.0, 'peak_memory': None, 'time': None, 'ideal': None,
+        'params': 1.0, 'macs': None, 'macs_paper': 1.0, 'peak_memory': None, 'time_share': None, 'ideal': None,
         'speed_up': None, 'efficiency': None}
 
 

@@ -115,7 +115,7 @@ def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
     assert report['mask_ratio'] == 1.0 and report['k'] == 1000
-    assert report['latency_ms'] is None and report['ratios']['time'] is None
+    assert report['latency_ms'] is None and report['ratios']['time_share'] is None
 
 
 def test_meta_counts_the_same_without_arithmetic(option_file, tmp_path):

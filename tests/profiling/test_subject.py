@@ -153,12 +153,12 @@ def test_table_has_a_column_per_network_and_ratios_only_beside_a_dense_one():
                'mask_ratio': 0.5, 'latency_ms': None, 'peak_memory_mb': 1.0,
                'uncounted': {'aten::_fft_r2c': transform}}
     assert len(figures_table('title', {'a': figures}, None).columns) == 2
-    beside = {'macs': 0.5, 'time': None, 'ideal': 2.0, 'speed_up': None, 'efficiency': None}
+    beside = {'macs': 0.5, 'time_share': None, 'ideal': 2.0, 'speed_up': None, 'efficiency': None}
     both = figures_table('title', {'a': {**figures, 'ratios': beside}, 'b': {**figures, 'ratios': beside}}, 'b')
     assert [column.header for column in both.columns] == ['', 'a', 'b (dense)']
     cells = dict(zip(both.columns[0]._cells, both.columns[1]._cells, strict=True))
     assert cells['parameters'] == '42,000' and cells['MACs (G)'] == '5.000' and cells['latency (ms)'] == '-'
-    assert cells['ideal speed-up'] == '2.00' and cells['speed-up'] == '-'
+    assert cells['dense MACs / MACs'] == '2.00' and cells['speed-up'] == '-'
     less = {'a': {**figures, 'uncounted': {'aten::_fft_r2c': {**transform, 'calls': 1, 'elements': 2}}}, 'b': figures}
     assert uncounted_line(less) == 'Not counted in MACs: _fft_r2c (3 calls, 7 elements; Fourier transform)'
     assert uncounted_line({'a': {**figures, 'uncounted': {}}}) is None
