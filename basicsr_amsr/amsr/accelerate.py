@@ -15,7 +15,6 @@ from basicsr_amsr.amsr.decision import form_for, share_of
 from basicsr_amsr.amsr.pieces import run_pieces
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
-from basicsr_amsr.amsr.whole import Whole
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
 from basicsr_amsr.backbones.skips import Skip, SkipConv
@@ -23,7 +22,6 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.pieces import is_large
-from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.ratio import at_ratio
 
@@ -51,7 +49,6 @@ class ConvertedNetwork(Converted):
     variant: str
     costs: dict[tuple[int, ...], Costs]
     region: Region | None
-    whole: Whole
     structure: str | None
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -60,8 +57,6 @@ class ConvertedNetwork(Converted):
         form: Form = 'sparse'
         if self.variant == 'D' or x.is_meta:  # without content there is no mask
             form = 'dense'
-        elif config.mode == 'tiled':
-            form = 'tiled' if bare else 'dense'
         if is_large(x, config.piece) and bare:
             image, self.last_mask_ratio = run_pieces(self, x, form == 'sparse')
             return image
@@ -79,9 +74,6 @@ class ConvertedNetwork(Converted):
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
         self.last_mask_ratio = 1.0
-        tiled = self.whole.run(self, x) if form == 'tiled' else None
-        if tiled is not None:
-            return tiled
         skipping = None
         if form == 'sparse':
             skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
@@ -146,15 +138,10 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
                         'before.')
     restore_(net)
-    if config.mode == 'tiled':
-        program = read_network(net)
-        report = Report.of_program(net, 'tiled', program)
-        _convert(net, config, None, Whole(program))
-        return report
     if config.calibration is not None:
         region = Region.of(net, config.calibration)
-        report = Report.of_program(net, 'calibration', region.program)
-        _convert(net, config, region, Whole(region.program))
+        report = Report.of_program(net, region.program)
+        _convert(net, config, region)
         return report
     family = find_backbone(net)
     adapter = family.skips if family else None
@@ -174,14 +161,13 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         if not isinstance(module, Converted):  # it may be shared between two paths
             module.__class__ = _class(type(module), ConvertedUnit)
             module.__dict__['skip'] = chosen[path]
-    _convert(net, config, None, Whole())
+    _convert(net, config, None)
     return report
 
 
-def _convert(net: nn.Module, config: AMSRConfig, region: Region | None, whole: Whole) -> None:
+def _convert(net: nn.Module, config: AMSRConfig, region: Region | None) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region, whole=whole,
-                        structure=None)
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region, structure=None)
 
 
 def restore_(net: nn.Module) -> nn.Module:
@@ -193,7 +179,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'whole', 'structure', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'structure', 'skip'):
                 module.__dict__.pop(name, None)
             module._modules.pop(TRAINED, None)
     return net

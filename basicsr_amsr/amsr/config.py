@@ -13,7 +13,7 @@ from basicsr_amsr.execution.unit import Inside
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 UNITS = ('residual', 'conv')
-MODES = ('auto', 'sparse', 'dense_masked', 'tiled')
+MODES = ('auto', 'sparse', 'dense_masked')
 
 
 def default_selection() -> HighFrequencyMask:
@@ -44,10 +44,7 @@ class AMSRConfig:
             `inside`, `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             both give the same. 'auto': dense_masked in training mode or while gradients are recorded; else sparse, or
-            everything is computed where measured costs say that this is faster for the image: by the plain network,
-            or tile by tile (docs/amsr.md).
-            'tiled': nothing is skipped, the image is the plain network's to rounding, but computed tile by tile, which
-            some networks do faster on a CPU; selection, budget and calibration play no part.
+            the plain network runs where measured costs say that this is faster for the image (docs/amsr.md).
         backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
             GPUs where it is installed, else torch.
         piece: at inference, images that are larger than so many LR pixels, on either side, are computed in pieces of
@@ -65,7 +62,7 @@ class AMSRConfig:
     budget: float | None = None
     dense_first: int = 0
     calibration: Calibration | None = None
-    mode: Literal['auto', 'sparse', 'dense_masked', 'tiled'] = 'auto'
+    mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
     backend: BackendName = 'auto'
     piece: int | None = None
     overlap: int = 32

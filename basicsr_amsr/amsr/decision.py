@@ -31,7 +31,7 @@ def form_for(net: Any, x: torch.Tensor, share: float) -> Form:
         share: active tiles or windows over all; over nothing no costs are asked.
 
     Returns:
-        'sparse'; else everything is computed: 'dense', the plain network, or 'tiled', tile by tile.
+        'sparse'; or 'dense', the plain network.
     """
     if share <= 0:
         return 'sparse'
@@ -134,10 +134,7 @@ class Probes:
             views[ratio](x)
             return float(views[ratio].last_mask_ratio)
 
-        # Tiles are for caches that GPUs do not have. Transformers cannot be read, and to find that out takes seconds.
-        tiles = x.device.type == 'cpu' and not window_sizes(net) and net.whole.program(net) is not None
-        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse,
-                     (lambda: net.whole.run(twin, x)) if tiles else None)
+        return Probe(x.shape[0] * x.shape[2] * x.shape[3], lambda: dense(x), sparse)
 
     def _cut(self, area: int) -> torch.Tensor:
         x = self.x.detach()

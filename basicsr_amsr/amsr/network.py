@@ -92,10 +92,9 @@ class AMSROptions(Section):
     calibration: File | None = Field(
         None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of inside, unit and '
                           'dense_first')
-    mode: Literal['auto', 'sparse', 'dense_masked', 'tiled'] = Field(
-        'auto', description='auto: in training all is computed and masked; in tests the rest is skipped, or all is '
-                            'computed, by the plain network or tile by tile, where that is measured to be faster. '
-                            'sparse: skipped in any case. tiled: nothing is skipped, all is computed tile by tile')
+    mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
+        'auto', description='auto: in training all is computed and masked; in tests the rest is skipped, or the plain '
+                            'network runs, where that is measured to be faster. sparse: skipped in any case')
     backend: BackendName = Field(
         'auto', description='what convolves in sparse execution; auto: triton on NVIDIA GPUs where it is installed')
     piece: Positive | None = Field(

@@ -18,7 +18,7 @@ class Report:
     Attributes:
         network: name of its class.
         by: 'adapter' of its family; 'structure': the residual blocks that were found in it; 'options': what was given;
-            'calibration'; or 'tiled': all of it runs, tile by tile.
+            or 'calibration'.
         converted: modules that run sparsely, and their classes.
         dense: all other convolutions and linear layers.
         share: of the weights of convolutions and linear layers, those in `converted`.
@@ -45,16 +45,15 @@ class Report:
         return cls(type(net).__name__, by, {path: type(modules[path]).__name__ for path in paths}, dense, share)
 
     @classmethod
-    def of_program(cls, net: nn.Module, by: str, program: Program) -> Report:
-        """The report of a network that runs tile by tile, but for what its program runs on whole maps."""
+    def of_program(cls, net: nn.Module, program: Program) -> Report:
+        """The report of a calibrated network: all of it, but for what its program runs on whole maps."""
         paths = sorted({step.called for step in program.steps if step.form == 'rows' and isinstance(step.called, str)})
-        return cls.of(net, by, [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
+        return cls.of(net, 'calibration', [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
 
     def __str__(self) -> str:
         kinds: dict[str, int] = {}
         for kind in self.converted.values():
             kinds[kind] = kinds.get(kind, 0) + 1
         units = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
-        where = 'tile by tile' if self.by == 'tiled' else 'where the mask is'
-        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run {where}; '
+        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run where the mask is; '
                 f'dense: {", ".join(self.dense) or "nothing"}.')

@@ -59,8 +59,6 @@ def find_conflicts(options: Mapping[str, Any]) -> Iterator[Problem]:
         return
     if given('network_g', 'mode') == 'sparse':
         yield Problem(('network_g', 'mode'), 'network_g: mode: sparse has no gradients: leave mode out to train.')
-    if given('network_g', 'mode') == 'tiled':
-        yield Problem(('network_g', 'mode'), 'network_g: mode: tiled trains no mask: leave mode out to train.')
     if given('network_g', 'backbone', 'use_checkpoint'):
         yield Problem(('network_g', 'backbone', 'use_checkpoint'), 'network_g: backbone: use_checkpoint computes units '
                       'again in the backward pass, where there is no mask: leave it out.')

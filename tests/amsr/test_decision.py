@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from basicsr_amsr import UserError
-from basicsr_amsr.amsr import AMSRConfig, accelerate_, decision, measure_costs, restore_, whole
+from basicsr_amsr.amsr import AMSRConfig, accelerate_, decision, measure_costs, restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Trial, calibrate
 from basicsr_amsr.amsr.decision import Probes, structure_of, subject_of
 from basicsr_amsr.amsr.twin import twin_of
@@ -142,24 +142,6 @@ def test_a_full_mask_is_the_plain_network_to_the_bit(kind, known, monkeypatch, s
     assert torch.equal(found, plain) and ratio == 1 and len(stub.asked) == 1
 
 
-@pytest.mark.parametrize('share', [0.75, 1.0])
-@pytest.mark.parametrize('kind', KINDS)
-def test_where_tile_by_tile_is_faster_everything_is_computed_so(kind, share, monkeypatch, stub):
-    net, config = build(kind, selection=dataclasses.replace(HALF, ratio=share))
-    monkeypatch.setattr(stub, 'answer', dataclasses.replace(stub.answer, tiled=0.9))
-    ran = []
-    run_tiled = whole.run_tiled
-    monkeypatch.setattr(whole, 'run_tiled', lambda *args: ran.append(1) or run_tiled(*args))
-    x = image(2, 3, 37, 29)
-    with torch.no_grad():
-        plain = net(x)
-    found, ratio = run(net, x, config)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
-    assert ratio == 1 and len(ran) == (kind != 'SwinIR_light')  # which cannot be read
-    if kind == 'SwinIR_light':
-        assert torch.equal(found, plain)
-
-
 def test_only_inference_in_mode_auto_asks(stub):
     net, config = build('EDSR')
     x = image(1, 3, 16, 16)
@@ -239,9 +221,6 @@ def test_probes_run_the_dense_and_the_sparse_form(kind):
         all_of_it = Probes(net, x)(2 * 48 * 40)
         assert all_of_it.area == 2 * 48 * 40 and torch.equal(all_of_it.dense(), plain)
         assert all_of_it.sparse(0.25) == pytest.approx(0.25, abs=0.02)
-        assert (all_of_it.tiled is None) == (kind == 'SwinIR_light')
-        if all_of_it.tiled:
-            torch.testing.assert_close(all_of_it.tiled(), plain, rtol=1e-5, atol=1e-5)
         assert Probes(net, x)(48 * 40 + 1).area == 48 * 40
         assert Probes(net, x)(16 * 16).area == 16 * 16
         assert Probes(net, image(1, 3, 5, 300))(100).area <= 5 * 24
@@ -267,7 +246,7 @@ def test_a_twin_shares_weights_and_hooks_stay_behind():
     net.register_forward_hook(lambda *_: pytest.fail('seen'))
     twin = twin_of(net)
     assert all(a is b for a, b in zip(net.parameters(), twin.parameters(), strict=True))
-    assert twin.region is net.region and twin.whole is net.whole and structure_of(twin) == structure_of(net)
+    assert twin.region is net.region and structure_of(twin) == structure_of(net)
     with torch.no_grad():
         twin(image(1, 3, 8, 8))
 
@@ -283,7 +262,7 @@ def test_costs_can_be_measured_before(real):
         net(image(1, 3, 16, 16))
     assert [costs] == next(iter(real.known.values()))
     restore_(net)
-    assert not {'structure', 'whole'} & vars(net).keys()
+    assert 'structure' not in vars(net)
 
 
 def test_a_replica_of_data_parallel_skips(stub):

@@ -77,13 +77,12 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
 
 @torch.no_grad()
 @pytest.mark.parametrize('options', [EDSR, SWINIR])
-@pytest.mark.parametrize('form', ['sparse', 'dense', 'tiled'])
+@pytest.mark.parametrize('form', ['sparse', 'dense'])
 def test_mode_auto_competes_with_what_it_chose(options, form, monkeypatch):
     _, sparse = forms(options, dataclasses.replace(GRID, amounts=(HALF,), auto=True))
     own, auto = sparse
     assert auto.name == f'auto, {own.name}' and auto.kind == 'auto' and auto.net.amsr.mode == 'auto'
-    costs = {'sparse': Costs(1, 1, 0, 1, True), 'dense': Costs(1, 1, 4, 1, True),
-             'tiled': Costs(1, 2, 4, 1, True, 1)}
+    costs = {'sparse': Costs(1, 1, 0, 1, True), 'dense': Costs(1, 1, 4, 1, True)}
     monkeypatch.setenv(VARIABLE, 'costs.json')
     monkeypatch.setattr(model.MODEL, 'costs', lambda *_: costs[form])  # nothing is measured or written
     found, x = Measured(), image(18, 26)

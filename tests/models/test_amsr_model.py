@@ -304,7 +304,6 @@ def test_compiled_training_has_nearly_the_same_losses(tmp_path, caplog):
 @pytest.mark.parametrize(('change', 'words'), [
     ({'network_g': PLAIN}, 'type is MSRResNet, but AMSRModel'),
     ({'network_g': {'mode': 'sparse'}}, 'mode: sparse has no gradients'),
-    ({'network_g': {'mode': 'tiled'}}, 'mode: tiled trains no mask'),
     ({'network_g': {'backbone': {'type': 'SwinIR_light', 'use_checkpoint': True}}}, 'use_checkpoint'),
     ({'path': {'pretrain_network_g': None}}, 'the teacher has no weights'),
     ({'train': {'teacher_opt': None}, 'path': {'pretrain_network_teacher': 'x.pth'}}, 'no loss against the teacher'),

@@ -1,4 +1,4 @@
-"""Time of a network's dense, tiled and sparse form as a function of area and active ratio."""
+"""Time of a network's dense and sparse form as a function of area and active ratio."""
 from __future__ import annotations
 
 import math
@@ -7,23 +7,18 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Literal
 
-Form = Literal['sparse', 'dense', 'tiled']
-
-# By what share tile by tile has to be faster than the plain network, so that a tie goes to what is exact to the bit:
-# medians of few runs scatter so much.
-MARGIN = 0.05
+Form = Literal['sparse', 'dense']
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds are area · dense, area · tiled, and area · (base + slope · ratio).
+    """Seconds are area · dense, and area · (base + slope · ratio).
 
     Attributes:
         area: pixels of the LR map on which both were timed.
         dense: seconds per pixel of the dense form.
         base, slope: of the sparse form, ratio being the share of active pixels, tiles or windows.
         limited: there was no time to take a larger map, so they hold for those too.
-        tiled: seconds per pixel of the dense network tile by tile; None where it cannot run so.
     """
 
     area: int
@@ -31,38 +26,27 @@ class Costs:
     base: float
     slope: float
     limited: bool = False
-    tiled: float | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.area, self.dense, self.base, self.slope, 1 if self.tiled is None else self.tiled)
+        numbers = (self.area, self.dense, self.base, self.slope)
         if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers) or not (
-                self.area > 0 and self.dense > 0 and self.slope >= 0 and (self.tiled is None or self.tiled > 0)
-                and isinstance(self.limited, bool)):
+                self.area > 0 and self.dense > 0 and self.slope >= 0 and isinstance(self.limited, bool)):
             raise ValueError(f'no costs: {asdict(self)}')
 
     def sparse(self, ratio: float) -> float:
         """Seconds per pixel of the sparse form at that ratio."""
         return self.base + self.slope * ratio
 
-    @property
-    def whole(self) -> tuple[Form, float]:
-        """The faster form that skips nothing, and the seconds per pixel above which skipping is worse than it."""
-        if self.tiled is not None and self.tiled * (1 + MARGIN) < self.dense:
-            return 'tiled', self.tiled
-        return 'dense', self.dense
-
     def form(self, ratio: float) -> Form:
         """How to process images of which that ratio is active."""
-        whole, limit = self.whole
-        return whole if ratio >= 1 or (ratio > 0 and limit < self.sparse(ratio)) else 'sparse'
+        return 'dense' if ratio >= 1 or (ratio > 0 and self.dense < self.sparse(ratio)) else 'sparse'
 
     @property
     def crossover(self) -> float | None:
         """The ratio above which nothing is skipped; None where it is at none, 0 where it is at all."""
-        limit = self.whole[1]
-        if limit < self.sparse(0):
+        if self.dense < self.sparse(0):
             return 0.0
-        return (limit - self.base) / self.slope if limit < self.sparse(1) else None
+        return (self.dense - self.base) / self.slope if self.dense < self.sparse(1) else None
 
     def fits(self, area: int) -> bool:
         """Whether they hold for a map of that area.
@@ -73,15 +57,13 @@ class Costs:
         return self.area <= 2 * area and (area <= 2 * self.area or self.limited)
 
 
-def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], limited: bool = False,
-        tiled: Sequence[float] = ()) -> Costs:
+def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], limited: bool = False) -> Costs:
     """The costs that agree best with seconds of single runs.
 
     Args:
         area: pixels of the map that ran.
         dense: seconds of the dense form. sparse: of the sparse form, for each ratio that it computed.
         limited: see `Costs`.
-        tiled: seconds of the dense network tile by tile, if it can run so.
 
     Returns:
         Medians, and through those of the sparse form the line of least squares; level where it would fall, and through
@@ -96,5 +78,4 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
     else:
         slope = mean_time / mean_ratio if mean_ratio else 0.0
     slope = max(slope, 0.0)
-    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, limited,
-                 median(tiled) / area if tiled else None)
+    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, limited)

@@ -1,4 +1,4 @@
-"""Times a dense, a tiled and a sparse form turn by turn, for a few seconds at most."""
+"""Times a dense and a sparse form turn by turn, for a few seconds at most."""
 from __future__ import annotations
 
 import time
@@ -15,8 +15,7 @@ FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may 
 SECONDS = 2.0  # for everything; as long as two rounds of the image itself take, where that is more, but never more than
 MOST_SECONDS = 10.0
 ROUNDS = (2, 9)  # as many as fit; few of a large map say more than many of a small one, as large maps leave the cache
-PASSES = 5  # dense ones that it costs at least: two rounds of one dense and two sparse forms, and the first map;
-TILED_PASSES = 2  # and with the tiled form
+PASSES = 5  # dense ones that it costs at least: two rounds of one dense and two sparse forms, and the first map
 
 
 class Probe(NamedTuple):
@@ -26,13 +25,11 @@ class Probe(NamedTuple):
         area: its pixels.
         dense: runs the dense form.
         sparse: runs the sparse form at about that ratio, and returns the ratio that it had.
-        tiled: runs the dense form tile by tile; None where that is impossible.
     """
 
     area: int
     dense: Callable[[], Any]
     sparse: Callable[[float], float]
-    tiled: Callable[[], Any] | None = None
 
 
 def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
@@ -57,22 +54,15 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
         for ratio in RATIOS:
             first.sparse(ratio)
         first.dense()
-        passes = PASSES
-        if first.tiled:
-            first.tiled()
-            passes += TILED_PASSES
         per_pixel = max(seconds(first.dense)[0] / first.area, 1e-12)
-        budget = min(max(SECONDS, passes * per_pixel * area), MOST_SECONDS)
-        affordable = int(budget / passes / per_pixel + 0.5)
+        budget = min(max(SECONDS, PASSES * per_pixel * area), MOST_SECONDS)
+        affordable = int(budget / PASSES / per_pixel + 0.5)
         probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
         dense: list[float] = []
-        tiled: list[float] = []
         sparse: dict[float, tuple[float, list[float]]] = {}
         started = clock()
         for done in range(1, ROUNDS[1] + 1):
             dense.append(seconds(probe.dense)[0])
-            if probe.tiled:
-                tiled.append(seconds(probe.tiled)[0])
             for asked in RATIOS:
                 taken, ratio = seconds(probe.sparse, asked)
                 sparse.setdefault(asked, (ratio, []))[1].append(taken)
@@ -81,4 +71,4 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
                 break
         warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
     times = {ratio: taken[warm:] for ratio, taken in sparse.values()}
-    return fit(probe.area, dense[warm:], times, affordable < area, tiled[warm:])
+    return fit(probe.area, dense[warm:], times, affordable < area)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.measure import Probe, measure
@@ -59,7 +60,8 @@ def decides(x: torch.Tensor) -> bool:
 
 def machine(x: torch.Tensor) -> str:
     """Where and how `x` is processed."""
-    threads = f', threads {torch.get_num_threads()}' if x.device.type == 'cpu' else ''
+    threads = (f', threads {torch.get_num_threads()}, allocator {allocator.state().partition(":")[0]}'
+               if x.device.type == 'cpu' else '')
     layout = 'channels-last' if x.is_contiguous(memory_format=torch.channels_last) else 'channels first'
     return (f'{x.device.type} ({device_name(x.device)}), {str(compute_dtype(x)).removeprefix("torch.")} from '
             f'{str(x.dtype).removeprefix("torch.")}, {layout}{threads}, torch {torch.__version__}')
@@ -127,12 +129,11 @@ class CostModel:
             log.warning('%s: time could not be measured (%s): it skips as asked.', subject.name,
                         ' '.join(str(error).split())[:160])
             return None
-        edge, whole = costs.crossover, costs.whole[0]
-        verdict = ('sparse is faster throughout' if edge is None else f'{whole} is faster throughout' if edge == 0 else
-                   f'{whole} is faster above {edge:.0%} active')
-        tiled = '' if costs.tiled is None else f', tiled {costs.tiled * 1e6:.3g}'
-        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel%s, sparse %.3g + %.3g · ratio; %s.',
-                 subject.name, where, self.clock() - began, costs.area, costs.dense * 1e6, tiled, costs.base * 1e6,
+        edge = costs.crossover
+        verdict = ('sparse is faster throughout' if edge is None else 'dense is faster throughout' if edge == 0 else
+                   f'dense is faster above {edge:.0%} active')
+        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel, sparse %.3g + %.3g · ratio; %s.',
+                 subject.name, where, self.clock() - began, costs.area, costs.dense * 1e6, costs.base * 1e6,
                  costs.slope * 1e6, verdict)
         return costs
 

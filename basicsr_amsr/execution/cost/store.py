@@ -12,7 +12,7 @@ from typing import Any
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.files import write_whole
 
-FORMAT = 3
+FORMAT = 4
 VARIABLE = 'BASICSR_AMSR_COSTS'  # names another file; 'off': nothing is measured
 log = logging.getLogger('basicsr')
 

@@ -118,5 +118,3 @@ class Prediction:
         return Prediction({value: affine.to(like) for value, affine in self.contexts.items()},
                           self.tail.to(like) if self.tail else None)
 
-
-NOTHING = Prediction({}, None)  # where no pixel is skipped

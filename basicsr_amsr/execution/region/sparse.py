@@ -14,11 +14,9 @@ from basicsr_amsr.execution.fusion import Epilogue, Fused, fused, readers_of
 from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.dense import before_anchor
 from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.prediction import NOTHING, LightTail, Prediction, rectified
+from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Bound, Program
 from basicsr_amsr.execution.region.tiles import Tiles
-
-TILED = 8  # side of the smallest tiles of an image that is computed as a whole
 
 
 @torch.compiler.disable  # the numbers of tiles are data: nothing of it can be traced
@@ -45,14 +43,6 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     if prediction.tail is not None:
         write_tail(prediction.tail, x, run.values[program.anchor], ~tiles, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
-
-
-def run_tiled(program: Program, net: nn.Module, x: torch.Tensor, backend: str = 'torch') -> torch.Tensor:
-    """The network's own image, every pixel computed, but tile by tile: what belongs together stays in the cache. For
-    inference only; arguments and result as of `run_sparse`."""
-    grid = (-(-length // TILED) for length in x.shape[2:])
-    tiles = torch.ones(len(x), *grid, dtype=torch.bool, device=x.device)
-    return run_sparse(program, net, x, tiles, TILED, NOTHING, backend)
 
 
 def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, tiles: torch.Tensor, size: int,

@@ -8,8 +8,9 @@ import warnings
 import pytest
 import torch
 
+from basicsr_amsr import allocator
 from basicsr_amsr.execution.cost import measure as measuring
-from basicsr_amsr.execution.cost.costs import MARGIN, Costs, fit
+from basicsr_amsr.execution.cost.costs import Costs, fit
 from basicsr_amsr.execution.cost.measure import FIRST_AREA, MOST_SECONDS, Probe, measure
 from basicsr_amsr.execution.cost.model import CostModel, Subject, decides, machine, undecided
 from basicsr_amsr.execution.cost.store import VARIABLE, Store, place
@@ -21,8 +22,8 @@ NET = Subject('net', 'a network')
 class Machine:
     """A clock, and two forms that turn it: dense · area, area · (base + slope · ratio)."""
 
-    def __init__(self, dense=2e-6, base=0.5e-6, slope=2e-6, tiled=None):
-        self.dense, self.base, self.slope, self.tiled = dense, base, slope, tiled
+    def __init__(self, dense=2e-6, base=0.5e-6, slope=2e-6):
+        self.dense, self.base, self.slope = dense, base, slope
         self.now, self.areas, self.ran = 0.0, [], 0
 
     def clock(self):
@@ -39,8 +40,7 @@ class Machine:
             spend(area * (self.base + self.slope * ratio))
             return ratio
 
-        tiled = None if self.tiled is None else lambda: spend(area * self.tiled)
-        return Probe(area, lambda: spend(area * self.dense), sparse, tiled)
+        return Probe(area, lambda: spend(area * self.dense), sparse)
 
     def model(self, path):
         return CostModel(Store(path), self.clock)
@@ -68,16 +68,6 @@ def test_dense_is_preferred_above_the_crossover(dense, base, slope, edge):
         assert costs.form(ratio) == ('sparse' if skips else 'dense')
 
 
-def test_what_computes_everything_faster_is_the_rival():
-    def costs(tiled):
-        return Costs(1000, 1.0, 0.0, 1.0, tiled=tiled)
-
-    assert costs(0.5).crossover == pytest.approx(0.5)
-    assert [costs(0.5).form(ratio) for ratio in (0, 0.5, 0.53, 1)] == ['sparse', 'sparse', 'tiled', 'tiled']
-    tie = 1 - MARGIN / 2
-    assert [costs(tiled).form(1) for tiled in (2.0, tie, None, 0.9)] == ['dense'] * 3 + ['tiled']
-
-
 @pytest.mark.parametrize(('limited', 'fits', 'does_not'), [
     (False, (500, 1000, 2000), (499, 2001)), (True, (500, 10**12), (499,))])
 def test_costs_hold_for_maps_of_about_the_size(limited, fits, does_not):
@@ -100,31 +90,27 @@ def test_one_ratio_gives_a_line_through_the_origin():
     assert fit(10, [1.0], {0.5: [2.0]}).sparse(1.0) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize('tiled', [None, 1e-6])
 @pytest.mark.parametrize('area', [64, FIRST_AREA, 40_000])
-def test_what_is_measured_is_what_it_costs(area, tiled):
-    computer = Machine(tiled=tiled)
+def test_what_is_measured_is_what_it_costs(area):
+    computer = Machine()
     costs = measure(computer.probe_of, area, CPU, computer.clock)
-    assert costs.tiled == (tiled if tiled is None else pytest.approx(tiled))
     assert (costs.dense, costs.base, costs.slope) == pytest.approx((2e-6, 0.5e-6, 2e-6))
     assert costs.area == area and not costs.limited and max(computer.areas) <= area
 
 
-@pytest.mark.parametrize('tiled', [False, True])
 @pytest.mark.parametrize(('per_pixel', 'area'), [(1e-5, 400_000), (1e-4, 30_000), (1e-3, 10**7)])
-def test_a_measurement_takes_no_longer_than_it_may(per_pixel, area, tiled):
-    computer = Machine(per_pixel, 0, per_pixel, per_pixel if tiled else None)
+def test_a_measurement_takes_no_longer_than_it_may(per_pixel, area):
+    computer = Machine(per_pixel, 0, per_pixel)
     costs = measure(computer.probe_of, area, CPU, computer.clock)
     assert costs.area < area and costs.limited
-    first = (5 if tiled else 4) * FIRST_AREA * per_pixel  # the map by whose time the other one is chosen
+    first = 4 * FIRST_AREA * per_pixel  # the map by whose time the other one is chosen
     assert computer.now <= MOST_SECONDS + first
 
 
-@pytest.mark.parametrize('tiled', [False, True])
-def test_an_image_that_two_rounds_can_pay_for_is_measured_whole(tiled):
+def test_an_image_that_two_rounds_can_pay_for_is_measured_whole():
     seconds = MOST_SECONDS / 8
     assert seconds > measuring.SECONDS / 2
-    computer = Machine(seconds / 50_000, 0, seconds / 50_000, seconds / 50_000 if tiled else None)
+    computer = Machine(seconds / 50_000, 0, seconds / 50_000)
     costs = measure(computer.probe_of, 50_000, CPU, computer.clock)
     assert costs.area == 50_000 and not costs.limited and computer.now <= MOST_SECONDS + seconds
 
@@ -174,16 +160,19 @@ def test_what_matters_is_measured_anew(file, change):
     assert len(computer.areas) == 4  # two maps for each measurement
 
 
-def test_the_machine_is_device_number_formats_and_threads(monkeypatch):
+def test_the_machine_is_device_number_formats_threads_and_allocator(monkeypatch):
     x = images(8)
     assert 'float32' in machine(x) and torch.__version__ in machine(x)
     with torch.autocast('cpu', torch.bfloat16):
         assert 'bfloat16 from float32' in machine(x)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 17)
-    assert 'threads 17' in machine(x)
+    monkeypatch.setattr(allocator, '_tuned', False)
+    assert 'threads 17, allocator stock, torch' in machine(x)
+    monkeypatch.setattr(allocator, '_tuned', True)
+    assert 'threads 17, allocator tuned, torch' in machine(x)
 
 
-@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 3, "costs": []}', '{"format": 3, "costs": {"a": 3}}'])
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"format": 4, "costs": []}', '{"format": 4, "costs": {"a": 3}}'])
 def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
     file.parent.mkdir()
     file.write_text(content)
@@ -194,8 +183,8 @@ def test_a_broken_file_is_one_line_and_then_replaced(file, content, caplog):
     assert computer.model(file).costs(NET, images(50), None) == costs
 
 
-@pytest.mark.parametrize('damage', [{'dense': 0}, {'dense': 'x'}, {'area': None}, {'slope': -1}, {'tiled': 0},
-                                    {'limited': 3}, {'more': 1}], ids=str)
+@pytest.mark.parametrize('damage', [{'dense': 0}, {'dense': 'x'}, {'area': None}, {'slope': -1}, {'limited': 3},
+                                    {'more': 1}], ids=str)
 def test_damaged_costs_are_measured_again(file, damage, caplog):
     computer = Machine()
     costs = computer.model(file).costs(NET, images(50), computer.probe_of)
