@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from basicsr_amsr.bench.contenders import Contender
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.precision import compute_dtype
 
 CROP = 64  # side of the image on which forms are compared
 # Largest difference, as a share of the largest value. On GPUs convolutions of float32 run in TF32 by default.
@@ -25,7 +26,7 @@ def crop(x: torch.Tensor) -> torch.Tensor:
 def wrong_output(contender: Contender, x: torch.Tensor) -> str | None:
     """Which equality does not hold on the image x, or None."""
     x = x.contiguous(memory_format=contender.layout)
-    allowed = tolerance(x.device, x.dtype)
+    allowed = tolerance(x.device, compute_dtype(x))
     for what, own, reference in contender.equalities:
         got, wanted = own(x).float(), reference(x).float()
         if got.shape != wanted.shape:

@@ -36,7 +36,6 @@ class Contender:
         view: how it is made of the network.
         net: the same for the checks beforehand; None for what runs another contender's form in another way.
         like: name of that contender, whose picture it has to give.
-        autocast: in bf16, the operators that autocast chooses instead of all weights.
         stock: with the allocator as the C library has it.
         share: of the tiles, windows or patches, what it has to compute of an image of the measured size; None where
             that depends on the image. slack: how far it may be from it, as there are whole tiles only.
@@ -50,7 +49,6 @@ class Contender:
     view: View
     net: Any = None
     like: str | None = None
-    autocast: bool = False
     stock: bool = False
     share: float | None = 1.0
     slack: float = 0.0

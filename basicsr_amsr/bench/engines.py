@@ -4,7 +4,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 from basicsr_amsr.bench.contenders import COMPILED, ONNXRUNTIME, OPENVINO
 from basicsr_amsr.bench.job import Job
 from basicsr_amsr.bench.views import LAYOUTS
+from basicsr_amsr.execution.precision import computing_in
 
 Picture = Callable[[Any], Any]  # float32 (1, C, H, W), as `prepared` makes it, to float32 of the same kind
 
@@ -41,34 +41,32 @@ def load(job: Job) -> Picture:
 
 
 def torch_network(job: Job) -> Picture:
-    """By PyTorch. Image and picture are float32; what converts them is part of the pass."""
-    dtype = torch.float32 if job.autocast else job.dtype
-    net = network(job, dtype)
+    """By PyTorch. Image and picture are float32, as in `basicsr test`; what converts them is part of the pass."""
+    net = network(job)
     if job.backend == COMPILED:
         if job.caches is not None:
             os.environ['TORCHINDUCTOR_CACHE_DIR'] = job.caches
         # Weights as constants: oneDNN's own layouts for them, and activations fused into convolutions.
         net = torch.compile(net, dynamic=False, options={'freezing': True})  # type: ignore[assignment]
     layout = LAYOUTS[job.view.layout]
-    casting: Any = torch.autocast(job.device.type, job.dtype) if job.autocast else nullcontext()
 
     def picture(x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad(), casting:
-            return net(x.to(dtype, memory_format=layout)).float()
+        with torch.no_grad(), computing_in(job.dtype, job.device):
+            return net(x.contiguous(memory_format=layout)).float()
 
     return picture
 
 
-def network(job: Job, dtype: torch.dtype) -> nn.Module:
+def network(job: Job) -> nn.Module:
     """The network of a job in its form, on its device."""
     job.network.load_plugins()
-    net = job.network.build().net.to(job.device, dtype).to(memory_format=LAYOUTS[job.view.layout])
+    net = job.network.build().net.to(job.device).to(memory_format=LAYOUTS[job.view.layout])
     return job.view.of(net)
 
 
 def export(job: Job) -> None:
     """Write the ONNX graph of the network in fp32 for the size of the first image."""
-    net = network(job, torch.float32)
+    net = network(job)
     x = torch.from_numpy(np.load(job.images[0]))
     with torch.no_grad():
         net(x)  # what a network keeps of its first call becomes a constant

@@ -47,7 +47,7 @@ class Folder:
 
     def job(self, contender: Contender, seconds: float) -> Job:
         """What a process of a contender is told."""
-        return self._job(contender, seconds=seconds, stock=contender.stock, autocast=contender.autocast,
+        return self._job(contender, seconds=seconds, stock=contender.stock,
                          expected=self.expected.get(contender.like or contender.name),
                          graph=self.graphs[str(contender.like)] if contender.backend in EXPORTED else None,
                          caches=str(self.path / 'caches') if contender.backend == COMPILED else None)

@@ -15,7 +15,7 @@ class Job:
     """A contender to be timed, or a graph to be exported; files are .npy, pictures and images float32 (1, C, H, W).
 
     Args:
-        network, view: what runs. backend, autocast, stock: how, see Contender.
+        network, view: what runs. backend, stock: how, see Contender.
         device, dtype, threads: where; None leaves PyTorch's threads.
         images: files of the images.
         pictures: files of what the dense network makes of them in fp32.
@@ -31,7 +31,6 @@ class Job:
     device: torch.device
     dtype: torch.dtype
     threads: int | None = None
-    autocast: bool = False
     stock: bool = False
     images: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ from basicsr_amsr.bench.contenders import COMPILED, EXPORTED, ONNXRUNTIME, Conte
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError, suggestion
 
-AUTOCAST, COMPILE, STOCK = 'autocast', 'compile', 'stock'
-RIVALS = (AUTOCAST, COMPILE, *EXPORTED, STOCK)
+COMPILE, STOCK = 'compile', 'stock'
+RIVALS = (COMPILE, *EXPORTED, STOCK)
 EXPORTER = ('onnx', 'onnxscript')  # what torch.onnx needs
 
 
@@ -38,8 +38,6 @@ def rivals_of(ours: Sequence[Contender], wanted: Sequence[str], device: torch.de
         wanted: of RIVALS.
     """
     dense = [one for one in ours if one.kind == 'dense'][-1]
-    if AUTOCAST in wanted and dtype in (torch.bfloat16, torch.float16):
-        yield alike(dense, form=f'{dense.form}, autocast', autocast=True)
     if COMPILE in wanted:
         yield alike(dense, backend=COMPILED)
     if STOCK in wanted and device.type == 'cpu':

@@ -74,7 +74,7 @@ def admit(found: Measured, contender: Contender, images: Sequence[torch.Tensor])
     """Count one of our own contenders, and let it in if it computes what it has to.
 
     Args:
-        images: (1, C, H, W) of one size, on the device and in the dtype of the networks.
+        images: (1, C, H, W) of one size, on the device of the networks.
 
     Raises:
         UserError: the network does not take the images.

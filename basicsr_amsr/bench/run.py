@@ -24,6 +24,7 @@ from basicsr_amsr.bench.sparse import sparse_forms
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
+from basicsr_amsr.execution.precision import compute_dtype, computing_in
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import environment
 from basicsr_amsr.profiling.timer import threads
@@ -126,7 +127,7 @@ def comparisons(plan: Plan, facts: Mapping[str, Facts],
 def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan: Plan, known: Facts,
                 progress: Progress, partial: Partial) -> Iterator[dict[str, Any]]:
     """The reports of one network on a device in a dtype, for each size."""
-    net = network.build().net.to(device, dtype).to(memory_format=torch.channels_last)
+    net = network.build().net.to(device).to(memory_format=torch.channels_last)
     dense = dense_forms(net)
     references = [unmodified_form(net)] if isinstance(net, MGA) else []
     quality: dict[str, float] = {}
@@ -135,9 +136,10 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
             progress(where + stage)
 
         crops = plan.images.crops(size, known.channels, known.scale)
-        images = [x.to(device, dtype) for _, x in crops]
+        images = [x.to(device) for _, x in crops]
         sparse = sparse_forms(net, dense[-1].net, plan.grid, (known.channels, *size))
-        where = environment(images[0], plan.num_threads)
+        with computing_in(dtype, device):
+            where = environment(images[0], plan.num_threads)
         del where['channels_last']  # each contender has its own
         head = {'network': network.name, 'weights': known.weights, 'scale': known.scale, 'source': plan.images.source,
                 'images': [name for name, _ in crops], **where}
@@ -146,7 +148,8 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
             tell('what the dense network makes of the images in fp32')
             pictures = dense_pictures(network, device, [x for _, x in crops])
             folder = Folder(path, network, device, dtype, plan.num_threads, [x for _, x in crops], pictures)
-            admit_all(found, [*dense, *references, *sparse], images, folder, plan.settings, tell)
+            with computing_in(dtype, device):
+                admit_all(found, [*dense, *references, *sparse], images, folder, plan.settings, tell)
 
             def after_round(head: dict[str, Any] = head, found: Measured = found) -> None:
                 partial({**head, **report(found, {})})
@@ -155,9 +158,10 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
                 time_rounds(found, folder, plan.settings, tell, after_round)
         if plan.quality and known.trained and not quality and not found.interrupted:
             try:
-                quality = mean_psnr({one.name: one.run for one in found.contenders if one.net is not None
-                                     and (one.kind == 'sparse' or one.name == dense[-1].name)},
-                                    plan.quality, known.scale, images[0], tell)
+                with computing_in(dtype, device):
+                    quality = mean_psnr({one.name: one.run for one in found.contenders if one.net is not None
+                                         and (one.kind == 'sparse' or one.name == dense[-1].name)},
+                                        plan.quality, known.scale, images[0], tell)
             except KeyboardInterrupt:
                 found.interrupted = True
         yield {**head, **report(found, quality)}
@@ -188,6 +192,6 @@ def admit_all(found: Measured, ours: Sequence[Contender], images: Sequence[torch
             folder.expect(contender, contender.run(images[0]))
     if not any(one.kind == 'dense' for one in found.contenders):
         return  # there is nothing to compare with
-    for rival in rivals_of(ours, settings.rivals, images[0].device, images[0].dtype):
+    for rival in rivals_of(ours, settings.rivals, images[0].device, compute_dtype(images[0])):
         tell(f'preparing {rival.name}')
         admit_rival(found, rival, folder, settings)

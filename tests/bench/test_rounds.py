@@ -99,11 +99,11 @@ def test_another_share_than_the_one_asked_for_is_not_timed():
 ])
 def test_who_fails_in_a_round_is_a_line_and_the_others_go_on(folder, monkeypatch, outcome, why):
     calls = []
-    found = admitted(contender(0), contender(1, autocast=True), contender(2))
+    found = admitted(contender(0), contender(1, stock=True), contender(2))
 
     def launch(job, timeout):
-        calls.append(job.autocast)
-        if job.autocast and calls.count(True) == 2:
+        calls.append(job.stock)
+        if job.stock and calls.count(True) == 2:
             if isinstance(outcome, Failed):
                 raise outcome
             return outcome
