@@ -7,6 +7,7 @@ pip would fetch a second time into an isolated build), and from Python 3.13 on i
 """
 import argparse
 import os
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -110,6 +111,16 @@ def install_basicsr():
         pip_install(f'BasicSR {BASICSR}', ['--no-build-isolation', f'basicsr=={BASICSR}'], environment)
 
 
+def install_compiler():
+    """A C++ compiler for the native kernels, from pip, where the machine has none; they are optional."""
+    build = runpy.run_path(str(HERE / 'basicsr_amsr' / 'execution' / 'native' / 'build.py'))
+    if build['find_compiler']() is None:
+        try:
+            pip_install('a C++ compiler for the native kernels (ziglang)', ['ziglang'])
+        except InstallError as error:
+            say(f'no native kernels: {error}')
+
+
 def install_this(extras, editable):
     """basicsr_amsr itself, from the folder of this file."""
     target = f'.[{extras}]' if extras else '.'
@@ -120,12 +131,14 @@ def install_this(extras, editable):
 def check_import():
     """Import the package in a fresh process and say what is there."""
     code = ('import basicsr_amsr, basicsr, torch; print(f"basicsr_amsr {basicsr_amsr.__version__}, '
-            'BasicSR {basicsr.__version__}, PyTorch {torch.__version__}, CUDA devices: {torch.cuda.device_count()}")')
+            'BasicSR {basicsr.__version__}, PyTorch {torch.__version__}, CUDA devices: {torch.cuda.device_count()}"); '
+            'from basicsr_amsr.execution.native.library import library, why_not; native = library(); '
+            'print(f"native kernels: {native.isa if native else why_not()}")')
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tempfile.gettempdir())
     if run.returncode:
         raise InstallError('everything is installed, but `import basicsr_amsr` fails: '
                            + (run.stderr.strip().splitlines() or ['no message'])[-1])
-    say(f'done: {run.stdout.strip()}')
+    say('done: ' + ', '.join(run.stdout.strip().splitlines()))
 
 
 def main(argv=None):
@@ -137,8 +150,9 @@ def main(argv=None):
         check_python()
         say(f'Python {sys.version.split()[0]} at {sys.prefix}')
         install_torch()
-        pip_install('tools for the build', ['setuptools>=70', 'wheel'])
+        pip_install('tools for the build', ['setuptools>=70.1', 'wheel'])
         install_basicsr()
+        install_compiler()
         install_this(args.extras, not args.no_editable)
         check_import()
     except InstallError as error:

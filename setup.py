@@ -1,10 +1,49 @@
 """Packaging of basicsr_amsr. Tool settings live in pyproject.toml."""
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
-from setuptools import find_packages, setup
+from setuptools import Distribution, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 SHARED = 'share/basicsr_amsr'
+NATIVE = Path('basicsr_amsr') / 'execution' / 'native'
+
+
+def native_build():
+    """What compiles the native kernels, without the package around it, which needs PyTorch."""
+    return SimpleNamespace(**runpy.run_path(str(HERE / NATIVE / 'build.py')))
+
+
+class BuildPy(build_py):
+    """Compiles the native kernels too; the package works through PyTorch without them, so that no failure stops it."""
+
+    def run(self):
+        super().run()
+        build = native_build()
+        folder = (HERE if self.editable_mode else Path(self.build_lib)) / NATIVE / 'lib'
+        try:
+            if not (folder / build.library_name()).is_file():
+                build.build(folder)
+        except (build.BuildError, OSError) as error:
+            print(f'basicsr_amsr: no native kernels: {error}')
+
+
+class BinaryDistribution(Distribution):
+    """One that holds a compiled library, which no extension module of setuptools stands for."""
+
+    def has_ext_modules(self):
+        return native_build().find_compiler() is not None
+
+
+class PlatformWheel(bdist_wheel):
+    """Tagged for the platform alone: the library is loaded with ctypes and knows no version of Python."""
+
+    def get_tag(self):
+        _, _, platform = super().get_tag()
+        return 'py3', 'none', platform
 
 
 def version():
@@ -29,6 +68,8 @@ RIVALS = ['openvino>=2025.0', 'onnxruntime>=1.20', 'onnx>=1.17', 'onnxscript>=0.
 TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5']
 
 setup(
+    cmdclass={'build_py': BuildPy, 'bdist_wheel': PlatformWheel},
+    distclass=BinaryDistribution,
     name='basicsr_amsr',
     version=version(),
     description='Super-resolution that computes only where the image is hard: a BasicSR plugin (MGA, AMSR, SFM)',
@@ -38,7 +79,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['basicsr_amsr', 'basicsr_amsr.*']),
-    package_data={'basicsr_amsr': ['py.typed', 'assets/*/*', 'assets/*/*/*']},
+    package_data={'basicsr_amsr': ['py.typed', 'assets/*/*', 'assets/*/*/*', 'execution/native/src/*']},
     data_files=shared_files(),
     install_requires=[
         'basicsr==1.4.2',

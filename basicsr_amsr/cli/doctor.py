@@ -19,6 +19,7 @@ from rich.table import Table
 
 from basicsr_amsr import allocator, compat, plugins
 from basicsr_amsr.cli.report import print_json, show
+from basicsr_amsr.execution.native.self_test import examine_native
 from basicsr_amsr.registry import ARCH_REGISTRY, REGISTRIES
 
 INSTALL = 'see docs/install.md'
@@ -54,6 +55,7 @@ def examine() -> dict[str, Any]:
         'registries': {kind: len(registry.keys()) for kind, registry in REGISTRIES.items()},
         'plugins': _plugins(problems),
         'folder': _folder(problems),
+        'native': examine_native(problems),
         'self_test': [_self_test(device, problems) for device in _devices()],
         'problems': problems,
     }
@@ -170,6 +172,7 @@ def _tables(report: dict[str, Any]) -> list[Table]:
              for test in report['self_test']}
     found = [_table('Versions', report['versions']),
              _table('Machine', {**machine, **gpus, **tests}),
+             _table('Native kernels (docs/install.md)', report['native']),
              _table('Registries', report['registries']),
              _table('What BasicSR 1.4.2 needs here (docs/compat.md)',
                     {patch['name']: f'{patch["outcome"]}: {patch["reason"]}' for patch in report['patches']})]

@@ -1,0 +1,136 @@
+"""Checks of operators as they are declared: after them no pointer that goes over leads out of its memory.
+
+ValueError: a fault of the code that builds the program, not of a user.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basicsr_amsr.execution.native.maps import Map, Patches, Slice
+from basicsr_amsr.execution.native.tables import Layout, OpKind, StepKind, Type
+
+if TYPE_CHECKING:
+    from basicsr_amsr.execution.native.program import Op, Pass, Program
+
+CONVOLUTIONS = (OpKind.CONV, OpKind.WINOGRAD, OpKind.DEPTHWISE)
+
+
+def _need(holds: object, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def check_op(program: Program, op: Op, patches: Patches, fused: Pass | None) -> None:
+    """Raise ValueError where an operator is impossible, or would read what is not there yet."""
+    from basicsr_amsr.execution.native.program import MOST_SCALE, MOST_SOURCES
+    _need(1 <= len(op.sources) <= MOST_SOURCES, f'{len(op.sources)} sources, 1 to {MOST_SOURCES} are possible')
+    maps = [each.map for each in (*op.sources, *op.out)] + [step.source.map for step in op.steps if step.source]
+    for each in maps:
+        _need(program.maps[each.index:each.index + 1] == [each], f'{each} belongs to another program')
+    _check_numbers(op)
+    _check_out(op, patches, MOST_SCALE)
+    scale = op.out[0].map.scale // op.shuffle
+    for source in op.sources:
+        _check_source(op, source, scale, patches)
+    for step in op.steps:
+        if step.source:
+            _check_step_source(op, step.kind, step.source, scale)
+    _check_order(op, fused, program)
+
+
+def _check_numbers(op: Op) -> None:
+    _need(op.kernel >= 1 and op.stride >= 1 and op.groups >= 1 and op.shuffle >= 1,
+          f'kernel {op.kernel}, stride {op.stride}, groups {op.groups}, shuffle {op.shuffle}: each is at least 1')
+    _need(0 <= op.pad < max(op.kernel, 1), f'padding {op.pad} of a kernel of {op.kernel}')
+    _need(op.in_channels % op.groups == 0 and op.out_channels % op.groups == 0,
+          f'{op.groups} groups divide neither {op.in_channels} nor {op.out_channels} channels')
+    _need(op.groups == 1 or len(op.sources) == 1, 'groups need one source')
+    _need(op.out_channels % (op.groups * op.shuffle ** 2) == 0,
+          f'{op.out_channels} channels in {op.groups} groups cannot be shuffled by {op.shuffle}')
+    if op.kind == OpKind.WINOGRAD:
+        _need((op.kernel, op.stride, op.pad) == (3, 1, 1), 'Winograd needs kernel 3, stride 1, padding 1')
+
+
+def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
+    first = op.out[0].map
+    scale, rest = divmod(first.scale, op.shuffle)
+    _need(not rest and 1 <= scale <= most_scale, f'{first} has scale {first.scale}: shuffle {op.shuffle} does not fit')
+    for out in op.out:
+        _need((out.map.grid, out.map.scale) == (first.grid, first.scale), f'{out.map} and {first} differ in resolution')
+        _need(out.channels * op.shuffle ** 2 == op.out_channels,
+              f'{op.out_channels} channels do not fit {out.channels} of {out.map} (shuffle {op.shuffle})')
+        _need(out.map.layout != Layout.PLANAR or (len(op.out) == 1 and op.groups == 1),
+              'an image can be the only output, and of one group')
+    _need(not op.accumulate or first.layout == Layout.PLANAR, 'only images accumulate')
+    if op.kind == OpKind.MEAN:
+        _need(first.type == Type.FLOAT32 and first.layout == Layout.NHWC and first.scale == 1,
+              'means go to a float32 map')
+        return
+    _need(first.grid is patches.grid, f'{first} is of another grid than the patches')
+
+
+def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
+    one = source.map
+    resampling = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
+    _need(one.layout != Layout.PLANAR or op.kind == OpKind.POINTWISE, f'{one} is an image: copy it into a map first')
+    if op.kind == OpKind.MEAN:
+        _need(one.grid is patches.grid and one.scale == 1, f'{one} is of another grid than the patches')
+    elif not resampling and op.stride == 1:
+        _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the output')
+    if one.layout == Layout.LOCAL:
+        _need(not op.reads_around or op.kind == OpKind.MEAN, f'{one} is local, without neighbours to read')
+
+
+def _check_step_source(op: Op, kind: StepKind, source: Slice, scale: int) -> None:
+    one = source.map
+    _need(one.layout != Layout.PLANAR, f'{one} is an image: steps read maps')
+    if kind == StepKind.MUL_PIXEL:
+        _need(one.layout == Layout.NHWC and source.channels == op.out_channels, f'{one}: one factor for each channel')
+        return
+    _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the operator')
+    wanted = op.out_channels // op.shuffle ** 2 if kind == StepKind.ADD_NEAREST else op.out_channels
+    _need(source.channels == wanted, f'{source.channels} channels of {one} for {wanted} of the operator')
+    if kind == StepKind.ADD_NEAREST:
+        _need(op.out[0].map.layout == Layout.PLANAR, 'add_nearest needs an image as output')
+    else:
+        _need(op.shuffle == 1, 'steps that read maps do not go with pixel shuffle')
+
+
+def _check_order(op: Op, fused: Pass | None, program: Program) -> None:
+    storages = {out.map.storage for out in op.out}
+    for source in op.sources:
+        _need(source.map.storage not in storages or op.kind == OpKind.POINTWISE,
+              f'{source.map} would be overwritten while it is read')
+    locals_ = [one.map for one in (*op.sources, *op.out) if one.map.layout == Layout.LOCAL]
+    locals_ += [step.source.map for step in op.steps if step.source and step.source.map.layout == Layout.LOCAL]
+    _need(not locals_ or fused, 'local maps exist within fused() only')
+    if fused is None:
+        return
+    written = _written(fused.ops)
+    for one in locals_:
+        _need(one in written or one in [out.map for out in op.out], f'{one} is read before it is written')
+    around = [source.map for each in (*fused.ops, op) if each.reads_around and each.kind != OpKind.MEAN
+              for source in each.sources]
+    for one in around:
+        _need(one.storage not in storages | {each.storage for each in written},
+              f'{one} is written in the group of operators that reads it around: its neighbours are not there yet')
+
+
+def _written(ops: list[Op]) -> list[Map]:
+    return [out.map for op in ops for out in op.out]
+
+
+def check_program(program: Program) -> None:
+    """What only the whole program shows: within a stage nothing reads a whole map that the stage writes."""
+    for stage in {each.stage for each in program.passes}:
+        passes = [each for each in program.passes if each.stage == stage]
+        written = {out.map.storage for each in passes for op in each.ops for out in op.out}
+        for op in (op for each in passes for op in each.ops):
+            whole = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL) or op.stride > 1
+            for source in op.sources:
+                _need(not whole or source.map.storage not in written or (len(passes) == 1 and len(passes[0].ops) == 1),
+                      f'{source.map} is written in the stage that resamples it')
+                _need(len(passes) == 1 or op.kernel <= 9, 'a wavefront allows kernels up to 9')
+            for step in op.steps:
+                if step.kind == StepKind.MUL_PIXEL and step.source:
+                    _need(step.source.map.storage not in written, f'{step.source.map} is not there yet in this stage')

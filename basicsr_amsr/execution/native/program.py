@@ -1,0 +1,248 @@
+"""A native program: maps and operators, declared once for a network, run once for each image. README.md beside this
+file explains it with an example; nothing here computes.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from basicsr_amsr.execution.native.maps import TYPES, Channels, Grid, Map, Patches, Slice, channels_of
+from basicsr_amsr.execution.native.steps import Step, Values
+from basicsr_amsr.execution.native.tables import Layout, OpKind, Type
+
+METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD}
+RESAMPLING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
+MOST_SOURCES = 16  # as in src/sources.h
+MOST_SCALE = 8  # as in src/kernels.cpp
+
+
+@dataclass(eq=False)
+class Op:
+    """One operator as it is declared; `out` has one or two places to write to."""
+    kind: OpKind
+    sources: list[Slice]
+    out: list[Slice]
+    out_channels: int
+    steps: tuple[Step, ...] = ()
+    compute: Type = Type.FLOAT32
+    kernel: int = 1
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+    shuffle: int = 1
+    accumulate: bool = False
+    weight: Values | None = None
+    bias: Values | None = None
+    ratio: tuple[float, float] | None = None
+
+    @property
+    def in_channels(self) -> int:
+        """Of all sources together."""
+        return sum(source.channels for source in self.sources)
+
+    @property
+    def reads_around(self) -> bool:
+        """Whether a pixel of the output depends on other pixels than its own."""
+        resampling = self.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
+        return self.kernel > 1 or self.stride > 1 or resampling or self.kind == OpKind.MEAN
+
+
+@dataclass(eq=False)
+class Pass:
+    """Operators that run together, group of patches by group of patches. Passes of one stage make a wavefront."""
+    patches: Patches
+    stage: int
+    ops: list[Op]
+
+
+class Program:
+    """Declares maps and operators in the order in which they run.
+
+    Sizes are unknown here: `Runner(program)` (runner.py) packs weights, lays maps out for an image and runs.
+    """
+
+    def __init__(self) -> None:
+        self.image_grid = Grid(lambda height, width: (height, width))
+        self.grids: list[Grid] = [self.image_grid]
+        self.maps: list[Map] = []
+        self.storages = 0
+        self.passes: list[Pass] = []
+        self.all_patches: list[Patches] = [Patches(self.image_grid)]
+        self._stages = 0
+        self._open_stage: int | None = None
+        self._open_pass: Pass | None = None
+
+    # what there is
+
+    def grid(self, size: Callable[[int, int], tuple[int, int]]) -> Grid:
+        """A resolution of its own; `size(height, width)` of the image gives its height and width."""
+        self.grids.append(Grid(size, len(self.grids)))
+        self.patches(self.grids[-1])
+        return self.grids[-1]
+
+    def patches(self, grid: Grid | None = None) -> Patches:
+        """A list of patches of a grid that `run` may be given for each image; else it holds all patches."""
+        self.all_patches.append(Patches(grid or self.image_grid, len(self.all_patches)))
+        return self.all_patches[-1]
+
+    def every_patch(self, grid: Grid | None = None) -> Patches:
+        """The list of a grid that operators use where none is named."""
+        return next(each for each in self.all_patches if each.grid is (grid or self.image_grid))
+
+    def map(self, channels: int, *, scale: int = 1, dtype: str = 'float32', grid: Grid | None = None,
+            pixel: int | None = None, share: Map | None = None, name: str = '') -> Map:
+        """A map of the whole grid, channels last.
+
+        Args:
+            scale: pixels a side for each pixel of the grid.
+            dtype: 'float32' or 'bfloat16'.
+            pixel: elements from pixel to pixel; by default `channels` up to 4, else rounded up to a multiple of 16.
+            share: a map of the same grid, scale, dtype and pixel whose memory this one may use, when its values are not
+                needed any more.
+        """
+        return self._map(channels, scale, dtype, grid, pixel, Layout.NHWC, share, name)
+
+    def local(self, channels: int, *, scale: int = 1, dtype: str = 'float32', grid: Grid | None = None,
+              name: str = '') -> Map:
+        """A map that exists for one group of patches, within one pass: written and read pixel by pixel there."""
+        return self._map(channels, scale, dtype, grid, None, Layout.LOCAL, None, name)
+
+    def image(self, channels: int, *, scale: int = 1, grid: Grid | None = None, name: str = '') -> Map:
+        """A float32 tensor of the caller, one plane a channel, that `run` is given: input or output."""
+        return self._map(channels, scale, 'float32', grid, 1, Layout.PLANAR, None, name)
+
+    def _map(self, channels: int, scale: int, dtype: str, grid: Grid | None, pixel: int | None, layout: Layout,
+             share: Map | None, name: str) -> Map:
+        if channels < 1 or not scale >= 1:
+            raise ValueError(f'a map of {channels} channels at scale {scale}')
+        pixel = pixel or (channels if channels <= 4 else (channels + 15) // 16 * 16)
+        if pixel < channels and layout != Layout.PLANAR:
+            raise ValueError(f'{channels} channels do not fit pixels of {pixel}')
+        made = Map(len(self.maps), grid or self.image_grid, scale, channels, pixel, TYPES[dtype], layout,
+                   share.storage if share else self.storages, name)
+        if share and (share.grid, share.scale, share.pixel, share.type, share.layout) != (
+                made.grid, made.scale, made.pixel, made.type, made.layout):
+            raise ValueError(f'{made} cannot share the memory of {share}: grid, scale, dtype or pixel differ')
+        self.storages += 0 if share else 1
+        self.maps.append(made)
+        return made
+
+    # what happens
+
+    @contextmanager
+    def stage(self) -> Iterator[None]:
+        """Passes declared inside run as a wavefront over rows of patches, where their lists are sorted by rows."""
+        if self._open_stage is not None or self._open_pass is not None:
+            raise ValueError('stages cannot be nested')
+        self._open_stage = self._stages
+        self._stages += 1
+        try:
+            yield
+        finally:
+            self._open_stage = None
+
+    @contextmanager
+    def fused(self, patches: Patches | None = None) -> Iterator[None]:
+        """Operators declared inside run together: all of them on one group of patches, then on the next."""
+        if self._open_pass is not None:
+            raise ValueError('fused groups cannot be nested')
+        self._open_pass = self._new_pass(patches or self.every_patch())
+        try:
+            yield
+        finally:
+            if not self._open_pass.ops:
+                self.passes.remove(self._open_pass)
+            self._open_pass = None
+
+    def _new_pass(self, patches: Patches) -> Pass:
+        stage = self._open_stage
+        if stage is None:
+            stage = self._stages
+            self._stages += 1
+        self.passes.append(Pass(patches, stage, []))
+        return self.passes[-1]
+
+    def conv(self, sources: Channels | Sequence[Channels], weight: Values, bias: Values | None, out: Channels, *,
+             out_channels: int, kernel: int = 3, stride: int = 1, padding: int | None = None, groups: int = 1,
+             shuffle: int = 1, steps: Sequence[Step] = (), method: str = 'direct', compute: str = 'float32',
+             accumulate: bool = False, also: Channels | None = None, patches: Patches | None = None) -> None:
+        """A convolution, then `steps`, then pixel shuffle, then the store into `out`, and the same into `also`.
+
+        Args:
+            sources: maps or ranges of channels; several are read one behind the other, as if concatenated (groups=1).
+            weight: (out_channels, in_channels / groups, kernel, kernel), or a function that returns it.
+            padding: zeros around the input; by default (kernel - 1) / 2. With a stride the output's grid needs its own
+                size: (size + 2 * padding - kernel) // stride + 1.
+            out: a map, a range of its channels, a local map or an image. With `shuffle` = r it has out_channels / r^2
+                channels and r times the scale.
+            method: 'direct', or 'winograd' for kernel 3, stride 1, padding 1: faster from about 16 channels a group on.
+            compute: 'float32' or 'bfloat16': what products are rounded to; sums are float32. Without an instruction for
+                bf16 they are computed in float32.
+            accumulate: add to what the image (an `image` map) holds.
+        """
+        kind = METHODS[method]
+        given = [channels_of(one) for one in ([sources] if isinstance(sources, Map | Slice) else sources)]
+        places = [channels_of(one) for one in (out, also) if one is not None]
+        self._add(Op(kind, given, places, out_channels, tuple(steps), TYPES[compute], kernel, stride,
+                     (kernel - 1) // 2 if padding is None else padding, groups, shuffle, accumulate, weight, bias),
+                  patches)
+
+    def depthwise(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, kernel: int = 3,
+                  stride: int = 1, padding: int | None = None, steps: Sequence[Step] = (), also: Channels | None = None,
+                  patches: Patches | None = None) -> None:
+        """A convolution of each channel by its own kernel; weight: (channels, 1, kernel, kernel)."""
+        given = channels_of(source)
+        self._add(Op(OpKind.DEPTHWISE, [given], [channels_of(one) for one in (out, also) if one is not None],
+                     given.channels, tuple(steps), Type.FLOAT32, kernel, stride,
+                     (kernel - 1) // 2 if padding is None else padding, weight=weight, bias=bias), patches)
+
+    def pointwise(self, source: Channels, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
+                  also: Channels | None = None, patches: Patches | None = None) -> None:
+        """out = steps(source), pixel by pixel: copies, sums, products, activations, an image into a map and back."""
+        given = channels_of(source)
+        self._add(Op(OpKind.POINTWISE, [given], [channels_of(one) for one in (out, also) if one is not None],
+                     given.channels, tuple(steps), accumulate=accumulate), patches)
+
+    def mean(self, source: Channels, out: Channels, *, patches: Patches | None = None) -> None:
+        """Sum over the listed patches' pixels divided by the number of all pixels, into a float32 map of a 1x1 grid.
+
+        It may be read from the next stage on.
+        """
+        given = channels_of(source)
+        self._add(Op(OpKind.MEAN, [given], [channels_of(out)], given.channels), patches or self._listed(given.map))
+
+    def resample(self, source: Channels, out: Channels, *, mode: str = 'bilinear', steps: Sequence[Step] = (),
+                 ratio: tuple[float, float] | None = None, accumulate: bool = False,
+                 patches: Patches | None = None) -> None:
+        """Resize between any two maps, as torch's interpolate with align_corners=False.
+
+        Args:
+            mode: 'bilinear' or 'nearest'.
+            ratio: source pixels for each output pixel, y and x; by default the quotient of the sizes. (torch takes
+                1 / scale_factor where interpolate was given one.)
+        """
+        given = channels_of(source)
+        self._add(Op(RESAMPLING[mode], [given], [channels_of(out)], given.channels, tuple(steps), ratio=ratio,
+                     accumulate=accumulate), patches)
+
+    def max_pool(self, source: Channels, out: Channels, *, kernel: int, stride: int, padding: int = 0,
+                 steps: Sequence[Step] = (), patches: Patches | None = None) -> None:
+        """Maximum over windows; padding counts as minus infinity."""
+        given = channels_of(source)
+        self._add(Op(OpKind.MAX_POOL, [given], [channels_of(out)], given.channels, tuple(steps), kernel=kernel,
+                     stride=stride, pad=padding), patches)
+
+    def _listed(self, output: Map) -> Patches:
+        return self._open_pass.patches if self._open_pass else self.every_patch(output.grid)
+
+    def _add(self, op: Op, patches: Patches | None) -> None:
+        from basicsr_amsr.execution.native.checks import check_op
+        target = self._open_pass
+        if target and patches is not None and patches is not target.patches:
+            raise ValueError('within fused() the patches are those of the group')
+        listed = patches or self._listed(op.out[0].map)
+        check_op(self, op, listed, target)
+        if target is None:
+            target = self._new_pass(listed)
+        target.ops.append(op)

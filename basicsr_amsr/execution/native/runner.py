@@ -1,0 +1,128 @@
+"""Runs a program over images: weights packed once, maps laid out once for a size, one call of the library an image."""
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from basicsr_amsr.execution.native.checks import check_program
+from basicsr_amsr.execution.native.library import Library
+from basicsr_amsr.execution.native.maps import Map, Patches
+from basicsr_amsr.execution.native.packing import Tables
+from basicsr_amsr.execution.native.placement import Arena, Placement
+from basicsr_amsr.execution.native.program import Program
+from basicsr_amsr.execution.native.tables import PATCH, CList, Layout
+
+CHUNK = 96  # patches of each step of a wavefront: 48 a thread on two, whose maps fit an L2 of 1 MB
+
+
+def every_patch(height: int, width: int) -> np.ndarray:
+    """The positions (y, x), in patches, of all patches of a grid: (N, 2), int16, sorted by rows."""
+    rows, columns = -(-height // PATCH), -(-width // PATCH)
+    return np.ascontiguousarray(np.indices((rows, columns), np.int16).reshape(2, -1).T)
+
+
+class Runner:
+    """A program with packed weights and memory. Safe to call from several threads: they take turns.
+
+    Args:
+        program: whose declarations are finished.
+        library: from `library.library()`.
+        threads: by default as many as torch has when an image is run.
+        chunk: patches of a wavefront's step, times its passes; 0: no wavefront.
+    """
+
+    def __init__(self, program: Program, library: Library, threads: int | None = None, chunk: int = CHUNK) -> None:
+        check_program(program)
+        self.program, self.library, self.threads, self.chunk = program, library, threads, chunk
+        self.tables = Tables(program, library)
+        self._placement: Placement | None = None
+        self._arena: Arena | None = None
+        self._lock = threading.Lock()
+        self._images = [each for each in program.maps if each.layout == Layout.PLANAR]
+        self._full: list[np.ndarray] = []
+
+    def pack(self) -> None:
+        """Read weights, biases and vectors anew."""
+        with self._lock:
+            self.tables.pack()
+
+    def run(self, images: Mapping[Map, torch.Tensor], patches: Mapping[Patches, np.ndarray] | None = None,
+            size: tuple[int, int] | None = None) -> None:
+        """Compute one image.
+
+        Args:
+            images: for each `image` map of the program a float32 CPU tensor (channels, height, width), rows contiguous;
+                inputs and outputs.
+            patches: positions of active patches for the lists that are not to be full: (N, 2), int16, y and x in
+                patches, each once, in any order (a wavefront needs them sorted by y).
+
+            size: the image's height and width; by default that of the first of `images` on the image's own grid.
+
+        Raises:
+            ValueError: a tensor or list does not fit.
+            MemoryError: there is no memory for the maps.
+        """
+        with self._lock:
+            if self.library.isa != self.tables.isa:
+                self.tables = Tables(self.program, self.library)
+                self._placement = None
+            placement = self._place(*(size or self._image_size(images)))
+            for each in self._images:
+                self._set_image(placement, each, images)
+            lists = (CList * len(self.program.all_patches))()
+            kept = [self._list(placement, each, patches or {}) for each in self.program.all_patches]
+            for c, array in zip(lists, kept, strict=True):
+                c.patches, c.count = array.ctypes.data, len(array)
+            placement.c.list_table, placement.c.lists = ctypes.addressof(lists), len(lists)
+            if self.library.c.amsr_run(ctypes.byref(placement.c)):
+                raise RuntimeError('the native library refused a program: its scratch memory does not fit')
+
+    def _image_size(self, images: Mapping[Map, torch.Tensor]) -> tuple[int, int]:
+        for each in self._images:
+            if each.grid is self.program.image_grid and each in images:
+                height, width = images[each].shape[-2:]
+                return height // each.scale, width // each.scale
+        raise ValueError('no image of the image\'s own grid is given: its size is not known')
+
+    def _place(self, height: int, width: int) -> Placement:
+        threads = min(self.threads or torch.get_num_threads(), 255)
+        if self._placement is None or self._placement.size != (height, width, threads, self.chunk):
+            self._placement = None
+            made = Placement(self.program, self.tables, height, width, threads, self.chunk, self._arena)
+            self._full = [every_patch(*made.grids[each.grid.index]) for each in self.program.all_patches]
+            self._placement, self._arena = made, made.arena
+        return self._placement
+
+    def _set_image(self, placement: Placement, each: Map, images: Mapping[Map, torch.Tensor]) -> None:
+        wanted = (each.channels, *placement.extent(each))
+        tensor = images.get(each)
+        if tensor is None:
+            raise ValueError(f'{each} is not given: a tensor {wanted} is needed')
+        if tuple(tensor.shape) != wanted or tensor.dtype != torch.float32 or tensor.device.type != 'cpu':
+            raise ValueError(f'{each} is {tuple(tensor.shape)}, {tensor.dtype}, {tensor.device}: '
+                             f'{wanted}, torch.float32, cpu is needed')
+        if (tensor.stride(2) != 1 and tensor.shape[2] > 1) or min(tensor.stride()) < 0:
+            raise ValueError(f'{each} has strides {tensor.stride()}: rows must be contiguous')
+        c = placement.c_maps[each.index]
+        c.base, c.row, c.plane = tensor.data_ptr(), tensor.stride(1), tensor.stride(0)
+
+    def _list(self, placement: Placement, each: Patches, given: Mapping[Patches, np.ndarray]) -> np.ndarray:
+        array = given.get(each)
+        if array is None:
+            return self._full[each.index]
+        if array.dtype != np.int16 or array.ndim != 2 or array.shape[1] != 2 or not array.flags.c_contiguous:
+            raise ValueError(f'patches are {array.dtype} {array.shape}: contiguous int16 (N, 2) is needed')
+        if not len(array):
+            return array
+        height, width = placement.grids[each.grid.index]
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        if array.min() < 0 or (array.max(0) >= (rows, columns)).any():
+            raise ValueError(f'patches up to {tuple(array.max(0))}, from {tuple(array.min(0))}: '
+                             f'the grid has {rows}x{columns}')
+        if np.bincount(array[:, 0].astype(np.int64) * columns + array[:, 1]).max() > 1:
+            raise ValueError('a patch is listed twice')
+        return array

@@ -1,0 +1,5 @@
+// Which instruction set's kernels run.
+#pragma once
+#include "kernels.h"
+
+const Kernels *selected();

@@ -1,0 +1,204 @@
+// What follows the sums of an operator: its steps, then the store into one or two maps.
+#pragma once
+#include "functions.h"
+#include "layout.h"
+
+namespace SET {
+
+struct Block {  // a part of one patch: pixels [0, 4 * rows) from row `first` on, vectors from `vector` on
+  Spot spot;
+  int first, vector;
+};
+
+struct Finish {  // what is the same for all blocks of an operator
+  const Context *context;
+  const AmsrOp *op;
+  Shape shape;
+  const AmsrStep *steps;
+  const AmsrMap *maps;
+  int height, width;  // at the operator's resolution
+};
+
+INLINE Finish finish_of(const Context &context, const AmsrOp &op) {
+  const AmsrProgram &p = *context.program;
+  const AmsrMap &out = p.map_table[op.out[0]];
+  return {&context, &op, shape_of(op), p.step_table + op.step, p.map_table,
+          out.height / op.shuffle, out.width / op.shuffle};
+}
+
+struct Place {  // of one vector in the output: pixel of the shuffle, channel, channels that count
+  int y, x, channel, count;
+};
+
+INLINE Place place_of(const Shape &s, int vector) {
+  if (s.groups == 1 && s.units == 1) return {0, 0, vector * LANES, s.unit - vector * LANES};
+  int group = vector / s.vectors, inside = vector % s.vectors;
+  int unit = inside / s.unit_vectors, c = inside % s.unit_vectors * LANES;
+  return {unit / s.shuffle, unit % s.shuffle, group * s.unit + c, s.unit - c};
+}
+
+template <class T>
+INLINE Vec read_map(const T *origin, const AmsrMap &m, int row, int column, int channel) {
+  return load(origin + row * m.row + column * m.pixel + channel);
+}
+
+// A step that reads a map at the operator's own resolution and channel order; `change(x, value)` is what it does.
+template <int PIXELS, int VECTORS, class F>
+INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS], F change) {
+  const AmsrMap &m = f.maps[step.map];
+  for (int v = 0; v < VECTORS; v++) {
+    int channel = step.channel + place_of(f.shape, b.vector + v).channel;
+    if (m.type == AMSR_BF16) {
+      const bf16 *origin = address<bf16>(*f.context, m, b.spot, 1) + b.first * m.row;
+      UNROLL(16)
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], read_map(origin, m, i / 4, i % 4, channel));
+    } else {
+      const float *origin = address<float>(*f.context, m, b.spot, 1) + b.first * m.row;
+      UNROLL(16)
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], read_map(origin, m, i / 4, i % 4, channel));
+    }
+  }
+}
+
+// Shuffled output in torch's order: lane l gets the map's channel l / shuffle^2.
+template <int PIXELS, int VECTORS>
+NOINLINE void add_nearest(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS]) {
+  const AmsrMap &m = f.maps[step.map];
+  int square = f.op->shuffle * f.op->shuffle;
+  for (int i = 0; i < PIXELS; i++)
+    for (int v = 0; v < VECTORS; v++)
+      for (int l = 0; l < LANES; l++) {
+        int lane = (b.vector + v) * LANES + l;
+        int channel = lane < f.op->out_channels ? step.channel + lane / square : step.channel;
+        long offset = (b.first + i / 4) * m.row + i % 4 * m.pixel + channel;
+        x[i][v][l] += step.a * (m.type == AMSR_BF16 ? widen(address<bf16>(*f.context, m, b.spot, 1)[offset])
+                                                    : address<float>(*f.context, m, b.spot, 1)[offset]);
+      }
+}
+
+template <int PIXELS, int VECTORS, class F> INLINE void each(Vec (&x)[PIXELS][VECTORS], F change) {
+  UNROLL(16)
+  for (int i = 0; i < PIXELS; i++) {
+    UNROLL(4)
+    for (int v = 0; v < VECTORS; v++) x[i][v] = change(x[i][v], v);
+  }
+}
+
+template <int PIXELS, int VECTORS>
+NOINLINE void rare_step(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS]) {
+  const Vec a = splat(step.a), c = splat(step.b);
+  switch (step.kind) {
+    case AMSR_GELU: each(x, [](Vec y, int) INLINE_LAMBDA { return gelu(y); }); break;
+    case AMSR_GELU_TANH: each(x, [](Vec y, int) INLINE_LAMBDA { return gelu_tanh(y); }); break;
+    case AMSR_SILU: each(x, [](Vec y, int) INLINE_LAMBDA { return y * sigmoid(y); }); break;
+    case AMSR_SIGMOID: each(x, [](Vec y, int) INLINE_LAMBDA { return sigmoid(y); }); break;
+    case AMSR_TANH: each(x, [](Vec y, int) INLINE_LAMBDA { return hyperbolic_tangent(y); }); break;
+    case AMSR_CLAMP: each(x, [=](Vec y, int) INLINE_LAMBDA { return smaller(larger(y, a), c); }); break;
+    case AMSR_ADD_NEAREST: add_nearest(f, b, step, x); break;
+    case AMSR_MUL_PIXEL: {
+      const AmsrMap &m = f.maps[step.map];
+      for (int v = 0; v < VECTORS; v++) {
+        int channel = step.channel + place_of(f.shape, b.vector + v).channel;
+        Vec y = m.type == AMSR_BF16 ? load((const bf16 *)m.base + channel) : load((const float *)m.base + channel);
+        for (int i = 0; i < PIXELS; i++) x[i][v] = x[i][v] * y;
+      }
+      break;
+    }
+  }
+}
+
+template <int PIXELS, int VECTORS>
+INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
+  for (int s = 0; s < f.op->steps; s++) {
+    const AmsrStep &step = f.steps[s];
+    const Vec a = splat(step.a), c = splat(step.b);
+    const float *vector = step.vector + b.vector * LANES;
+    switch (step.kind) {
+      case AMSR_ADD_VECTOR:
+        each(x, [=](Vec y, int v) INLINE_LAMBDA { return y + load(vector + v * LANES); });
+        break;
+      case AMSR_MUL_VECTOR:
+        each(x, [=](Vec y, int v) INLINE_LAMBDA { return y * load(vector + v * LANES); });
+        break;
+      case AMSR_SLOPE:
+        each(x, [=](Vec y, int v) INLINE_LAMBDA {
+          return fma(load(vector + v * LANES), smaller(y, Vec{}), larger(y, Vec{}));
+        });
+        break;
+      case AMSR_AFFINE: each(x, [=](Vec y, int) INLINE_LAMBDA { return fma(y, a, c); }); break;
+      case AMSR_ADD_MAP:
+        with_map(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return fma(z, a, y); });
+        break;
+      case AMSR_MUL_MAP:
+        with_map(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return y * (z + a); });
+        break;
+      default: rare_step(f, b, step, x);
+    }
+  }
+}
+
+template <class T, int PIXELS, int VECTORS>
+INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+  const int rows = m.layout == AMSR_LOCAL ? 4 : least(4, f.height - b.spot.y) - b.first;
+  const int columns = m.layout == AMSR_LOCAL ? 4 : least(4, f.width - b.spot.x);
+  const int by = f.op->shuffle, lanes = f.op->out_lanes[which];
+  T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * m.row + f.op->out_channel[which];
+  const bool plain = f.shape.groups == 1 && f.shape.units == 1 && (b.vector + VECTORS) * LANES <= lanes;
+  if (plain && rows >= PIXELS / 4 && columns >= 4) {
+    T *p = origin + b.vector * LANES;
+    UNROLL(16)
+    for (int i = 0; i < PIXELS; i++) {
+      T *q = p + i / 4 * m.row + i % 4 * m.pixel;
+      if constexpr (VECTORS > 1) store_pair(q, x[i][0], x[i][1]);
+      if constexpr (VECTORS % 2 == 1) store(q + (VECTORS - 1) * LANES, x[i][VECTORS - 1]);
+    }
+    return;
+  }
+  for (int v = 0; v < VECTORS; v++) {
+    const Place place = place_of(f.shape, b.vector + v);
+    const bool last = place.channel + place.count == f.op->out_channels / f.shape.units;  // what follows may be free
+    const int count = last ? most(place.count, lanes - place.channel) : place.count;
+    T *p = origin + place.y * m.row + place.x * m.pixel + place.channel;
+    for (int i = 0; i < PIXELS; i++)
+      if (i / 4 < rows && i % 4 < columns) store_some(p + i / 4 * by * m.row + i % 4 * by * m.pixel, x[i][v], count);
+  }
+}
+
+// Lanes in torch's order are channel, row, column of the shuffle: runs of `shuffle` lanes are neighbours in a row.
+template <int PIXELS, int VECTORS>
+NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+  const int by = f.op->shuffle, square = by * by;
+  const int rows = least(4, f.height - b.spot.y) - b.first, columns = least(4, f.width - b.spot.x);
+  const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
+  for (int i = 0; i < PIXELS; i++) {
+    if (i / 4 >= rows || i % 4 >= columns) continue;
+    float *p = (float *)m.base + f.op->out_channel[0] * m.plane + (long)(b.spot.y + b.first + i / 4) * by * m.row +
+               (long)(b.spot.x + i % 4) * by;
+    const float *value = (const float *)&x[i][0] - from;
+    if (by == 4 && !f.op->accumulate) {
+      for (int lane = from; lane < to; lane += 4)
+        memcpy(p + lane / square * m.plane + lane % square / by * m.row, value + lane, 16);
+    } else {
+      for (int lane = from; lane < to; lane++) {
+        float *q = p + lane / square * m.plane + lane % square / by * m.row + lane % by;
+        *q = f.op->accumulate ? *q + value[lane] : value[lane];
+      }
+    }
+  }
+}
+
+template <int PIXELS, int VECTORS> INLINE void finish(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
+  take_steps(f, b, x);
+  for (int which = 0; which < 2; which++) {
+    if (f.op->out[which] < 0) continue;
+    const AmsrMap &m = f.maps[f.op->out[which]];
+    if (m.layout == AMSR_PLANAR) store_planar(f, b, m, x);
+    else if (m.type == AMSR_BF16) store_map<bf16>(f, b, which, m, x);
+    else store_map<float>(f, b, which, m, x);
+  }
+}
+
+// For operators whose products take longer than the way over the stack.
+NOINLINE void finish_patch(const Finish &f, const Block &b, Vec (&x)[16][1]) { finish(f, b, x); }
+
+}  // namespace SET

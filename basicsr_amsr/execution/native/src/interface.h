@@ -1,0 +1,137 @@
+// The C interface of the native library. tables.py mirrors every struct here; abi_version() guards against a mismatch.
+//
+// A call runs a whole program (operators on maps, for lists of 4x4 patches) over one image. The library keeps nothing
+// between calls but its threads: maps, weights and scratch memory belong to the caller.
+#pragma once
+#include <stdint.h>
+
+#ifdef _WIN32
+#define AMSR_EXPORT extern "C" __declspec(dllexport)
+#else
+#define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+enum { AMSR_ABI = 1 };
+enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
+enum { AMSR_GROUP = 12 };  // patches that run through a pass together: their Winograd tiles fit an L2 of 1 MB
+
+enum AmsrType { AMSR_F32 = 0, AMSR_BF16 = 1 };
+
+// Where the pixels of a map lie.
+enum AmsrLayout {
+  AMSR_NHWC = 0,    // whole image, pixels of `pixel` elements, with a border that holds zeros
+  AMSR_LOCAL = 1,   // one group of patches, in the thread's scratch memory, without border
+  AMSR_PLANAR = 2,  // whole image, one plane a channel (torch's NCHW), float only, no border
+};
+
+struct AmsrMap {
+  int64_t base;     // NHWC, PLANAR: address of pixel (0, 0), channel 0; LOCAL: bytes from the start of the thread's locals
+  int32_t layout, type;
+  int32_t height, width;  // of the image at this map's scale; LOCAL: of the map it stands for, which masks MEAN
+  int64_t pixel, row;     // elements from pixel to pixel and from row to row
+  int64_t plane;          // PLANAR: elements from channel to channel; LOCAL: elements from patch to patch
+};
+
+struct AmsrSource {  // a range of a map's channels that an operator reads
+  int32_t map, channel, channels, unused;
+};
+
+enum AmsrStepKind {
+  AMSR_ADD_VECTOR = 0,  // x + vector[c]
+  AMSR_MUL_VECTOR = 1,  // x * vector[c]
+  AMSR_SLOPE = 2,       // x > 0 ? x : vector[c] * x: ReLU (0), LeakyReLU, PReLU
+  AMSR_GELU = 3,        // by erf, as torch's default
+  AMSR_GELU_TANH = 4,
+  AMSR_SILU = 5,
+  AMSR_SIGMOID = 6,
+  AMSR_TANH = 7,
+  AMSR_AFFINE = 8,      // a * x + b
+  AMSR_CLAMP = 9,       // min(max(x, a), b)
+  AMSR_ADD_MAP = 10,    // x + a * map
+  AMSR_MUL_MAP = 11,    // x * (map + a)
+  AMSR_MUL_PIXEL = 12,  // x * the one pixel of a 1x1 map, the same for the whole image (channel attention)
+  AMSR_ADD_NEAREST = 13,  // shuffled output: x + a * map at the operator's own resolution, channel by channel
+};
+
+struct AmsrStep {
+  int32_t kind, map, channel, unused;
+  float a, b;
+  const float *vector;  // one value for each packed output lane (padded to lanes)
+};
+
+enum AmsrOpKind {
+  AMSR_CONV = 0,      // direct
+  AMSR_WINOGRAD = 1,  // F(4x4, 3x3)
+  AMSR_DEPTHWISE = 2,
+  AMSR_POINTWISE = 3,  // out = steps(source)
+  AMSR_MEAN = 4,       // average over the image into a 1x1 map
+  AMSR_BILINEAR = 5,   // resize, align_corners=False; any pair of sizes
+  AMSR_NEAREST = 6,
+  AMSR_MAX_POOL = 7,   // windows are cut at the border
+};
+
+struct AmsrOp {
+  int32_t kind, compute;               // compute: AmsrType of the products; sums are always float
+  int32_t kernel, stride, pad, groups;
+  int32_t in_channels, out_channels;   // of the whole convolution
+  int32_t scale;                       // the operator's own resolution over that of the list: scale^2 patches for each listed
+  int32_t shuffle;                     // output pixels a side for each pixel (pixel shuffle), 1: none
+  int32_t source, sources;             // first and number in the table of sources
+  int32_t step, steps;                 // first and number in the table of steps
+  int32_t out[2], out_channel[2];      // maps to write; -1: none
+  int32_t out_lanes[2];                // channels from out_channel on that may be overwritten, at least out_channels
+  int32_t planar, accumulate;          // planar: out is PLANAR; accumulate: add to what is there
+  float value[2];                      // MEAN: 1 / number of pixels; BILINEAR, NEAREST: source pixels for each output pixel, y, x
+  const void *weights;                 // packed by amsr_pack
+  const float *vector;                 // bias, one value for each packed lane
+};
+
+struct AmsrPatch {  // in units of patches at the list's resolution
+  int16_t y, x;
+};
+
+struct AmsrList {
+  const AmsrPatch *patches;
+  int64_t count;
+};
+
+// Operators [op, op + ops) run group by group, so that local maps and what was just written stay in the cache. Passes of
+// one stage run as a wavefront over rows of patches: pass p works on rows that pass p - 1 has left two chunks ago, so it
+// may read neighbours of what p - 1 wrote.
+struct AmsrPass {
+  int32_t op, ops, list, stage;
+};
+
+struct AmsrProgram {
+  const AmsrOp *op_table;
+  const AmsrSource *source_table;
+  const AmsrStep *step_table;
+  const AmsrMap *map_table;
+  const AmsrPass *pass_table;
+  const AmsrList *list_table;
+  int32_t ops, sources, steps, maps, passes, lists;
+  int32_t threads;
+  int32_t chunk;         // patches for each step of a wavefront, at least; 0: no wavefront
+  char *scratch;         // aligned to 64
+  int64_t scratch_bytes;
+  int64_t local_bytes;   // of each thread's local maps
+};
+
+AMSR_EXPORT int amsr_abi(void);
+// Space-separated names of the instruction sets that are compiled in and that this machine has, best first.
+AMSR_EXPORT const char *amsr_available(void);
+// Choose one of them; 0, or -1 where it is not available. Weights packed for another one are not valid any more.
+AMSR_EXPORT int amsr_select(const char *name);
+AMSR_EXPORT const char *amsr_selected(void);
+AMSR_EXPORT int amsr_lanes(void);          // floats in a vector
+AMSR_EXPORT int amsr_has_bf16(void);       // whether products in bf16 are faster than in float
+AMSR_EXPORT int amsr_packed_lanes(const AmsrOp *op);   // of vectors in steps and bias
+// For each packed lane the output channel, or -1 for padding.
+AMSR_EXPORT void amsr_lane_channels(const AmsrOp *op, int32_t *channels);
+AMSR_EXPORT int64_t amsr_packed_bytes(const AmsrOp *op, const AmsrSource *sources);
+// weights: [out][in / groups][kernel][kernel], float; sources: the table that op.source counts in
+AMSR_EXPORT void amsr_pack(const AmsrOp *op, const AmsrSource *sources, const float *weights, void *packed);
+AMSR_EXPORT int64_t amsr_scratch(const AmsrProgram *program);  // bytes that scratch must have
+AMSR_EXPORT int amsr_run(const AmsrProgram *program);          // 0, or -1 where scratch is too small
+AMSR_EXPORT void *amsr_allocate(int64_t bytes);                // zeroed, aligned to 2 MB, huge pages where there are; or null
+AMSR_EXPORT void amsr_free(void *memory, int64_t bytes);

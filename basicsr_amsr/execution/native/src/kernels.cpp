@@ -1,0 +1,131 @@
+// One instruction set's kernels: compiled once for each, with its flags and SET as its name.
+#include "kernels.h"
+#include "direct.h"
+#include "pointwise.h"
+#include "winograd.h"
+
+namespace SET {
+
+enum { MOST_SCALE = 8 };
+
+// The patches of an operator for a group of listed ones: scale^2 for each, without those outside the image.
+INLINE int spread(const AmsrOp &op, int height, int width, const AmsrPatch *patches, int n, Spot *spots, int room) {
+  int count = 0;
+  for (int k = 0; k < n; k++)
+    for (int i = 0; i < op.scale; i++)
+      for (int j = 0; j < op.scale; j++) {
+        const int y = (patches[k].y * op.scale + i) * 4, x = (patches[k].x * op.scale + j) * 4;
+        if (y < height && x < width && count < room) spots[count++] = {y, x, k, i * 4, j * 4};
+      }
+  return count;
+}
+
+INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n, int height,
+                      int width) {
+  switch (op.kind) {
+    case AMSR_CONV:
+#if defined(__AVX512BF16__)
+      if (op.compute == AMSR_BF16) return direct<bf16>(c, op, spots, n, next, next_n);
+#endif
+      return direct<float>(c, op, spots, n, next, next_n);
+    case AMSR_WINOGRAD:
+#if defined(__AVX512BF16__)
+      if (op.compute == AMSR_BF16) return winograd<bf16>(c, op, spots, n, next, next_n);
+#endif
+      return winograd<float>(c, op, spots, n, next, next_n);
+    case AMSR_DEPTHWISE: return depthwise(c, op, spots, n);
+    case AMSR_POINTWISE: return pointwise(c, op, spots, n);
+    case AMSR_MEAN: return mean(c, op, spots, n, height, width);
+    default: return resample(c, op, spots, n);
+  }
+}
+
+static void run_group(const GroupRun &run) {
+  const AmsrProgram &p = *run.program;
+  Context c = {&p, run.scratch, run.locals, run.mean};
+  Spot spots[AMSR_GROUP * MOST_SCALE * MOST_SCALE + AMSR_GROUP];
+  for (int i = 0; i < run.pass->ops; i++) {
+    const AmsrOp &op = p.op_table[run.pass->op + i];
+    const bool mean = op.kind == AMSR_MEAN;
+    const AmsrMap &m = p.map_table[mean ? p.source_table[op.source].map : op.out[0]];
+    const int height = mean ? m.height : m.height / op.shuffle, width = mean ? m.width : m.width / op.shuffle;
+    const int n = spread(op, height, width, run.patches, run.count, spots, AMSR_GROUP * MOST_SCALE * MOST_SCALE);
+    const int ahead = spread(op, height, width, run.next, run.next_count, spots + n, AMSR_GROUP);
+    for (int from = 0; from < n; from += AMSR_GROUP)
+      run_spots(c, op, spots + from, least(AMSR_GROUP, n - from), spots + from + least(AMSR_GROUP, n - from),
+                least(AMSR_GROUP, n + ahead - from - least(AMSR_GROUP, n - from)), height, width);
+    if (mean) c.mean += padded(p.source_table[op.source].channels);
+  }
+}
+
+static int packed_lanes(const AmsrOp &op) {
+  const Shape s = shape_of(op);
+  return s.groups * s.vectors * LANES;
+}
+
+static void lane_channels(const AmsrOp &op, int32_t *channels) {
+  const Shape s = shape_of(op);
+  for (int lane = 0; lane < s.groups * s.vectors * LANES; lane++) channels[lane] = channel_of(s, lane);
+}
+
+template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource *sources) {
+  const Shape s = shape_of(op);
+  sources += op.source;
+  if (op.kind == AMSR_DEPTHWISE) return (int64_t)op.kernel * op.kernel * s.vectors * LANES;
+  if (op.kind == AMSR_CONV) {
+    const int few = few_outputs(op, s);
+    return panel_elements<T>(op, sources, s.vectors - (few ? 1 : 0)) * op.groups + dot_elements<T>(op, sources, few);
+  }
+  if (op.kind != AMSR_WINOGRAD) return 0;
+  const int channels = op.sources == 1 ? op.in_channels / op.groups : (int)winograd_channels<T>(op, sources);
+  return (int64_t)TILE * depth<T>(channels) * op.groups * s.vectors * LANES;
+}
+
+static int64_t packed_bytes(const AmsrOp &op, const AmsrSource *sources) {
+  return op.compute == AMSR_BF16 ? 2 * elements_of<bf16>(op, sources) : 4 * elements_of<float>(op, sources);
+}
+
+static void pack(const AmsrOp &op, const AmsrSource *sources, const float *weights, void *packed) {
+  sources += op.source;
+  if (op.kind == AMSR_DEPTHWISE) {
+    const int area = op.kernel * op.kernel, lanes = packed_lanes(op);
+    for (int c = 0; c < lanes; c++)
+      for (int tap = 0; tap < area; tap++)
+        ((float *)packed)[(c / LANES * area + tap) * LANES + c % LANES] =
+            c < op.out_channels ? weights[c * area + tap] : 0;
+  } else if (op.kind == AMSR_CONV) {
+    if (op.compute == AMSR_BF16) pack_direct(op, sources, weights, (bf16 *)packed);
+    else pack_direct(op, sources, weights, (float *)packed);
+  } else if (op.kind == AMSR_WINOGRAD) {
+    if (op.compute == AMSR_BF16) pack_winograd(op, sources, weights, (bf16 *)packed);
+    else pack_winograd(op, sources, weights, (float *)packed);
+  }
+}
+
+static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
+  const AmsrSource *sources = p.source_table + op.source;
+  const int64_t size = op.compute == AMSR_BF16 ? 2 : 4;
+  if (op.kind == AMSR_CONV) {
+    bool gather = false;
+    for (int s = 0; s < op.sources; s++) gather |= p.map_table[sources[s].map].type != op.compute;
+    return gather ? AMSR_GROUP * gathered(op, sources) * size + 256 : 0;
+  }
+  if (op.kind != AMSR_WINOGRAD) return 0;
+  const int64_t channels = winograd_channels<float>(op, sources), lanes = packed_lanes(op);
+  return TILE * AMSR_GROUP * (channels * size + lanes * 4) + 256;
+}
+
+}  // namespace SET
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+#if defined(__AVX512BF16__)
+enum { BF16 = 1 };
+#else
+enum { BF16 = 0 };
+#endif
+extern const Kernels JOIN(kernels_, SET);
+const Kernels JOIN(kernels_, SET) = {TEXT(SET),          SET::LANES,        BF16,      SET::run_group, SET::packed_lanes,
+                                     SET::lane_channels, SET::packed_bytes, SET::pack, SET::scratch_bytes};

@@ -1,0 +1,148 @@
+// Everything but convolutions over channels: one vector of channels at a time, whole patches.
+#pragma once
+#include "epilogue.h"
+#include "sources.h"
+
+namespace SET {
+
+struct Valid {  // pixels of a patch that lie in the image
+  int rows, columns;
+};
+
+INLINE Valid valid_of(const Finish &f, const Spot &s) {
+  return {least(4, f.height - s.y), least(4, f.width - s.x)};
+}
+
+template <class T>
+INLINE void read_patch(const Context &c, const AmsrMap &m, const Spot &s, int channel, Vec (&x)[16][1]) {
+  const T *p = address<T>(c, m, s, 1) + channel;
+  UNROLL(16)
+  for (int i = 0; i < 16; i++) x[i][0] = load(p + i / 4 * m.row + i % 4 * m.pixel);
+}
+
+// Planes have no border, so that only what lies in the image is read.
+INLINE void read_planes(const AmsrMap &m, const Spot &s, Valid valid, int channel, int channels, Vec (&x)[16][1]) {
+  for (int i = 0; i < 16; i++) {
+    Vec v = {};
+    if (i / 4 < valid.rows && i % 4 < valid.columns)
+      for (int l = 0; l < least(LANES, channels); l++)
+        v[l] = ((const float *)m.base)[(channel + l) * m.plane + (s.y + i / 4) * m.row + (s.x + i % 4) * m.pixel];
+    x[i][0] = v;
+  }
+}
+
+NOINLINE void pointwise(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
+  const Finish f = finish_of(c, op);
+  const AmsrSource &source = c.program->source_table[op.source];
+  const AmsrMap &m = c.program->map_table[source.map];
+  for (int k = 0; k < n; k++)
+    for (int v = 0; v < f.shape.vectors; v++) {
+      Vec x[16][1];
+      const int channel = source.channel + v * LANES;
+      if (m.layout == AMSR_PLANAR) read_planes(m, spots[k], valid_of(f, spots[k]), channel, source.channels - v * LANES, x);
+      else if (m.type == AMSR_BF16) read_patch<bf16>(c, m, spots[k], channel, x);
+      else read_patch<float>(c, m, spots[k], channel, x);
+      finish_patch(f, Block{spots[k], 0, v}, x);
+    }
+}
+
+template <class T> INLINE void depthwise_of(const Finish &f, const Context &c, const AmsrSource &source, const Spot &spot) {
+  const AmsrOp &op = *f.op;
+  const AmsrMap &m = c.program->map_table[source.map];
+  const float *w = (const float *)op.weights;
+  for (int v = 0; v < f.shape.vectors; v++) {
+    const T *in = address<T>(c, m, spot, op.stride, op.pad) + source.channel + v * LANES;
+    const long row = op.stride * m.row, pixel = op.stride * m.pixel;
+    Vec x[16][1];
+    fill(x, op.vector + v * LANES);
+    for (int ky = 0; ky < op.kernel; ky++)
+      for (int kx = 0; kx < op.kernel; kx++, w += LANES) {
+        const Vec weight = load(w);
+        const T *p = in + ky * m.row + kx * m.pixel;
+        UNROLL(16)
+        for (int i = 0; i < 16; i++) x[i][0] = fma(load(p + i / 4 * row + i % 4 * pixel), weight, x[i][0]);
+      }
+    finish_patch(f, Block{spot, 0, v}, x);
+  }
+}
+
+NOINLINE void depthwise(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
+  const Finish f = finish_of(c, op);
+  const AmsrSource &source = c.program->source_table[op.source];
+  for (int k = 0; k < n; k++) {
+    if (c.program->map_table[source.map].type == AMSR_BF16) depthwise_of<bf16>(f, c, source, spots[k]);
+    else depthwise_of<float>(f, c, source, spots[k]);
+  }
+}
+
+INLINE Vec read_pixel(const AmsrMap &m, int y, int x, int channel) {
+  const long offset = y * m.row + x * m.pixel + channel;
+  return m.type == AMSR_BF16 ? load((const bf16 *)m.base + offset) : load((const float *)m.base + offset);
+}
+
+INLINE Vec bilinear_at(const AmsrMap &m, float y, float x, int channel) {
+  y = y > 0 ? y : 0;
+  x = x > 0 ? x : 0;
+  const int top = least((int)y, m.height - 1), left = least((int)x, m.width - 1);
+  const int bottom = least(top + 1, m.height - 1), right = least(left + 1, m.width - 1);
+  const Vec wy = splat(y - top), wx = splat(x - left);
+  const Vec a = read_pixel(m, top, left, channel), b = read_pixel(m, top, right, channel);
+  const Vec c = read_pixel(m, bottom, left, channel), d = read_pixel(m, bottom, right, channel);
+  const Vec up = fma(b - a, wx, a), down = fma(d - c, wx, c);
+  return fma(down - up, wy, up);
+}
+
+INLINE Vec largest_of(const AmsrOp &op, const AmsrMap &m, int y, int x, int channel) {
+  const int top = y * op.stride - op.pad, left = x * op.stride - op.pad;
+  Vec v = splat(-3.4e38f);
+  for (int i = most(top, 0); i < least(top + op.kernel, m.height); i++)
+    for (int j = most(left, 0); j < least(left + op.kernel, m.width); j++) v = larger(v, read_pixel(m, i, j, channel));
+  return v;
+}
+
+// Bilinear and nearest resize, max-pool: pixels of the output from any pixels of a whole map.
+NOINLINE void resample(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
+  const Finish f = finish_of(c, op);
+  const AmsrSource &source = c.program->source_table[op.source];
+  const AmsrMap &m = c.program->map_table[source.map];
+  for (int k = 0; k < n; k++) {
+    const Valid valid = valid_of(f, spots[k]);
+    for (int v = 0; v < f.shape.vectors; v++) {
+      const int channel = source.channel + v * LANES;
+      Vec out[16][1];
+      for (int i = 0; i < 16; i++) {
+        const int y = spots[k].y + i / 4, x = spots[k].x + i % 4;
+        out[i][0] = Vec{};
+        if (i / 4 >= valid.rows || i % 4 >= valid.columns) continue;
+        if (op.kind == AMSR_BILINEAR)
+          out[i][0] = bilinear_at(m, (y + .5f) * op.value[0] - .5f, (x + .5f) * op.value[1] - .5f, channel);
+        else if (op.kind == AMSR_NEAREST)
+          out[i][0] = read_pixel(m, least((int)(y * op.value[0]), m.height - 1),
+                                 least((int)(x * op.value[1]), m.width - 1), channel);
+        else
+          out[i][0] = largest_of(op, m, y, x, channel);
+      }
+      finish_patch(f, Block{spots[k], 0, v}, out);
+    }
+  }
+}
+
+// Adds the patches' pixels to this group's sums; run.cpp adds groups up in order, so that threads do not matter.
+NOINLINE void mean(const Context &c, const AmsrOp &op, const Spot *spots, int n, int height, int width) {
+  const AmsrSource &source = c.program->source_table[op.source];
+  const AmsrMap &m = c.program->map_table[source.map];
+  for (int channel = 0; channel < source.channels; channel += LANES) {
+    Vec sum = load(c.mean + channel);
+    for (int k = 0; k < n; k++) {
+      Vec x[16][1];
+      if (m.type == AMSR_BF16) read_patch<bf16>(c, m, spots[k], source.channel + channel, x);
+      else read_patch<float>(c, m, spots[k], source.channel + channel, x);
+      const int rows = least(4, height - spots[k].y), columns = least(4, width - spots[k].x);
+      for (int i = 0; i < 16; i++)
+        if (i / 4 < rows && i % 4 < columns) sum = sum + x[i][0];
+    }
+    store(c.mean + channel, sum);
+  }
+}
+
+}  // namespace SET

@@ -1,0 +1,136 @@
+#include "pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+namespace {
+
+// Longer than the gap between two steps of a wavefront, shorter than anybody notices.
+constexpr auto SPIN = std::chrono::microseconds(50);
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins for a while, then sleeps, until ready() holds. Whoever makes it hold calls wake().
+class Gate {
+ public:
+  template <class Ready> void wait(Ready ready) {
+    const auto until = std::chrono::steady_clock::now() + SPIN;
+    do {
+      for (int i = 0; i < 64; i++) {
+        if (ready()) return;
+        relax();
+      }
+    } while (std::chrono::steady_clock::now() < until);
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.fetch_add(1);
+    changed_.wait(lock, ready);
+    sleepers_.fetch_sub(1);
+  }
+  void wake() {
+    if (!sleepers_.load()) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<int> sleepers_{0};
+};
+
+struct Pool {
+  std::mutex use;  // held by the caller that has the pool
+  Gate start, done;
+  // Number of the job and, in the low byte, the threads that take part: one word, so that nobody sees half of it.
+  std::atomic<unsigned long long> job{0};
+  std::atomic<int> left{0};
+  int count = 0;  // of threads, without the caller
+  void (*work)(void *, int) = nullptr;
+  void *context = nullptr;
+
+  void serve(int index) {
+    unsigned long long seen = 0;
+    for (;;) {
+      start.wait([&] { return job.load() != seen; });
+      seen = job.load();
+      if (index >= (int)(seen & 255)) continue;
+      work(context, index);
+      if (left.fetch_sub(1) == 1) done.wake();
+    }
+  }
+  void grow(int threads) {
+    while (count + 1 < threads) {
+      const int index = count + 1;
+      std::thread([this, index] { serve(index); }).detach();
+      count++;
+    }
+  }
+};
+
+std::atomic<Pool *> the_pool{nullptr};
+thread_local bool in_use = false;
+
+// Never destroyed: detached threads may look at it until the process is gone. A child after fork has none of the threads,
+// and a lock may be held for ever, so that it starts a pool of its own.
+Pool &pool() {
+  Pool *p = the_pool.load();
+  if (!p) {
+    Pool *fresh = new Pool;
+    if (the_pool.compare_exchange_strong(p, fresh)) {
+      p = fresh;
+#ifndef _WIN32
+      static std::atomic<bool> once{false};
+      if (!once.exchange(true)) pthread_atfork(nullptr, nullptr, [] {
+        the_pool.store(nullptr);
+        in_use = false;
+      });
+#endif
+    } else {
+      delete fresh;
+    }
+  }
+  return *p;
+}
+
+}  // namespace
+
+PoolUse::PoolUse(int wanted) : threads(1), owner_(false) {
+  if (wanted < 2 || in_use || !pool().use.try_lock()) return;
+  owner_ = in_use = true;
+  try {
+    pool().grow(wanted > 255 ? 255 : wanted);
+  } catch (const std::system_error &) {  // no more threads to be had: those that are there do
+  }
+  threads = wanted < pool().count + 1 ? wanted : pool().count + 1;
+}
+
+PoolUse::~PoolUse() {
+  if (!owner_) return;
+  in_use = false;
+  pool().use.unlock();
+}
+
+void run_parallel(int threads, void (*work)(void *, int), void *context) {
+  if (threads < 2) return work(context, 0);
+  Pool &p = pool();
+  p.work = work;
+  p.context = context;
+  p.left.store(threads - 1);
+  p.job.store(((p.job.load() >> 8) + 1) << 8 | (unsigned)threads);
+  p.start.wake();
+  work(context, 0);
+  p.done.wait([&] { return p.left.load() == 0; });
+}

@@ -1,0 +1,210 @@
+// Runs a program: passes in order, those of one stage as a wavefront, groups of patches shared out among the threads.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "dispatch.h"
+#include "pool.h"
+
+namespace {
+
+struct Range {  // patches of one pass and one step, and their first group's number
+  int64_t from, to;
+  int64_t group;
+};
+
+int64_t groups_in(int64_t patches) { return (patches + AMSR_GROUP - 1) / AMSR_GROUP; }
+
+int64_t rounded(int64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
+int mean_lanes(const AmsrProgram &p, const AmsrPass &pass) {
+  const int lanes = selected()->lanes;
+  int n = 0;
+  for (int i = 0; i < pass.ops; i++) {
+    const AmsrOp &op = p.op_table[pass.op + i];
+    if (op.kind == AMSR_MEAN) n += (p.source_table[op.source].channels + lanes - 1) / lanes * lanes;
+  }
+  return n;
+}
+
+struct Memory {  // how scratch is shared out
+  int64_t kernel = 0, local = 0, mean = 0, thread = 0;
+};
+
+// A wavefront cuts lists at rows, and each cut may leave a group that is not full.
+int64_t most_groups(const AmsrProgram &p, const AmsrPass &pass) {
+  const int64_t n = p.list_table[pass.list].count;
+  if (p.chunk <= 0) return groups_in(n);
+  int64_t longest = 0;
+  for (int i = 0; i < p.lists; i++) longest = std::max(longest, p.list_table[i].count);
+  return groups_in(n) + std::min(n, longest / p.chunk + 1);
+}
+
+Memory memory_of(const AmsrProgram &p) {
+  Memory m;
+  for (int i = 0; i < p.ops; i++) {
+    const int64_t bytes = selected()->scratch_bytes(p, p.op_table[i]);
+    if (bytes > m.kernel) m.kernel = bytes;
+  }
+  m.kernel = rounded(m.kernel);
+  m.local = rounded(p.local_bytes);
+  m.thread = m.kernel + m.local + 4096;  // threads a page apart, and room for reads beyond a local map's end
+  for (int i = 0; i < p.passes; i++) m.mean += most_groups(p, p.pass_table[i]) * mean_lanes(p, p.pass_table[i]) * 4;
+  m.mean = rounded(m.mean);
+  return m;
+}
+
+struct Job {
+  const AmsrProgram *program;
+  const AmsrPass *pass;
+  Range range;
+  int threads, lanes;  // lanes of a group's sums
+  float *mean;
+  const Memory *memory;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  } shares[256];
+};
+
+void run_one(const Job &job, int64_t group, int64_t group_end, int thread) {
+  const AmsrProgram &p = *job.program;
+  const AmsrPatch *patches = p.list_table[job.pass->list].patches;
+  GroupRun run = {};
+  run.program = &p;
+  run.pass = job.pass;
+  const int64_t from = job.range.from + group * AMSR_GROUP;
+  run.patches = patches + from;
+  run.count = (int)std::min<int64_t>(AMSR_GROUP, job.range.to - from);
+  if (group + 1 < group_end) {
+    run.next = run.patches + AMSR_GROUP;
+    run.next_count = (int)std::min<int64_t>(AMSR_GROUP, job.range.to - from - AMSR_GROUP);
+  }
+  run.scratch = p.scratch + thread * job.memory->thread;
+  run.locals = run.scratch + job.memory->kernel;
+  run.mean = job.mean + (job.range.group + group) * job.lanes;
+  selected()->run_group(run);
+}
+
+// Each thread works through its own share, whose patches it had in the pass before, then helps the others.
+void run_share(void *context, int thread) {
+  Job &job = *(Job *)context;
+  for (int i = 0; i < job.threads; i++) {
+    Job::Share &share = job.shares[(thread + i) % job.threads];
+    for (;;) {
+      const int64_t group = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (group >= share.end) break;
+      run_one(job, group, share.end, thread);
+    }
+  }
+}
+
+void run_range(Job &job, const Range &range) {
+  const int64_t groups = groups_in(range.to - range.from);
+  if (!groups) return;
+  job.range = range;
+  for (int t = 0; t < job.threads; t++) {
+    job.shares[t].next.store(groups * t / job.threads, std::memory_order_relaxed);
+    job.shares[t].end = groups * (t + 1) / job.threads;
+  }
+  run_parallel(groups > 1 ? job.threads : 1, run_share, &job);
+}
+
+// Row of patches at which each step of a wavefront ends, or nothing where a list is not sorted.
+std::vector<int> cuts(const AmsrProgram &p, const AmsrPass *passes, int n) {
+  std::vector<int64_t> rows;
+  for (int i = 0; i < n; i++) {
+    const AmsrList &list = p.list_table[passes[i].list];
+    for (int64_t k = 0; k < list.count; k++) {
+      const int row = list.patches[k].y;
+      if (k && row < list.patches[k - 1].y) return {};
+      if (row >= (int)rows.size()) rows.resize(row + 1);
+      rows[row]++;
+    }
+  }
+  std::vector<int> ends;
+  int64_t sum = 0;
+  for (int row = 0; row < (int)rows.size(); row++) {
+    sum += rows[row];
+    if (sum >= (int64_t)p.chunk * n || row + 1 == (int)rows.size()) {
+      ends.push_back(row + 1);
+      sum = 0;
+    }
+  }
+  return ends;
+}
+
+void finish_means(const AmsrProgram &p, const AmsrPass &pass, const float *sums, int64_t groups, int lanes) {
+  int first = 0;
+  for (int i = 0; i < pass.ops; i++) {
+    const AmsrOp &op = p.op_table[pass.op + i];
+    if (op.kind != AMSR_MEAN) continue;
+    const AmsrMap &out = p.map_table[op.out[0]];
+    for (int c = 0; c < op.out_channels; c++) {
+      double sum = 0;
+      for (int64_t g = 0; g < groups; g++) sum += sums[g * lanes + first + c];
+      ((float *)out.base)[op.out_channel[0] + c] = (float)(sum * op.value[0]);
+    }
+    first += (p.source_table[op.source].channels + selected()->lanes - 1) / selected()->lanes * selected()->lanes;
+  }
+}
+
+void run_stage(const AmsrProgram &p, const AmsrPass *passes, int n, Job &job, float *&mean) {
+  std::vector<float *> sums(n);
+  std::vector<int64_t> group(n, 0), at(n, 0);
+  for (int i = 0; i < n; i++) {
+    sums[i] = mean;
+    const int64_t size = most_groups(p, passes[i]) * mean_lanes(p, passes[i]);
+    memset(mean, 0, size * 4);
+    mean += size;
+  }
+  const std::vector<int> ends = n > 1 && p.chunk > 0 ? cuts(p, passes, n) : std::vector<int>();
+  const int steps = ends.empty() ? 1 : (int)ends.size();
+  const auto run = [&](int i, int64_t to) {
+    job.pass = &passes[i];
+    job.mean = sums[i];
+    job.lanes = mean_lanes(p, passes[i]);
+    run_range(job, {at[i], to, group[i]});
+    group[i] += groups_in(to - at[i]);
+    at[i] = to;
+  };
+  for (int step = 0; step < steps + n - 1; step++)
+    for (int i = 0; i < n; i++) {
+      const AmsrList &list = p.list_table[passes[i].list];
+      if (ends.empty()) {
+        if (step == i) run(i, list.count);
+      } else if (step - i >= 0 && step - i < steps) {
+        int64_t to = at[i];
+        while (to < list.count && list.patches[to].y < ends[step - i]) to++;
+        run(i, to);
+      }
+    }
+  for (int i = 0; i < n; i++) finish_means(p, passes[i], sums[i], group[i], mean_lanes(p, passes[i]));
+}
+
+}  // namespace
+
+int64_t amsr_scratch(const AmsrProgram *program) {
+  const Memory m = memory_of(*program);
+  return m.thread * program->threads + m.mean;
+}
+
+int amsr_run(const AmsrProgram *program) {
+  const AmsrProgram &p = *program;
+  if (p.threads < 1 || p.threads > 255 || amsr_scratch(program) > p.scratch_bytes) return -1;
+  const Memory memory = memory_of(p);
+  PoolUse use(p.threads);
+  Job job;
+  job.program = &p;
+  job.threads = use.threads;
+  job.memory = &memory;
+  float *mean = (float *)(p.scratch + memory.thread * p.threads);
+  for (int i = 0; i < p.passes;) {
+    int n = 1;
+    while (i + n < p.passes && p.pass_table[i + n].stage == p.pass_table[i].stage) n++;
+    run_stage(p, p.pass_table + i, n, job, mean);
+    i += n;
+  }
+  return 0;
+}

@@ -1,0 +1,112 @@
+"""src/interface.h in ctypes: structs, constants and the functions' types. `ABI` guards against a mismatch."""
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+
+ABI = 1
+PATCH = 4  # edge of a patch in pixels
+
+
+class Type(IntEnum):
+    """Of a map's elements, or of an operator's products."""
+    FLOAT32 = 0
+    BFLOAT16 = 1
+
+
+class Layout(IntEnum):
+    """Where a map's pixels lie."""
+    NHWC = 0
+    LOCAL = 1
+    PLANAR = 2
+
+
+class StepKind(IntEnum):
+    """What an epilogue's step does; interface.h says each in a formula."""
+    ADD_VECTOR = 0
+    MUL_VECTOR = 1
+    SLOPE = 2
+    GELU = 3
+    GELU_TANH = 4
+    SILU = 5
+    SIGMOID = 6
+    TANH = 7
+    AFFINE = 8
+    CLAMP = 9
+    ADD_MAP = 10
+    MUL_MAP = 11
+    MUL_PIXEL = 12
+    ADD_NEAREST = 13
+
+
+class OpKind(IntEnum):
+    """An operator."""
+    CONV = 0
+    WINOGRAD = 1
+    DEPTHWISE = 2
+    POINTWISE = 3
+    MEAN = 4
+    BILINEAR = 5
+    NEAREST = 6
+    MAX_POOL = 7
+
+
+_i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+
+
+class CMap(ctypes.Structure):
+    """AmsrMap."""
+    _fields_ = [('base', _i64), ('layout', _i32), ('type', _i32), ('height', _i32), ('width', _i32), ('pixel', _i64),
+                ('row', _i64), ('plane', _i64)]
+
+
+class CSource(ctypes.Structure):
+    """AmsrSource."""
+    _fields_ = [('map', _i32), ('channel', _i32), ('channels', _i32), ('unused', _i32)]
+
+
+class CStep(ctypes.Structure):
+    """AmsrStep."""
+    _fields_ = [('kind', _i32), ('map', _i32), ('channel', _i32), ('unused', _i32), ('a', _f32), ('b', _f32),
+                ('vector', _ptr)]
+
+
+class COp(ctypes.Structure):
+    """AmsrOp."""
+    _fields_ = [('kind', _i32), ('compute', _i32), ('kernel', _i32), ('stride', _i32), ('pad', _i32), ('groups', _i32),
+                ('in_channels', _i32), ('out_channels', _i32), ('scale', _i32), ('shuffle', _i32), ('source', _i32),
+                ('sources', _i32), ('step', _i32), ('steps', _i32), ('out', _i32 * 2), ('out_channel', _i32 * 2),
+                ('out_lanes', _i32 * 2), ('planar', _i32), ('accumulate', _i32), ('value', _f32 * 2), ('weights', _ptr),
+                ('vector', _ptr)]
+
+
+class CList(ctypes.Structure):
+    """AmsrList."""
+    _fields_ = [('patches', _ptr), ('count', _i64)]
+
+
+class CPass(ctypes.Structure):
+    """AmsrPass."""
+    _fields_ = [('op', _i32), ('ops', _i32), ('list', _i32), ('stage', _i32)]
+
+
+class CProgram(ctypes.Structure):
+    """AmsrProgram."""
+    _fields_ = [('op_table', _ptr), ('source_table', _ptr), ('step_table', _ptr), ('map_table', _ptr),
+                ('pass_table', _ptr), ('list_table', _ptr), ('ops', _i32), ('sources', _i32), ('steps', _i32),
+                ('maps', _i32), ('passes', _i32), ('lists', _i32), ('threads', _i32), ('chunk', _i32),
+                ('scratch', _ptr), ('scratch_bytes', _i64), ('local_bytes', _i64)]
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Give the library's functions their types."""
+    op, source, program = ctypes.POINTER(COp), ctypes.POINTER(CSource), ctypes.POINTER(CProgram)
+    for name, result, arguments in (
+            ('abi', ctypes.c_int, []), ('available', ctypes.c_char_p, []), ('select', ctypes.c_int, [ctypes.c_char_p]),
+            ('selected', ctypes.c_char_p, []), ('lanes', ctypes.c_int, []), ('has_bf16', ctypes.c_int, []),
+            ('packed_lanes', ctypes.c_int, [op]), ('lane_channels', None, [op, _ptr]),
+            ('packed_bytes', _i64, [op, source]), ('pack', None, [op, source, _ptr, _ptr]),
+            ('scratch', _i64, [program]), ('run', ctypes.c_int, [program]), ('allocate', _ptr, [_i64]),
+            ('free', None, [_ptr, _i64])):
+        function = getattr(library, f'amsr_{name}')
+        function.restype, function.argtypes = result, arguments
