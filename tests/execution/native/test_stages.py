@@ -120,7 +120,7 @@ def test_two_callers_at_a_time(native):
 def test_fork(native):
     """A child of a process whose threads run computes the same, with threads of its own."""
     code = textwrap.dedent("""
-        import os, torch
+        import os, numpy, torch
         from basicsr_amsr.execution.native.library import library
         from basicsr_amsr.execution.native.runner import Runner
         from tests.execution.native.test_stages import chain, numbers
@@ -131,12 +131,12 @@ def test_fork(native):
         child = os.fork()
         for _ in range(5):
             runner.run({image: x, result: again})
-        good = torch.equal(found, again)
+        good = numpy.array_equal(found.numpy(), again.numpy())  # torch's own threads do not survive a fork
         if child == 0:
             os._exit(0 if good else 3)
         assert good and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     """)
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -104,7 +104,10 @@ NOINLINE void direct(const Context &c, const AmsrOp &op, const Spot *spots, int 
     for (int v = 0; v < whole;) {
       const int size = panel_size(whole - v), vector = group * f.shape.vectors + v;
       for (int k = 0; k < n; k++) {
-        if (!vector && k < next_n) prefetch_input(c, op, next[k], 0, 64);
+        if (!vector && k < next_n) {
+          prefetch_input(c, op, next[k], 0, 64);
+          prefetch_output(f, next[k]);
+        }
         if (size == 1) direct_panel<T, 1>(f, spots[k], input[k], steps, group, w, vector);
         else if (size == 2) direct_panel<T, 2>(f, spots[k], input[k], steps, group, w, vector);
         else if constexpr (MOST_PANEL >= 3) direct_panel<T, 3>(f, spots[k], input[k], steps, group, w, vector);

@@ -17,13 +17,32 @@ struct Finish {  // what is the same for all blocks of an operator
   const AmsrStep *steps;
   const AmsrMap *maps;
   int height, width;  // at the operator's resolution
+  bool plain;         // vectors lie one after the other in the output
+};
+
+// A copy of a block for functions that are not inlined: they would have the sums themselves live in memory, and every
+// accumulation load and store them.
+template <int PIXELS, int VECTORS> struct OnStack {
+  Vec x[PIXELS][VECTORS];
+  INLINE_LAMBDA OnStack(const Vec (&from)[PIXELS][VECTORS]) { move(x, from); }
+  INLINE_LAMBDA void back(Vec (&to)[PIXELS][VECTORS]) const { move(to, x); }
+
+ private:
+  static INLINE_LAMBDA inline void move(Vec (&to)[PIXELS][VECTORS], const Vec (&from)[PIXELS][VECTORS]) {
+    UNROLL(16)
+    for (int i = 0; i < PIXELS; i++) {
+      UNROLL(4)
+      for (int v = 0; v < VECTORS; v++) to[i][v] = from[i][v];
+    }
+  }
 };
 
 INLINE Finish finish_of(const Context &context, const AmsrOp &op) {
   const AmsrProgram &p = *context.program;
   const AmsrMap &out = p.map_table[op.out[0]];
-  return {&context, &op, shape_of(op), p.step_table + op.step, p.map_table,
-          out.height / op.shuffle, out.width / op.shuffle};
+  const Shape shape = shape_of(op);
+  return {&context, &op, shape, p.step_table + op.step, p.map_table, out.height / op.shuffle, out.width / op.shuffle,
+          shape.groups == 1 && shape.units == 1};
 }
 
 struct Place {  // of one vector in the output: pixel of the shuffle, channel, channels that count
@@ -37,25 +56,22 @@ INLINE Place place_of(const Shape &s, int vector) {
   return {unit / s.shuffle, unit % s.shuffle, group * s.unit + c, s.unit - c};
 }
 
-template <class T>
-INLINE Vec read_map(const T *origin, const AmsrMap &m, int row, int column, int channel) {
-  return load(origin + row * m.row + column * m.pixel + channel);
-}
-
 // A step that reads a map at the operator's own resolution and channel order; `change(x, value)` is what it does.
 template <int PIXELS, int VECTORS, class F>
 INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS], F change) {
   const AmsrMap &m = f.maps[step.map];
+  const long row = m.row, pixel = m.pixel;
+  UNROLL(4)
   for (int v = 0; v < VECTORS; v++) {
-    int channel = step.channel + place_of(f.shape, b.vector + v).channel;
+    const int channel = step.channel + place_of(f.shape, b.vector + v).channel;
     if (m.type == AMSR_BF16) {
-      const bf16 *origin = address<bf16>(*f.context, m, b.spot, 1) + b.first * m.row;
+      const bf16 *p = address<bf16>(*f.context, m, b.spot, 1) + b.first * row + channel;
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], read_map(origin, m, i / 4, i % 4, channel));
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / 4 * row + i % 4 * pixel));
     } else {
-      const float *origin = address<float>(*f.context, m, b.spot, 1) + b.first * m.row;
+      const float *p = address<float>(*f.context, m, b.spot, 1) + b.first * row + channel;
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], read_map(origin, m, i / 4, i % 4, channel));
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / 4 * row + i % 4 * pixel));
     }
   }
 }
@@ -132,35 +148,45 @@ INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS
       case AMSR_MUL_MAP:
         with_map(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return y * (z + a); });
         break;
-      default: rare_step(f, b, step, x);
+      default: {
+        OnStack<PIXELS, VECTORS> copy(x);
+        rare_step(f, b, step, copy.x);
+        copy.back(x);
+      }
     }
   }
 }
 
+// Whole vectors of a whole block, one after the other in the map.
+template <class T, int PIXELS, int VECTORS> INLINE void store_block(T *p, long row, long pixel, Vec (&x)[PIXELS][VECTORS]) {
+  UNROLL(16)
+  for (int i = 0; i < PIXELS; i++) {
+    T *q = p + i / 4 * row + i % 4 * pixel;
+    if constexpr (VECTORS > 1) store_pair(q, x[i][0], x[i][1]);
+    if constexpr (VECTORS % 2 == 1) store(q + (VECTORS - 1) * LANES, x[i][VECTORS - 1]);
+  }
+}
+
+// Any block: cut by the image, by groups, by pixel shuffle, by the channels that may be written.
 template <class T, int PIXELS, int VECTORS>
-INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+NOINLINE void store_parts(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
   const int rows = m.layout == AMSR_LOCAL ? 4 : least(4, f.height - b.spot.y) - b.first;
   const int columns = m.layout == AMSR_LOCAL ? 4 : least(4, f.width - b.spot.x);
   const int by = f.op->shuffle, lanes = f.op->out_lanes[which];
-  T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * m.row + f.op->out_channel[which];
-  const bool plain = f.shape.groups == 1 && f.shape.units == 1 && (b.vector + VECTORS) * LANES <= lanes;
-  if (plain && rows >= PIXELS / 4 && columns >= 4) {
-    T *p = origin + b.vector * LANES;
-    UNROLL(16)
-    for (int i = 0; i < PIXELS; i++) {
-      T *q = p + i / 4 * m.row + i % 4 * m.pixel;
-      if constexpr (VECTORS > 1) store_pair(q, x[i][0], x[i][1]);
-      if constexpr (VECTORS % 2 == 1) store(q + (VECTORS - 1) * LANES, x[i][VECTORS - 1]);
-    }
-    return;
-  }
+  const long row = m.row, pixel = m.pixel;
+  T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * row + f.op->out_channel[which];
   for (int v = 0; v < VECTORS; v++) {
     const Place place = place_of(f.shape, b.vector + v);
     const bool last = place.channel + place.count == f.op->out_channels / f.shape.units;  // what follows may be free
     const int count = last ? most(place.count, lanes - place.channel) : place.count;
-    T *p = origin + place.y * m.row + place.x * m.pixel + place.channel;
-    for (int i = 0; i < PIXELS; i++)
-      if (i / 4 < rows && i % 4 < columns) store_some(p + i / 4 * by * m.row + i % 4 * by * m.pixel, x[i][v], count);
+    T *p = origin + place.y * row + place.x * pixel + place.channel;
+    if (count >= LANES && rows >= PIXELS / 4 && columns >= 4) {
+      UNROLL(16)
+      for (int i = 0; i < PIXELS; i++) store(p + i / 4 * by * row + i % 4 * by * pixel, x[i][v]);
+    } else {
+      for (int i = 0; i < PIXELS; i++)
+        if (i / 4 < rows && i % 4 < columns) store_some(p + i / 4 * by * row + i % 4 * by * pixel, x[i][v], count);
+    }
   }
 }
 
@@ -187,15 +213,43 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
   }
 }
 
+template <class T, int PIXELS, int VECTORS>
+INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+  const bool inside = m.layout == AMSR_LOCAL || (b.spot.y + 4 <= f.height && b.spot.x + 4 <= f.width);
+  if (inside && f.plain && (b.vector + VECTORS) * LANES <= f.op->out_lanes[which]) {
+    T *p = address<T>(*f.context, m, b.spot, 1) + b.first * m.row + f.op->out_channel[which] + b.vector * LANES;
+    store_block(p, m.row, m.pixel, x);
+  } else {
+    OnStack<PIXELS, VECTORS> copy(x);
+    store_parts<T>(f, b, which, m, copy.x);
+  }
+}
+
 template <int PIXELS, int VECTORS> INLINE void finish(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
   take_steps(f, b, x);
   for (int which = 0; which < 2; which++) {
-    if (f.op->out[which] < 0) continue;
+    if (f.op->out[which] < 0) break;
     const AmsrMap &m = f.maps[f.op->out[which]];
-    if (m.layout == AMSR_PLANAR) store_planar(f, b, m, x);
-    else if (m.type == AMSR_BF16) store_map<bf16>(f, b, which, m, x);
-    else store_map<float>(f, b, which, m, x);
+    if (m.layout == AMSR_PLANAR) {
+      OnStack<PIXELS, VECTORS> copy(x);
+      store_planar(f, b, m, copy.x);
+    } else if (m.type == AMSR_BF16) {
+      store_map<bf16>(f, b, which, m, x);
+    } else {
+      store_map<float>(f, b, which, m, x);
+    }
   }
+}
+
+// Bring the lines that a later patch is stored to into the L1 or L2, ready to be written.
+INLINE void prefetch_output(const Finish &f, const Spot &spot) {
+  const AmsrMap &m = f.maps[f.op->out[0]];
+  if (m.layout != AMSR_NHWC || f.op->shuffle > 1) return;
+  const long size = m.type == AMSR_BF16 ? 2 : 4;
+  const char *base = (const char *)m.base + size * (spot.y * m.row + spot.x * m.pixel + f.op->out_channel[0]);
+  const long pixel = m.pixel * size, row = m.row * size, bytes = f.op->out_channels * size;
+  for (int i = 0; i < 16; i++)
+    for (long b = 0; b < bytes; b += 64) __builtin_prefetch(base + i / 4 * row + i % 4 * pixel + b, 1, 2);
 }
 
 // For operators whose products take longer than the way over the stack.
