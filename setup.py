@@ -65,7 +65,7 @@ def shared_files():
 
 
 RIVALS = ['openvino>=2025.0', 'onnxruntime>=1.20', 'onnx>=1.17', 'onnxscript>=0.5']  # of basicsr bench; export
-TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5']
+TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5', 'spandrel>=0.4.2']
 
 setup(
     cmdclass={'build_py': BuildPy, 'bdist_wheel': PlatformWheel},

@@ -1,0 +1,214 @@
+"""What a graph is made of.
+
+Value 0 is the image (B, C, H, W); op i, counted from 0, gives value i + 1. Maps are (B, C, height, width). Weights are
+named by the path that they have in the network, so that a graph holds for whatever the network holds at the time.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from basicsr_amsr.execution.graph.sizes import Dim, at
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the graph as an argument."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter, buffer or tensor attribute of the network as an argument, or a constant of the graph."""
+
+    name: str
+
+
+Operand = Value | Weight | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """What all ops have.
+
+    Attributes:
+        inputs: numbers of the values that it reads.
+        shape: of its result, () where that is no tensor. dtype: of its result.
+        where: path of the module it stands in, operator and line, for messages.
+    """
+
+    inputs: tuple[int, ...]
+    shape: tuple[Dim, ...]
+    dtype: torch.dtype
+    where: str = ''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Op):
+    """A convolution; `transposed` ones have `output_padding`."""
+
+    weight: str
+    bias: str | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    transposed: bool = False
+    output_padding: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointwise(Op):
+    """A function of each element: 'relu', 'leaky_relu' (slope), 'prelu' (`weight`), 'gelu' (its approximation),
+    'silu', 'sigmoid', 'tanh', 'clamp' (lowest, highest, or None), 'hardswish', 'hardsigmoid'."""
+
+    function: str
+    arguments: tuple[Any, ...] = ()
+    weight: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic(Op):
+    """'add', 'sub', 'mul' or 'div' of two operands, broadcast."""
+
+    function: Literal['add', 'sub', 'mul', 'div']
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Op):
+    """Batch normalisation with stored statistics: names of weight, bias, mean and variance."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    variance: str
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Op):
+    """Channels side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Op):
+    """Channels, rows (dim 2) or columns (dim 3) from `start` on, as many as its shape says."""
+
+    dim: int
+    start: Dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffle(Op):
+    """Pixel shuffle: (B, C·f², H, W) to (B, C, f·H, f·W); with `inverse` back."""
+
+    factor: int
+    inverse: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Op):
+    """'nearest', 'nearest-exact', 'bilinear' or 'bicubic' interpolation, by `factors` (height, width), or, where they
+    are None, to its shape."""
+
+    mode: str
+    factors: tuple[float, float] | None
+    align_corners: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Op):
+    """Rows and columns added (left, right, top, bottom) by 'constant', 'reflect', 'replicate' or 'circular'."""
+
+    mode: str
+    amounts: tuple[Dim, Dim, Dim, Dim]
+    value: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Op):
+    """The average over the image, (B, C, 1, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Op):
+    """'max' or 'avg' over windows; zeros of the padding count in an average where `count_padding`."""
+
+    function: Literal['max', 'avg']
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    ceil: bool = False
+    count_padding: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torch(Op):
+    """Anything else, run by torch on whole tensors: values, weights and sizes stand in its arguments."""
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network.
+
+    Attributes:
+        name: of its class.
+        ops: in an order in which they can be run.
+        output: the number of the value that it returns.
+        constants: tensors that the network made while it was traced, by name.
+        weights: those that the ops name, as meta tensors: their shapes and types.
+        image: its shape. image_type: its type.
+        traced: size (b, h, w) of the image that it was traced for.
+        holds: for which sizes this is what the network does, see `sizes.Symbols.condition`.
+        merges: the network sets weights in its forward (SPAN): after they change it has to run once.
+    """
+
+    name: str
+    ops: tuple[Op, ...]
+    output: int
+    constants: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor]
+    image: tuple[Dim, ...]
+    image_type: torch.dtype
+    traced: tuple[int, int, int]
+    holds: Dim
+    merges: bool = False
+
+    def holds_for(self, size: tuple[int, int, int]) -> bool:
+        """Whether this is what the network does to a batch of b images of h × w; size is (b, h, w)."""
+        try:
+            return bool(at(self.holds, size))
+        except ZeroDivisionError:  # a condition for larger images
+            return False
+
+    def shape(self, value: int) -> tuple[Dim, ...]:
+        """The shape of a value."""
+        return self.ops[value - 1].shape if value else self.image
+
+    def dtype(self, value: int) -> torch.dtype:
+        """The type of a value."""
+        return self.ops[value - 1].dtype if value else self.image_type
+
+    def last_readers(self) -> list[int]:
+        """For each value the number of the last op that reads it, −1 where there is none; ops from 0."""
+        last = [-1] * (len(self.ops) + 1)
+        for number, op in enumerate(self.ops):
+            for value in op.inputs:
+                last[value] = number
+        last[self.output] = len(self.ops)
+        return last
+
+
+def operands(arguments: Any) -> tuple[int, ...]:
+    """The numbers of the values in arguments, nested ones as well."""
+    return tuple(leaf.number for leaf in tree_leaves(arguments) if isinstance(leaf, Value))

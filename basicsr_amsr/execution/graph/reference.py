@@ -1,0 +1,132 @@
+"""Runs a graph by torch, op by op: the form that the others are compared with. Differentiable."""
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from basicsr_amsr.execution.graph.ops import (
+    Arithmetic,
+    BatchNorm,
+    Concat,
+    Conv,
+    Graph,
+    Mean,
+    Op,
+    Pad,
+    Pointwise,
+    Pool,
+    Resize,
+    Shuffle,
+    Slice,
+    Torch,
+    Value,
+    Weight,
+)
+from basicsr_amsr.execution.graph.sizes import Size, at
+
+FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
+    'relu': F.relu, 'leaky_relu': F.leaky_relu, 'silu': F.silu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh,
+    'clamp': torch.clamp, 'hardswish': F.hardswish, 'hardsigmoid': F.hardsigmoid,
+    'gelu': lambda x, approximate: F.gelu(x, approximate=approximate)}
+
+
+class Weights:
+    """The weights of a network by name, as they are now.
+
+    Args:
+        net: the network. graph: its graph, for constants.
+    """
+
+    def __init__(self, net: nn.Module, graph: Graph) -> None:
+        self.net, self.constants = net, graph.constants
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        path, _, leaf = name.rpartition('.')
+        try:
+            found = getattr(self.net.get_submodule(path), leaf)
+        except AttributeError:
+            return self.constants[name]
+        return found if isinstance(found, torch.Tensor) else self.constants[name]
+
+    def get(self, name: str | None) -> torch.Tensor | None:
+        """The weight, or None where there is no name."""
+        return None if name is None else self[name]
+
+
+def run(graph: Graph, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What `net(x)` gives in evaluation mode.
+
+    Args:
+        graph: of the network, one that holds for the size.
+        net: whose weights are taken.
+        x: (B, C, H, W).
+    """
+    weights, size = Weights(net, graph), (x.shape[0], x.shape[2], x.shape[3])
+    values: list[Any] = [x]
+    last = graph.last_readers()
+    for number, op in enumerate(graph.ops):
+        values.append(call(op, values, weights, size, x))
+        for value in (*op.inputs, number + 1):
+            if last[value] <= number:
+                values[value] = None
+    return values[graph.output]
+
+
+def call(op: Op, values: list[Any], weights: Weights, size: tuple[int, int, int], x: torch.Tensor) -> Any:
+    """The result of an op, given the values so far."""
+    source: Any = values[op.inputs[0]] if op.inputs else None
+    shape = tuple(at(dim, size) for dim in op.shape)
+
+    def operand(item: Any) -> Any:
+        if isinstance(item, Value):
+            return values[item.number]
+        if isinstance(item, Weight):
+            weight = weights[item.name].to(x.device)
+            return weight.to(x.dtype) if weight.is_floating_point() else weight
+        return at(item, size)
+
+    if isinstance(op, Conv):
+        weight, bias = weights[op.weight], weights.get(op.bias)
+        if op.transposed:
+            return F.conv_transpose2d(source, weight, bias, op.stride, op.padding, op.output_padding, op.groups,
+                                      op.dilation)
+        return F.conv2d(source, weight, bias, op.stride, op.padding, op.dilation, op.groups)
+    if isinstance(op, Pointwise):
+        if op.weight is not None:
+            return F.prelu(source, weights[op.weight])
+        return FUNCTIONS[op.function](source, *op.arguments)
+    if isinstance(op, Arithmetic):
+        function = getattr(operator, op.function if op.function != 'div' else 'truediv')
+        return function(operand(op.left), operand(op.right))
+    if isinstance(op, BatchNorm):
+        return F.batch_norm(source, weights[op.mean], weights[op.variance], weights.get(op.weight),
+                            weights.get(op.bias), eps=op.eps)
+    if isinstance(op, Concat):
+        return torch.cat([values[i] for i in op.inputs], 1)
+    if isinstance(op, Slice):
+        return source.narrow(op.dim, at(op.start, size), shape[op.dim])
+    if isinstance(op, Shuffle):
+        return (F.pixel_unshuffle if op.inverse else F.pixel_shuffle)(source, op.factor)
+    if isinstance(op, Resize):
+        corners = op.align_corners if op.mode in ('bilinear', 'bicubic') else None
+        where = {'size': shape[2:]} if op.factors is None else {'scale_factor': op.factors}
+        return F.interpolate(source, mode=op.mode, align_corners=corners, **where)
+    if isinstance(op, Pad):
+        return F.pad(source, [at(n, size) for n in op.amounts], op.mode, op.value)
+    if isinstance(op, Mean):
+        return source.mean((2, 3), keepdim=True)
+    if isinstance(op, Pool):
+        if op.function == 'max':
+            return F.max_pool2d(source, op.kernel, op.stride, op.padding, ceil_mode=op.ceil)
+        return F.avg_pool2d(source, op.kernel, op.stride, op.padding, op.ceil, op.count_padding)
+    assert isinstance(op, Torch)
+    args, kwargs = tree_map(operand, (op.args, op.kwargs), is_leaf=lambda leaf: isinstance(leaf, Size))
+    if 'device' in kwargs:
+        kwargs = {**kwargs, 'device': x.device}
+    return op.target(*args, **kwargs)

@@ -1,0 +1,93 @@
+"""Traces networks by torch.export, which resolves Python's control flow for an image of a size."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+
+Forward = Callable[[nn.Module, torch.Tensor], Any]
+SMALL = 16  # the side of an image that a network is run on where only what it stores matters
+
+
+class Unreadable(UserError):
+    """A network that cannot be read, with the reason, operator and line."""
+
+
+class Wrapped(nn.Module):
+    """A network under a forward that may be another than its own."""
+
+    def __init__(self, net: nn.Module, forward: Forward | None) -> None:
+        super().__init__()
+        self.net, self.call = net, forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The network's result."""
+        return self.net(x) if self.call is None else self.call(self.net, x)
+
+
+def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> tuple[Any, bool]:
+    """What a network does to images of a size, and where it can be told for every size.
+
+    Args:
+        net: in evaluation mode or not, it is traced in evaluation mode.
+        x: an image, of which shape, type and device matter.
+        forward: called as `forward(net, x)` in place of `net(x)`.
+
+    Returns:
+        The exported program; whether the network sets weights in its forward.
+
+    Raises:
+        Unreadable: with what torch.export says.
+    """
+    wrapped = Wrapped(net, forward)
+    free = {dim: torch.export.Dim.AUTO for dim in (0, 2, 3) if x.shape[dim] > 1}  # 1 would be taken as fixed
+    attempts: list[tuple[Any, bool]] = [(free, False), (free, True), (None, False)]
+    first: Exception | None = None
+    with _quiet(), _evaluating(net), torch.inference_mode(False), torch.no_grad():
+        example = torch.zeros(x.shape, dtype=x.dtype, device=x.device)
+        for sizes, strict in attempts:
+            try:
+                if strict:  # that keeps what the last run left in tensors that are stored in forward
+                    wrapped(example[:, :, :SMALL, :SMALL])
+                shapes = None if sizes is None else (sizes,)
+                return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=strict), strict
+            except Exception as error:  # whatever a forward raises that is run on shapes
+                first = first or error
+    raise Unreadable(f'{type(net).__name__} cannot be read: {_reason(first)}') from first
+
+
+def _reason(error: Exception | None) -> str:
+    """The first line that says something, and where in the network's code it was met."""
+    text = [line.strip() for line in str(error).splitlines() if line.strip()]
+    frame, place = error.__traceback__ if error else None, ''
+    while frame is not None:
+        file = frame.tb_frame.f_code.co_filename
+        if '/torch/' not in file and file != __file__:
+            place = f' ({file}:{frame.tb_lineno})'
+        frame = frame.tb_next
+    return f'{text[0] if text else type(error).__name__}{place}'
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    training = [module for module in net.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

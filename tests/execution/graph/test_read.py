@@ -1,0 +1,158 @@
+"""The graph says what the network does, for every size, batch and type, and in whatever state its weights are."""
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.graph.count import macs
+from basicsr_amsr.execution.graph.ops import Conv, Torch
+from basicsr_amsr.execution.graph.reference import run
+from basicsr_amsr.execution.graph.traces import Traces
+from basicsr_amsr.profiling.macs import count
+from tests.backbones.tiny import image
+from tests.execution.graph.networks import NAMES, WINDOWS, build, channels
+
+SIZES = [(1, 1), (1, 6), (2, 9), (3, 3), (5, 8), (8, 8), (13, 16), (17, 23), (24, 24), (31, 18), (40, 33), (16, 48)]
+
+
+def compare(net: nn.Module, traces: Traces, x: torch.Tensor) -> bool:
+    """Whether the network takes such an image; then the graph has to give what it gives."""
+    with torch.no_grad():
+        try:
+            wanted = net(x.clone())
+        except (RuntimeError, AssertionError):
+            return False
+        found = run(traces.graph(net, x), net, x)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    assert float((found - wanted).abs().max()) <= 1e-4 * float(wanted.max() - wanted.min() + 1e-6)
+    return True
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_equals_the_network_at_every_size(name):
+    net, traces = build(name), Traces()
+    taken = [compare(net, traces, image(1, channels(name), *size)) for size in SIZES]
+    assert sum(taken) >= (2 if name in ('RRDBNet x2', 'RealCUGAN') else 12), taken
+    assert compare(net, traces, image(3, channels(name), 24, 24))
+    assert compare(net, traces, image(3, channels(name), 16, 40))
+
+
+@pytest.mark.parametrize('name', WINDOWS)
+def test_equals_window_transformers(name):
+    net, traces = build(name), Traces()
+    assert compare(net, traces, image(1, 3, 8, 12)) and compare(net, traces, image(1, 3, 17, 23))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [*NAMES, *WINDOWS])
+def test_equals_the_network_on_a_large_image(name):
+    assert compare(build(name), Traces(), image(1, channels(name), 272 if 'x2' in name else 270, 480))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', WINDOWS)
+def test_equals_window_transformers_at_every_size(name):
+    net, traces = build(name), Traces()
+    assert all(compare(net, traces, image(batch, 3, *size)) for size in SIZES for batch in (1, 3))
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'SwinIR_light'])
+def test_counts_what_the_dispatcher_counts(name):
+    net = build(name)
+    for size in ((16, 24), (32, 32)):
+        x = image(2, channels(name), *size)
+        assert sum(macs(Traces().graph(net, x), (2, *size))) == count(net, x).macs > 0
+
+
+def test_one_trace_serves_the_sizes_that_the_network_treats_alike():
+    net, traces = build('RFDN'), Traces()
+    graphs = {size: traces.graph(net, image(1, 3, *size)) for size in ((20, 30), (64, 33), (48, 48))}
+    assert len(set(map(id, graphs.values()))) == 1
+    small = traces.graph(net, image(1, 3, 8, 8))  # ESA leaves its pooling out there
+    assert small is not graphs[48, 48] and not graphs[48, 48].holds_for((1, 8, 8))
+
+
+def test_gradients_are_the_networks():
+    net, x = build('PAN'), image(2, 3, 9, 11)
+    graph = Traces().graph(net, x)
+    net(x).square().mean().backward()
+    wanted = {name: parameter.grad.clone() for name, parameter in net.named_parameters()}
+    net.zero_grad()
+    run(graph, net, x).square().mean().backward()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-4, atol=1e-7)
+
+
+def test_follows_the_weights():
+    net, traces, x = build('RFDN'), Traces(), image(1, 3, 16, 20)
+    assert compare(net, traces, x)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(1.1)
+    assert compare(net, traces, x)
+    other = build('RFDN')
+    nn.init.normal_(other.conv_first.weight)
+    net.load_state_dict(other.state_dict())
+    assert compare(net, traces, x)
+    assert compare(net.double(), traces, x.double())
+
+
+def test_copies_and_pickles_start_anew():
+    net, traces, x = build('FSRCNN'), Traces(), image(1, 3, 8, 8)
+    traces.graph(net, x)
+    for other in (copy.deepcopy(traces), pickle.loads(pickle.dumps(traces))):
+        assert not other._graphs and compare(net, other, x)
+
+
+def test_merged_weights_are_read_where_they_are_stored():
+    net = build('SPAN')
+    graph = Traces().graph(net, image(1, 3, 16, 16))
+    kernels = [op.weight for op in graph.ops if isinstance(op, Conv)]
+    assert graph.merges and 'block_1.c1_r.eval_conv.weight' in kernels and not any('.sk.' in name for name in kernels)
+
+
+def test_convolutions_are_ops_and_the_rest_runs_in_torch():
+    graph = Traces().graph(build('Winding'), image(1, 3, 20, 20))
+    assert sum(isinstance(op, Conv) for op in graph.ops) == 2
+    assert any(isinstance(op, Torch) and 'linspace' in op.where and 'networks.py' in op.where for op in graph.ops)
+
+
+class Deciding(nn.Module):
+    """A network whose control flow depends on what its image holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, 1, 1)
+
+    def forward(self, x):
+        return self.conv(x) if x.mean() > 0 else x
+
+
+class Two(Deciding):
+    """A network that returns two images."""
+
+    def forward(self, x):
+        return x, self.conv(x)
+
+
+class Counting(Deciding):
+    """A network that counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('calls', torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.conv(x)
+
+
+@pytest.mark.parametrize(('cls', 'words'), [(Deciding, 'test_read.py:'), (Two, 'returns 2 things'),
+                                            (Counting, 'calls')])
+def test_says_what_cannot_be_read(cls, words):
+    with pytest.raises(UserError, match=words) as caught:
+        Traces().graph(cls(), image(1, 3, 8, 8))
+    assert cls.__name__ in str(caught.value) and '\n' not in str(caught.value)
