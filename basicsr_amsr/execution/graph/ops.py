@@ -209,6 +209,20 @@ class Graph:
         return last
 
 
+def weights_of(op: Op) -> set[str]:
+    """The names of the weights that an op reads."""
+    if isinstance(op, Conv):
+        names = {op.weight, op.bias}
+    elif isinstance(op, BatchNorm):
+        names = {op.weight, op.bias, op.mean, op.variance}
+    elif isinstance(op, Pointwise):
+        names = {op.weight}
+    else:
+        held = [getattr(op, name, None) for name in ('left', 'right', 'args', 'kwargs')]
+        names = {leaf.name for leaf in tree_leaves(held) if isinstance(leaf, Weight)}
+    return {name for name in names if name is not None}
+
+
 def operands(arguments: Any) -> tuple[int, ...]:
     """The numbers of the values in arguments, nested ones as well."""
     return tuple(leaf.number for leaf in tree_leaves(arguments) if isinstance(leaf, Value))

@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_any, tree_map
 
 from basicsr_amsr.execution.graph.forms import FORMS, IDENTITIES
-from basicsr_amsr.execution.graph.ops import Graph, Op, Slice, Torch, Value, Weight, operands
+from basicsr_amsr.execution.graph.ops import Graph, Op, Slice, Torch, Value, Weight, operands, weights_of
 from basicsr_amsr.execution.graph.sizes import Symbols
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable, export
 
@@ -88,7 +88,10 @@ class _Reader:
                 todo.extend(self.ops[value - 1].inputs)
         new = {old: number for number, old in enumerate(sorted(needed))}
         ops = tuple(_renumbered(self.ops[old - 1], new) for old in sorted(needed) if old)
-        return Graph(self.name, ops, new[output], self.constants, self.weights,
+        used = set().union(*map(weights_of, ops))
+        constants = {name: tensor for name, tensor in self.constants.items() if name in used}
+        weights = {name: tensor for name, tensor in self.weights.items() if name in used}
+        return Graph(self.name, ops, new[output], constants, weights,
                      tuple(map(self.symbols.read, self.image.shape)), self.image.dtype, self.traced,
                      self.symbols.condition(), self.merges)
 

@@ -56,7 +56,8 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
                 if strict:  # that keeps what the last run left in tensors that are stored in forward
                     wrapped(example[:, :, :SMALL, :SMALL])
                 shapes = None if sizes is None else (sizes,)
-                return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=strict), strict
+                with _unchanged(net):
+                    return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=strict), strict
             except Exception as error:  # whatever a forward raises that is run on shapes
                 first = first or error
     raise Unreadable(f'{type(net).__name__} cannot be read: {_reason(first)}') from first
@@ -72,6 +73,23 @@ def _reason(error: Exception | None) -> str:
             place = f' ({file}:{frame.tb_lineno})'
         frame = frame.tb_next
     return f'{text[0] if text else type(error).__name__}{place}'
+
+
+@contextmanager
+def _unchanged(net: nn.Module) -> Iterator[None]:
+    """Afterwards the network holds the tensors that it held: one that sets its weights in forward is left with tensors
+    that have shapes alone."""
+    data = [(tensor, tensor.data) for tensor in (*net.parameters(), *net.buffers())]
+    held = [(module, dict(vars(module))) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in held:
+            for name in [name for name in vars(module) if name not in attributes]:
+                del module.__dict__[name]
+            module.__dict__.update(attributes)
+        for tensor, values in data:
+            tensor.data = values
 
 
 @contextmanager
