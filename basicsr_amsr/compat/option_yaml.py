@@ -64,7 +64,10 @@ def _load(text: str, lines: dict[tuple[str | int, ...], int] | None = None) -> A
             return None
         _walk(node, (), {} if lines is None else lines, set())
         return loader.construct_document(node)
-    except yaml.YAMLError:
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, 'problem_mark', None)
+        if mark is not None and '\t' in ''.join(text.split('\n')[mark.line:mark.line + 1]):
+            error.problem = 'a tab stands in that line: indent with spaces'  # type: ignore[attr-defined]
         raise
     except Exception as error:  # PyYAML's own conversions: '!!int x', '!!bool x', nesting without end
         raise yaml.YAMLError(f'a value does not fit its tag, or nests too deep ({error})') from error

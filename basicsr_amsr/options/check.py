@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import schemas
+from basicsr_amsr.options.conflicts import conflicts
 from basicsr_amsr.options.errors import Place, Problem, explain, missing_key, prefix, unknown_key, value_at
 from basicsr_amsr.options.reconsider import reconsider
 from basicsr_amsr.options.scale import check_scale
@@ -73,6 +74,8 @@ class _Check:
             self.datasets(self.options['datasets'])
         if self.strict:
             self.check_networks()
+        if self.strict and not self.problems:
+            self.problems += conflicts(self.options, self.is_train)
         if self.is_train and not self.problems and hasattr(self.model, 'find_conflicts'):
             self.problems += self.model.find_conflicts(self.options)
         return reconsider(self.problems, self.options, self.known) if self.strict else self.problems
@@ -91,7 +94,7 @@ class _Check:
         self.known[place] = set(schema.model_fields)
         elsewhere = set() if owner else schemas.read_anywhere(self.model)
         try:
-            schema.model_validate(dict(values), context=context)
+            schema.model_validate({str(key): value for key, value in values.items()}, context=context)
         except ValidationError as error:
             self.problems += [problem for problem in explain(error, schema, values, place, owner)
                               if problem.unknown not in elsewhere]

@@ -186,7 +186,10 @@ def _set(options: Any, keys: Sequence[str], value: Any, entry: str) -> Place:
             raise UserError(f'{above} is {options!r}; there are no keys below it.')
         place = (*place, key)
         if depth == len(keys) - 1:
-            options[key] = value
+            if value is None and isinstance(options, dict) and isinstance(options.get(key), dict):
+                del options[key]  # as in a file, ~ takes a mapping out
+            else:
+                options[key] = value
         else:
             if isinstance(options, dict) and options.get(key) is None:
                 options[key] = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 
@@ -85,6 +85,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Folders = Annotated[str | list[str], Words('a folder, or a list of folders')]
 File = Annotated[str, Words('a file')]
+MOST_LETTERS = 150  # bytes of a name: more stands beside it in the names of files, which have 255 at most
+
+
+def _short_name(value: Any) -> Any:
+    if len(str(value).encode()) > MOST_LETTERS:
+        raise ValueError(f'{str(value)[:20]}… has {len(str(value))} letters: names of folders and files are shorter, '
+                         f'{MOST_LETTERS} bytes at most.')
+    return value
+
+
+Name = Annotated[str | int, AfterValidator(_short_name)]
 
 Network = Annotated[dict[str, Any], Named('arch')]
 Loss = Annotated[dict[str, Any], Named('loss')]

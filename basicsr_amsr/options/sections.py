@@ -19,6 +19,7 @@ from basicsr_amsr.options.section import (
     IterationsOrNone,
     Loss,
     Metric,
+    Name,
     Number,
     OpenSection,
     Optimizer,
@@ -35,7 +36,7 @@ PHASES = {True: ('train', 'val'), False: ('val', 'test')}
 class Top(Section):
     """The file itself."""
 
-    name: Annotated[str | int, Words('the name of a folder, without / and \\')] = Field(
+    name: Annotated[Name, Words('the name of a folder, without / and \\')] = Field(
         description='name of the run: results go to experiments/NAME or results/NAME')
     model_type: str = Field(description='a model of `basicsr list model`, such as SRModel or MGAModel')
     scale: Positive | None = Field(None, description='upscaling factor; 1 for restoration at the same size')
@@ -105,7 +106,7 @@ class Dataset(Section):
     """One data set under `datasets:`, whatever its type."""
 
     type: str | None = Field(None, description='a data set of `basicsr list dataset`')
-    name: str | int | None = Field(None, description='name in logs and results; default: its key')
+    name: Name | None = Field(None, description='name in logs and results; default: its key')
     io_backend: IOBackend | None = Field(None, description='where the images are')
     batch_size_per_gpu: Positive | None = Field(None, description='training: images per step and GPU')
     num_worker_per_gpu: Count | None = Field(None, description='training: processes that load, per GPU')

@@ -15,12 +15,25 @@ from pydantic import AfterValidator, Field, Strict, create_model
 
 from basicsr_amsr.options.errors import is_number
 from basicsr_amsr.options.read import read
-from basicsr_amsr.options.section import Count, Decay, Number, OpenSection, Positive, PositiveNumber, Section
+from basicsr_amsr.options.section import (
+    Count,
+    Decay,
+    Iterations,
+    IterationsOrNone,
+    Number,
+    OpenSection,
+    Positive,
+    PositiveNumber,
+    Section,
+)
 
 # Types of arguments that have one meaning wherever they occur, for signatures that say none.
 KNOWN: dict[str, Any] = {
     'upscale': Positive, 'lr': PositiveNumber, 'betas': Annotated[tuple[Decay, Decay], Strict(False)],
     'weight_decay': Number, 'loss_weight': float, 'crop_border': Count, 'test_y_channel': bool,
+    'milestones': list[IterationsOrNone], 'restarts': list[IterationsOrNone], 'periods': list[Iterations],
+    'restart_weights': list[Number],
+    'gamma': Number, 'eta_min': Number,
 }
 PLAIN = (int, float, bool, str, type(None), Any)
 CONTAINERS = (list, tuple, dict, Mapping, Sequence)
@@ -58,7 +71,7 @@ def section_of(called: Callable[..., Any], skip: tuple[str, ...] = (), required:
             continue
         empty = parameter.default is parameter.empty
         default = None if empty else parameter.default
-        fields[name] = (_field_type(name, hints.get(name), default),
+        fields[name] = (_field_type(name, hints.get(name), ... if empty and required else default),
                         Field(... if empty and required else default, description=meanings.get(name),
                               validate_default=False))
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -1,7 +1,6 @@
 """What is profiled: the network of an option file with its weights, its variants, and an input image."""
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,8 @@ from torch import nn
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.mga.parts import find_family
+from basicsr_amsr.options.channels import of_network
 from basicsr_amsr.profiling.profile import variant_of
-from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.topk import check_k
 
@@ -115,16 +114,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def input_channels(network: Mapping[str, Any]) -> int:
-    """Image channels that a `network_g:` takes: its option num_in_ch or in_nc, else the family's, else 3."""
-    options = {**network, **(network.get('backbone') or {})}
-    for key in ('num_in_ch', 'in_nc'):
-        if key in options:
-            return int(options[key])
-    if options['type'] in BACKBONE_REGISTRY:
-        return BACKBONE_REGISTRY.get(options['type']).channels
-    parameters = inspect.signature(ARCH_REGISTRY.get(options['type'])).parameters
-    default = parameters['num_in_ch'].default if 'num_in_ch' in parameters else 3
-    return default if isinstance(default, int) else 3
+    """Image channels that a `network_g:` takes, 3 where nothing tells."""
+    return of_network(network) or 3
 
 
 def input_image(path: str | None, size: tuple[int, int] | None, channels: int) -> tuple[torch.Tensor, str]:
