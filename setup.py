@@ -94,6 +94,7 @@ setup(
         'thop>=0.1.1.post2209072238',
         'lmdb>=1.4',
         'filelock>=3.12',
+        'safetensors>=0.4',
         'matplotlib>=3.8',
         'packaging>=22',
         'PyYAML>=6',

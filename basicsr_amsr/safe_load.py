@@ -1,19 +1,21 @@
-"""Reads files written by torch.save as data only: a file that would run code is refused."""
+"""Reads files of weights and states as data only: a file that would run code is refused, a damaged one too."""
 from __future__ import annotations
 
 import os
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from basicsr_amsr.errors import UserError
 
 
 def read_weights_only(path: str | os.PathLike[str], what: str = 'checkpoint') -> Any:
-    """Read a file written by `torch.save`, with every tensor on the CPU.
+    """Read a file written by `torch.save`, or of safetensors, with every tensor on the CPU.
 
     Only tensors, plain containers (dict, list, tuple, set, OrderedDict, Counter) and plain values are restored, even
     where the environment sets TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.
@@ -32,6 +34,13 @@ def read_weights_only(path: str | os.PathLike[str], what: str = 'checkpoint') ->
     if file.is_dir():
         raise UserError(f'{file} is a folder; name the {what} file itself.')
     try:
+        if _is_safetensors(file):
+            return load_file(file)
+        if zipfile.is_zipfile(file):  # torch.load passes its checksums over
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # hints at other ways to load the file, wrong advice here
             return torch.load(file, map_location='cpu', weights_only=True)
@@ -46,3 +55,10 @@ def read_weights_only(path: str | os.PathLike[str], what: str = 'checkpoint') ->
         raise UserError(
             f'{file} is no readable {what} ({file.stat().st_size:,} bytes): truncated, damaged or in another format; '
             'copy or download it again.') from error
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Whether a file begins as those of safetensors do, whatever its name: the length of a header, which is JSON."""
+    with file.open('rb') as content:
+        head = content.read(9)
+    return len(head) == 9 and head[8:] == b'{' and int.from_bytes(head[:8], 'little') < file.stat().st_size

@@ -14,6 +14,7 @@ from torch import nn
 from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.finite import listed, not_finite
 from basicsr_amsr.registry import BACKBONE_REGISTRY
 from basicsr_amsr.safe_load import read_weights_only
 
@@ -21,7 +22,7 @@ from basicsr_amsr.safe_load import read_weights_only
 WRAPPERS = ('params_ema', 'params', 'state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model_state_dict', 'model',
             'net_g', 'net', 'network', 'generator', 'weights')
 PREFIXES = ('module.', 'net_g.', 'netG.', 'generator.', 'model.', 'net.', '_orig_mod.')
-SHOWN = 3
+PARTS = ('generator_ema.', 'net_g_ema.', 'netG_ema.', 'model_ema.', 'ema_model.', 'ema.', *PREFIXES)
 
 
 def is_state_dict(content: Any) -> bool:
@@ -32,13 +33,18 @@ def is_state_dict(content: Any) -> bool:
 
 def unwrap(content: Any, param_key: str | None = None) -> StateDict | None:
     """The state dict inside `content`, under `param_key` where that is there, else under the first of WRAPPERS."""
+    found = _find(content, param_key)
+    return found[0] if found else None
+
+
+def _find(content: Any, param_key: str | None) -> tuple[StateDict, list[str]] | None:
+    """The state dict, and the keys that lead to it."""
     if is_state_dict(content):
-        return dict(content)
-    if isinstance(content, Mapping):
-        for key in (param_key, *WRAPPERS):
-            found = unwrap(content[key], param_key) if key is not None and key in content else None
-            if found:
-                return found
+        return dict(content), []
+    for key in (param_key, *WRAPPERS) if isinstance(content, Mapping) else ():
+        found = _find(content[key], param_key) if key is not None and key in content else None
+        if key is not None and found:
+            return found[0], [key, *found[1]]
     return None
 
 
@@ -47,12 +53,34 @@ def strip_prefixes(state_dict: StateDict, own: Collection[str] = ()) -> StateDic
 
     It stops as soon as there is a key in `own`, the names that the network itself has.
     """
+    return _part(state_dict, own)[0]
+
+
+def _part(state_dict: StateDict, own: Collection[str]) -> tuple[StateDict, str]:
+    """The keys of the network without the prefixes of wrappers; of several networks in one state dict the generator's,
+    its moving average first, and the prefix that told them."""
     while not any(key in own for key in state_dict):
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state_dict)), None)
         if prefix is None:
             break
-        state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
-    return state_dict
+        state_dict = _without(state_dict, prefix)
+    if not any(key in own for key in state_dict):
+        for prefix in PARTS:
+            part = strip_prefixes(_without(state_dict, prefix), own) if _without(state_dict, prefix) else {}
+            if any(key in own for key in part) or (part and identified(part)):
+                return part, prefix
+    return state_dict, ''
+
+
+def _without(state_dict: StateDict, prefix: str) -> StateDict:
+    return {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+
+
+def source_of_weights(content: Any, param_key: str | None, own: Collection[str]) -> str:
+    """Which weights of a file `canonicalize` takes, such as 'params_ema' or 'state_dict: generator_ema.…'."""
+    state_dict, keys = _find(content, param_key) or ({}, [])
+    prefix = _part(state_dict, own)[1]
+    return ': '.join([*keys, *([f'{prefix}…'] if prefix else [])]) or 'the whole file'
 
 
 def canonicalize(content: Any, param_key: str | None = None, source: str | os.PathLike[str] = 'the file',
@@ -191,8 +219,7 @@ def describe_keys(net: nn.Module, state_dict: StateDict) -> str | None:
               for key, value in state_dict.items() if key in own and value.shape != own[key].shape}
     kinds = {'missing': sorted(own.keys() - state_dict.keys()), 'unexpected': sorted(state_dict.keys() - own.keys()),
              'of another shape': list(shapes.values())}
-    return '; '.join(f'{len(keys)} {kind} ({", ".join(keys[:SHOWN])}{" …" if len(keys) > SHOWN else ""})'
-                     for kind, keys in kinds.items() if keys) or None
+    return '; '.join(f'{len(keys)} {kind} ({listed(keys)})' for kind, keys in kinds.items() if keys) or None
 
 
 def describe_misfit(net: nn.Module, content: Any, source: str | os.PathLike[str], param_key: str | None = None,
@@ -210,28 +237,47 @@ def describe_misfit(net: nn.Module, content: Any, source: str | os.PathLike[str]
     return f'{source} holds {variant}.' if variant else f'{source} does not fit {type(net).__name__}: {problem}.'
 
 
+class Misfit(UserError):
+    """Weights that do not fit a network; `some` of them do or none."""
+
+    def __init__(self, message: str, some: bool = False) -> None:
+        super().__init__(message)
+        self.some = some
+
+
 def load_into(net: nn.Module, weights: str | os.PathLike[str] | Mapping[str, Any], backbone: Backbone | None = None,
-              strict: bool = True) -> nn.Module:
+              strict: bool = True, param_key: str | None = None,
+              source: str | os.PathLike[str] = 'the state dict') -> nn.Module:
     """Load a checkpoint into a network, and return the network.
 
     Args:
         net: the network.
         weights: a file, or what `read_weights_only` gave.
         backbone: the network's family; found by its class if None.
-        strict: every key and shape has to fit; else what fits is loaded.
+        strict: every key and shape has to fit; else what fits is loaded, and a warning says how much that is.
+        param_key: the wrapper to prefer.
+        source: of weights that are no file, for messages.
 
     Raises:
-        UserError: the file cannot be read, or (strict) holds another variant or family, which is named.
+        Misfit: (strict) the weights are of another variant or family, which is named; none fits.
+        UserError: the file cannot be read, or holds values that are not finite.
     """
     if isinstance(weights, Mapping):
-        content, source = weights, 'the state dict'
+        content = weights
     else:
         content, source = read_weights_only(weights), Path(weights).name
-    state_dict = prepare_state_dict(net, content, backbone=backbone, source=source)
-    problem = describe_misfit(net, content, source, backbone=backbone, prepared=state_dict) if strict else None
-    if problem:
-        raise UserError(problem)
-    own = net.state_dict()
+    state_dict = prepare_state_dict(net, content, param_key, backbone, source)
+    own, derived = net.state_dict(), (backbone or find_backbone(net) or Backbone('', nn.Module)).derived
     fitting = {key: value for key, value in state_dict.items() if key in own and value.shape == own[key].shape}
+    told = [key for key in fitting if not key.endswith(derived)]
+    problem = describe_misfit(net, content, source, param_key, backbone, prepared=state_dict)
+    if problem and (strict or not told):
+        raise Misfit(problem, bool(told))
+    broken = not_finite(fitting)
+    if broken:
+        raise UserError(f'{source}: {broken}: they come from a training that went wrong; take an earlier file.')
+    if problem:
+        logging.getLogger('basicsr').warning(f'{len(told)} of {len(own)} tensors of {type(net).__name__} are loaded, '
+                                             f'the others stay as they are: {problem}')
     net.load_state_dict(fitting, strict=strict)
     return net

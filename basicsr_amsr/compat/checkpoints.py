@@ -23,20 +23,19 @@ def load_network(self: Any, net: nn.Module, load_path: str, strict: bool = True,
         param_key: where the weights are in the file; what is found where it is missing, `unwrap` says.
 
     Raises:
-        UserError: the file is missing, damaged or unsafe, or (strict) does not fit the network.
+        UserError: the file is missing, damaged or unsafe, holds values that are not finite, or does not fit the network
+            (strict), or in no key.
     """
     # Imported when called: this module is applied before anything that imports BasicSR, as the backbones do.
-    from basicsr_amsr.backbones.checkpoint import describe_misfit, prepare_state_dict
+    from basicsr_amsr.backbones.checkpoint import Misfit, load_into, source_of_weights
     from basicsr_amsr.backbones.pretrained import locate
 
     net = self.get_bare_model(net)
     content = read_weights_only(locate(load_path) or load_path)
-    weights = prepare_state_dict(net, content, param_key, source=load_path)
-    get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}, with param key: [{param_key}].')
-    problem = describe_misfit(net, content, load_path, param_key, prepared=weights) if strict else None
-    if problem:
-        raise UserError(f'{problem.removesuffix(".")}. Check network_g against the checkpoint, or set '
-                        'path.strict_load_g: false to load what fits.')
-    if not strict:
-        self._print_different_keys_loading(net, weights, strict)
-    net.load_state_dict(weights, strict=strict)
+    taken = source_of_weights(content, param_key, net.state_dict())
+    get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}, with param key: [{taken}].')
+    try:
+        load_into(net, content, strict=strict, param_key=param_key, source=load_path)
+    except Misfit as error:
+        anyway = ', or set path.strict_load_g: false to load what fits' if error.some else ': nothing of it fits'
+        raise UserError(f'{str(error).removesuffix(".")}. Check network_g against the checkpoint{anyway}.') from error
