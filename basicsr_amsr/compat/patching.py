@@ -35,7 +35,10 @@ class Patch:
 
 def _owner(function: Any) -> str:
     """The module that wrote the function; `functools.wraps` copies `__module__` but not the globals."""
-    return getattr(function, '__globals__', {}).get('__name__', '') or getattr(function, '__module__', '')
+    owner = getattr(function, '__globals__', {}).get('__name__', '') or getattr(function, '__module__', '')
+    if owner.startswith('torch.') and hasattr(function, '__wrapped__'):  # decorated, as by torch.no_grad
+        return _owner(function.__wrapped__)
+    return owner
 
 
 def _taken(current: Any, new: FunctionType) -> str | None:

@@ -49,7 +49,7 @@ class Acceleration:
 
         Its class, parameters and state-dict keys stay as they are.
         """
-        if self == Acceleration() or isinstance(net.forward, TrainingForward):
+        if isinstance(net.forward, TrainingForward) or (self == Acceleration() and not lies_channels_last(net)):
             return
         device = next(net.parameters()).device
         if self.amp and device.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -130,6 +130,12 @@ class TrainingForward:
         reason = ' '.join([line.strip() for line in str(error).splitlines() if line.strip()][:2])
         logging.getLogger('basicsr_amsr').warning(
             f'train:{option}: {type(self.net).__name__} cannot {what} and trains {instead}: {reason}')
+
+
+def lies_channels_last(net: nn.Module) -> bool:
+    """Whether a network's weights lie pixel by pixel, so that its images do: accelerated ones and those of MGA."""
+    return any(weight.dim() == 4 and not weight.is_contiguous() and weight.is_contiguous(
+        memory_format=torch.channels_last) for weight in net.parameters())
 
 
 def training_forward(net: nn.Module) -> Any:

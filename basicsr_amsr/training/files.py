@@ -12,6 +12,7 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.files import sync_folder, writing
+from basicsr_amsr.finite import not_finite
 
 
 def save_atomically(content: Any, path: str | os.PathLike[str]) -> None:
@@ -52,13 +53,18 @@ def save_network(self: Any, net: nn.Module | list[nn.Module], net_label: str, cu
         param_key: the key of each network in the file.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written; the weights hold values that are not finite, which no file gets.
     """
     nets = net if isinstance(net, list) else [net]
     keys = param_key if isinstance(param_key, list) else [param_key]
     states = [self.get_bare_model(one).state_dict() for one in nets]
     content = {key: {name.removeprefix('module.'): value.cpu() for name, value in state.items()}
                for key, state in zip(keys, states, strict=True)}
+    for state in content.values():
+        broken = not_finite(state)
+        if broken:
+            raise UserError(f'train: {net_label}: {broken}: it is not saved. What was saved before is as it was: lower '
+                            'train: optim_g: lr and go on from it with --auto_resume, or start anew.')
     save_atomically(content, checkpoint_path(self.opt, net_label, current_iter))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 
+from basicsr_amsr.finite import LossWatch
+
 _next = CUDAPrefetcher.next
 
 
@@ -20,9 +22,15 @@ def reduce_loss_dict(self: Any, loss_dict: Mapping[str, torch.Tensor]) -> Ordere
     """`BaseModel.reduce_loss_dict`, whose values stay scalar tensors on their device (float32, no gradient).
 
     With several processes the first one gets the averages, as in BasicSR; every process has to call it.
+
+    Raises:
+        UserError: losses are not finite for too long.
     """
     with torch.no_grad():
         losses = torch.stack([loss.detach().float().mean() for loss in loss_dict.values()])
+        if not hasattr(self, 'loss_watch'):
+            self.loss_watch = LossWatch()
+        self.loss_watch.see(self, loss_dict, losses)
         if self.opt['dist']:
             torch.distributed.reduce(losses, dst=0)
             if self.opt['rank'] == 0:

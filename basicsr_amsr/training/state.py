@@ -8,7 +8,7 @@ import torch.distributed as dist
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 
-from basicsr_amsr.training import history, randomness
+from basicsr_amsr.training import history, randomness, schedules
 from basicsr_amsr.training.files import save_atomically
 
 KEY = 'basicsr_amsr'  # beside BasicSR's keys, which stock BasicSR goes on reading
@@ -55,8 +55,11 @@ def gathered(value: Any) -> list[Any]:
 
 
 def resume_training(self: Any, resume_state: dict[str, Any]) -> None:
-    """`BaseModel.resume_training`, which puts back this process' random numbers and the best validation figures too."""
+    """`BaseModel.resume_training`, which puts back this process' random numbers and the best validation figures too;
+    schedulers go by the options (`schedules`)."""
+    given = [schedules.settings(scheduler) for scheduler in self.schedulers]
     _resume_optimizers(self, resume_state)
+    schedules.keep_settings(self.schedulers, given, resume_state['schedulers'])
     history.resume(self, resume_state['iter'])
     if KEY not in resume_state:
         get_root_logger().info('The state was saved by BasicSR alone: random numbers start anew from the seed.')
