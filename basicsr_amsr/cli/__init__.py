@@ -14,6 +14,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.version import __version__
 
 PROG = 'basicsr'
+REPORT = f'{PROG}: this is a fault of basicsr_amsr {__version__}: please report it, with the lines above.'
 
 
 class Command(NamedTuple):
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; `argv` is without the program's name, by default that of the process.
 
     Returns:
-        0, 1 where a check found a problem, 2 for a user's mistakes (a line each on stderr), 130 when interrupted,
-        141 when nobody reads the output any more.
+        0; 1 where a check found a problem, and for a fault of this package, with its traceback; 2 for a user's mistakes
+        (a line each on stderr); 130 when interrupted; 141 when nobody reads the output any more.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith('-')), None)
@@ -73,17 +74,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        if development_mode():
-            traceback.print_exc()
-        for line in error.lines:
-            print(f'{PROG}: error: {line}', file=sys.stderr)
-        return 2
+        return told(error)
     except KeyboardInterrupt:
         print(f'\n{PROG}: stopped.', file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 141
+    except Exception as error:
+        mistake = of_the_system(error)
+        if mistake is not None:
+            return told(mistake)
+        traceback.print_exc()
+        print(REPORT, file=sys.stderr)
+        return 1
+
+
+def told(error: UserError) -> int:
+    """Print the lines of a user's mistake; exit code 2."""
+    if development_mode():
+        traceback.print_exc()
+    for line in error.lines:
+        print(f'{PROG}: error: {line}', file=sys.stderr)
+    return 2
+
+
+def of_the_system(error: Exception) -> UserError | None:
+    """A file that cannot be used, a package or memory that is not there, whatever command meets it."""
+    from basicsr_amsr.reasons import is_out_of_memory, reason  # imports PyTorch, which takes a second
+
+    if is_out_of_memory(error) or isinstance(error, (OSError, ModuleNotFoundError)):
+        return UserError(f'{reason(error)}.')
+    return None
 
 
 def development_mode() -> bool:

@@ -114,10 +114,11 @@ def images(args: argparse.Namespace, scale: int, channels: int, device: torch.de
     multiple = scale if args.downscale else 1
     files = [path for folder in args.images for path in list_images(resolve(folder))]
     for path in files[:args.max_images]:
-        image = centre_crop(read_image(path, gray=channels == 1), args.crop, multiple)
-        height, width = image.shape[:2]
-        if min(height, width) < 16 * multiple:
-            raise UserError(f"Image '{path}' is {height}x{width}: at least {16 * multiple} pixels are needed.")
+        whole = read_image(path, gray=channels == 1)
+        image = centre_crop(whole, args.crop, multiple)
+        if min(image.shape[:2]) < 16 * multiple:
+            raise UserError(f"Image '{path}' is {whole.shape[0]}x{whole.shape[1]}: at least {16 * multiple} pixels of "
+                            'each side are needed.')
         small = downscale(image, scale) if args.downscale else image
         low.append(img2tensor(to_float(small), bgr2rgb=channels == 3)[None].to(device))
         high.append(image)

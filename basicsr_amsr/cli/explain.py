@@ -1,23 +1,17 @@
-"""Turns what BasicSR raises for a mistake in the options into one line that names the key."""
+"""Turns what a run of BasicSR raises for a mistake in options or data into one line that names file and key."""
 from __future__ import annotations
 
-import os
-import re
-import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import basicsr
-
 from basicsr_amsr.cli.options import mappings
-from basicsr_amsr.errors import UnknownName, UserError, without_worker_traceback
-
-COMPLAINTS = (AssertionError, ValueError, NotImplementedError)
-BASICSR = os.path.dirname(os.path.abspath(basicsr.__file__)) + os.sep
+from basicsr_amsr.errors import UnknownName, UserError
+from basicsr_amsr.reasons import BASICSR, OURS, PLAIN, is_out_of_memory, origin, reason
 
 
 def explain(error: Exception, options: Mapping[str, Any], file: str, place: str = '') -> UserError | None:
-    """The user's mistake behind `error`, or None where it may be a bug.
+    """The user's mistake behind `error`, or None where it may be a fault of this package.
 
     Args:
         error: raised while BasicSR built or ran what the options ask for.
@@ -27,12 +21,16 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
     """
     if isinstance(error, UserError):
         return error if file in str(error) else UserError(f'{file}: {_name_place(error, options) or place}{error}')
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return UserError(f'{file}: {place}{error.filename} does not exist.')
-    if isinstance(error, COMPLAINTS) and str(error) and _innermost(error).startswith(BASICSR):
-        text = ' '.join(without_worker_traceback(str(error)).split())
-        return UserError(f'{file}: {place}{text}')
-    return None
+    if is_out_of_memory(error):
+        return UserError(f'{file}: memory ran out in training: lower datasets: train: batch_size_per_gpu or gt_size.')
+    if isinstance(error, (OSError, ModuleNotFoundError)):
+        return UserError(f'{file}: {place}{reason(error)}.')
+    found = origin(error)
+    if found is None or found[0].startswith(OURS):
+        return None
+    source, line = found
+    where = '' if isinstance(error, PLAIN) and source.startswith(BASICSR) else f' ({Path(source).name}, line {line})'
+    return UserError(f'{file}: {place}{reason(error)}{where}.')
 
 
 def _name_place(error: UserError, options: Mapping[str, Any]) -> str:
@@ -42,10 +40,3 @@ def _name_place(error: UserError, options: Mapping[str, Any]) -> str:
             if 'type' in mapping and f"'{mapping['type']}'" in str(error):
                 return f'{place}type: '
     return ''
-
-
-def _innermost(error: Exception) -> str:
-    """The source file that raised it; a data loader's worker sends the traceback as text."""
-    inside = re.findall(r'File "([^"]+)", line', str(error))
-    frames = traceback.extract_tb(error.__traceback__)
-    return inside[-1] if inside else (frames[-1].filename if frames else '')

@@ -16,6 +16,7 @@ from basicsr.utils import logger as basicsr_logger
 from basicsr.utils import misc
 
 from basicsr_amsr.cli.checks import absent_files, check_purpose, leave_out_absent_sets
+from basicsr_amsr.cli.data_checks import unusable_data
 from basicsr_amsr.cli.explain import explain
 from basicsr_amsr.cli.folders import FreshFolders
 from basicsr_amsr.cli.options import Options
@@ -23,6 +24,7 @@ from basicsr_amsr.cli.progress import log_above_bars, quiet
 from basicsr_amsr.cli.replace import replaced
 from basicsr_amsr.compat.distributed import agreed
 from basicsr_amsr.compat.options import settle
+from basicsr_amsr.data.items import check_test_images
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.errors import Problem
@@ -85,6 +87,8 @@ class Pipeline:
             if isinstance(error, Exception) and not isinstance(error, UserError):
                 self.raise_mistake(error)
             raise
+        finally:
+            self.folders.leave()
         return self.options
 
     def command(self) -> str:
@@ -110,6 +114,7 @@ class Pipeline:
         self.args.opt = self.file
         plain = settle(source, self.args, root_path, is_train, self.check)
         self.options = opt = Options(plain, self.file)
+        agreed(lambda: self.folders.claim(opt['path']['log']))
         if not is_train:
             check_purpose(opt)
             leave_out_absent_sets(opt)
@@ -119,7 +124,7 @@ class Pipeline:
 
     def check(self, opt: dict[str, Any]) -> list[Problem]:
         """Everything that is wrong with the options. Absent test sets are left out later, where others are there."""
-        return check(opt, self.is_train) + list(absent_files(opt, self.is_train, self.demo_offered))
+        return [*check(opt, self.is_train), *absent_files(opt, self.is_train, self.demo_offered), *unusable_data(opt)]
 
     def raise_mistake(self, error: Exception, place: str = '') -> None:
         """Raise the user's mistake behind `error`; returns where it may be a bug."""
@@ -130,7 +135,10 @@ class Pipeline:
     def build_dataset(self, options: Options) -> Any:
         """BasicSR's build_dataset; what goes wrong names the data set."""
         try:
-            return self.build['build_dataset'](options)
+            dataset = self.build['build_dataset'](options)
+            if options['phase'] != 'train':
+                check_test_images(dataset, (self.options.get('val') or {}).get('metrics') or {})
+            return dataset
         except Exception as error:
             self.raise_mistake(error, options.place)
             raise

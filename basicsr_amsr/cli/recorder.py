@@ -6,14 +6,13 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import chain, count
-from pathlib import PurePath
 from statistics import mean
 from typing import Any
 
 from basicsr_amsr.cli.replace import replaced
 from basicsr_amsr.profiling.masks import mask_ratio
 from basicsr_amsr.registry import METRIC_REGISTRY
+from basicsr_amsr.training.watched import IMAGE, distinct_name
 
 METRIC_FUNCTION = 'calculate_metric'
 
@@ -45,7 +44,8 @@ class MetricRecorder:
         feed, validate, update = model.feed_data, model.validation, model._update_best_metric_result
 
         def feed_data(data: Mapping[str, Any]) -> None:
-            self._image = self._name(data)
+            image = IMAGE.get()
+            self._image = image.name if image else distinct_name(data, self._names)
             feed(data)
 
         def validation(dataloader: Any, *args: Any, **kwargs: Any) -> None:
@@ -104,21 +104,6 @@ class MetricRecorder:
     def _entry(self, metric: str) -> dict[str, Any]:
         dataset = self.results.setdefault(self._dataset.opt['name'], {})
         return dataset.setdefault(metric, {'mean': math.nan, 'images': {}, 'computed': {}})
-
-    def _name(self, data: Mapping[str, Any]) -> str:
-        """The file's name without suffix; with its folder for video frames and where two images share a name."""
-        path = data.get('lq_path')
-        path = path[0] if isinstance(path, (list, tuple)) and path else path
-        if isinstance(path, str):
-            pure = PurePath(path)
-            names = [pure.stem, f'{pure.parent.name}/{pure.stem}']
-            wanted = names[1:] if 'folder' in data else names
-        else:
-            wanted = ['image']
-        numbered = (f'{wanted[-1]} ({number})' for number in count(2))
-        name = next(name for name in chain(wanted, numbered) if name not in self._names)
-        self._names.add(name)
-        return name
 
 
 def computed(data: Mapping[str, Any], opt: Mapping[str, Any], dataset: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The patches, in the order in which they are applied."""
 from __future__ import annotations
 
+import functools
 import importlib
 from types import FunctionType
 
@@ -90,6 +91,14 @@ PATCHES: tuple[Patch, ...] = (
         does='runs on the CPU with one line of warning',
         apply=lambda: _method('basicsr.models.base_model', 'BaseModel', '__init__', 'compat.devices.init_model'),
         upstream=(f'{ISSUES}107',)),
+    *(Patch(
+        name=f'{cls}.{method}',
+        reason='calls .cuda() whatever num_gpu says',
+        does='works where the training computes',
+        apply=functools.partial(_method, f'basicsr.models.{module}_model', cls, method,
+                                f'compat.realesrgan.{ours}_{module}'))
+      for cls, module in (('RealESRGANModel', 'realesrgan'), ('RealESRNetModel', 'realesrnet'))
+      for method, ours in (('__init__', 'init'), ('_dequeue_and_enqueue', 'queue'))),
     Patch(
         name='model_to_device',
         reason='DistributedDataParallel gets a CUDA device id on the CPU',
@@ -116,6 +125,21 @@ PATCHES: tuple[Patch, ...] = (
         reason='every process copies the option file, also one that is ahead of the first, which makes the folders',
         does='the first process copies, the others wait for it',
         apply=lambda: _function('basicsr.utils.options', 'copy_opt_file', 'compat.distributed.copy_opt_file')),
+    *(Patch(
+        name=name,
+        reason=f'whatever the constructor of {what} raises is a page of text without the key',
+        does='one line with the key, the values and the reason',
+        apply=functools.partial(_function, module, name, f'compat.construction.{name}'))
+      for module, name, what in (('basicsr.archs', 'build_network', 'a network'),
+                                 ('basicsr.losses', 'build_loss', 'a loss'),
+                                 ('basicsr.data', 'build_dataset', 'a data set'),
+                                 ('basicsr.train', 'init_tb_loggers', 'a logger'))),
+    *(Patch(
+        name=name,
+        reason=f'whatever the constructor of {what} raises is a page of text without the key',
+        does='one line with the key, the values and the reason',
+        apply=functools.partial(_method, 'basicsr.models.base_model', 'BaseModel', name, f'compat.construction.{name}'))
+      for name, what in (('get_optimizer', 'an optimizer'), ('setup_schedulers', 'a scheduler'))),
     Patch(
         name='create_train_val_dataloader',
         reason='a resumed run begins its epoch again; crops depend on workers and processes; a worker draws the same '
@@ -153,6 +177,17 @@ PATCHES: tuple[Patch, ...] = (
         does='leaves random numbers as they are; validates the network without its wrapper',
         apply=lambda: _method('basicsr.models.base_model', 'BaseModel', 'validation',
                               'training.validation.validation')),
+    Patch(
+        name='calculate_metric',
+        reason='an image that is too small or of another size than its ground truth is a page of text without its '
+               'name, or nan in the table',
+        does='one line with the image, its size and the metric',
+        apply=lambda: _function('basicsr.metrics', 'calculate_metric', 'compat.results.calculate_metric')),
+    Patch(
+        name='imwrite',
+        reason='images of one name in different folders are written over one another',
+        does='puts them into folders; a file that cannot be written is one line',
+        apply=lambda: _function('basicsr.utils.img_util', 'imwrite', 'compat.results.imwrite')),
     Patch(
         name='add_jpg_compression',
         reason='OpenCV from 4.5.4 on refuses a JPEG quality that is no whole number',

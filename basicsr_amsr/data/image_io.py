@@ -32,7 +32,7 @@ def list_images(folder: str | Path, recursive: bool = False, extensions: Iterabl
         extensions: with the dot; upper and lower case are the same.
 
     Raises:
-        UserError: `folder` is absent, is no folder, or holds no such file.
+        UserError: `folder` is absent, is no folder, holds no such file, or a link to one that is not there.
     """
     root, wanted = Path(folder), {extension.lower() for extension in extensions}
     if not root.exists():
@@ -40,8 +40,11 @@ def list_images(folder: str | Path, recursive: bool = False, extensions: Iterabl
     if not root.is_dir():
         raise UserError(f"'{folder}' is not a folder; give a folder of images.")
     found = [path for path in root.glob('**/*' if recursive else '*')
-             if path.suffix.lower() in wanted and path.is_file()
+             if path.suffix.lower() in wanted and (path.is_file() or path.is_symlink())
              and not any(part.startswith('.') for part in path.relative_to(root).parts)]
+    dangling = next((path for path in found if not path.exists()), None)
+    if dangling is not None:
+        raise UserError(f"'{dangling}' is a link to a file that is not there; mend or remove it.")
     if not found:
         deeper = '' if recursive else ' (its subfolders are not searched)'
         raise UserError(f"Folder '{folder}' holds no image{deeper}; known are {', '.join(sorted(wanted))}.")

@@ -30,8 +30,9 @@ class MaskRecord:
     def add(self, name: str, report: MaskReport, image: np.ndarray, size: int) -> None:
         """One image, (H, W, 3) BGR uint8, with patches of size×size."""
         picture = report.picture(image, size)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(self.folder / f'{name}_mask.png'), picture)
+        file = self.folder / f'{name}_mask.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), picture)
         if self.tb_logger is not None and len(self.figures) < PICTURES:
             self.tb_logger.add_image(f'masks/{self.dataset}/{name}', picture[..., ::-1].copy(), self.iteration,
                                      dataformats='HWC')

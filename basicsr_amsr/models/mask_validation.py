@@ -13,6 +13,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.report import CURRENT, report_mask
 from basicsr_amsr.models.mask_record import MaskRecord
+from basicsr_amsr.training.watched import IMAGE
 
 
 class MaskValidation(SRModel):
@@ -29,7 +30,8 @@ class MaskValidation(SRModel):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        self.image_name = Path(data['lq_path'][0]).stem if 'lq_path' in data else ''
+        image = IMAGE.get()
+        self.image_name = image.name if image else ''
 
     def test(self) -> None:
         net = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g)).eval()

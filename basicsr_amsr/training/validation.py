@@ -1,7 +1,7 @@
 """Validation that leaves the training as it was."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -10,9 +10,12 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.model import undecided
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in, in_full_precision
+from basicsr_amsr.reasons import is_out_of_memory
 from basicsr_amsr.training import randomness
+from basicsr_amsr.training.watched import IMAGE, Watched
 
 _validation = BaseModel.validation
 
@@ -25,12 +28,47 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     iteration already. There they wait, for as long as `dist_params: timeout` allows.
 
     In a training an accelerated network skips whatever the time: its figures must not depend on the machine.
-
     With `val: dtype` the networks compute in that format, while the model runs them; what follows is float32.
+    BasicSR validates at the end of a training once more; what was validated in that iteration already is not again.
+
+    Raises:
+        UserError: memory ran out, or a metric cannot be computed; the line names the image.
     """
+    done = (dataloader.dataset.opt['name'], current_iter)
+    if self.is_train and getattr(self, 'last_validations', {}).get(done[0]) == current_iter:
+        return
     with (randomness.untouched(), _unwrapped(self), _in_dtype(self, (self.opt.get('val') or {}).get('dtype', 'fp32')),
-          undecided() if self.is_train else nullcontext()):
-        _validation(self, dataloader, current_iter, tb_logger, save_img)
+          undecided() if self.is_train else nullcontext(), _naming_images(self.opt)):
+        _validation(self, Watched(dataloader), current_iter, tb_logger, save_img)
+    self.last_validations = {**getattr(self, 'last_validations', {}), done[0]: done[1]}
+
+
+@contextmanager
+def _naming_images(opt: Mapping[str, Any]) -> Iterator[None]:
+    """Let errors name the image at work."""
+    try:
+        yield
+    except Exception as error:
+        image = IMAGE.get()
+        if image is None:
+            raise
+        if is_out_of_memory(error):
+            size = 'x'.join(map(str, image.size))
+            raise UserError(f'{image} ({size}): memory ran out. {bounded(opt.get("network_g") or {})}') from error
+        if type(error) is not UserError:
+            raise
+        raise UserError(f'{image}: {error}') from error
+    finally:
+        IMAGE.set(None)
+
+
+def bounded(network: Mapping[str, Any]) -> str:
+    """How a network computes with less memory."""
+    if network.get('type') == 'AMSR':
+        piece = network.get('piece')
+        return f'Compute it in {"smaller " if piece else ""}pieces: network_g: piece: {piece // 2 if piece else 256}.'
+    return ('Give smaller images, or compute in pieces: network_g: {type: AMSR, backbone: {type: '
+            f'{network.get("type")}, …}}, mode: tiled, piece: 256}}.')
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`basicsr train`: runs BasicSR's pipeline here, a demo of it, and leaves earlier experiments alone when it fails."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+import basicsr_amsr.errors
 from basicsr_amsr.backbones import get_backbone
 from tests.cli.conftest import error_line, options_to_test, options_to_train, pairs
 
@@ -160,13 +162,24 @@ def test_interruption_is_one_line_and_code_130(basicsr, monkeypatch):
     assert 'basicsr: stopped.' in err and 'Traceback' not in err
 
 
-def test_a_bug_keeps_its_traceback(basicsr, monkeypatch):
-    def bug(*_):
-        raise RuntimeError('a bug')
+def test_a_fault_of_this_package_keeps_its_traceback_and_asks_to_be_reported(basicsr, monkeypatch):
+    code = compile('def fault(*_): raise RuntimeError("a fault")', basicsr_amsr.errors.__file__, 'exec')
+    exec(code, names := {})
+    monkeypatch.setattr('basicsr.models.sr_model.SRModel.optimize_parameters', names['fault'])
+    code, _, err = basicsr('train', options_to_train())
+    assert code == 1
+    assert 'Traceback' in err and 'RuntimeError: a fault' in err
+    assert err.splitlines()[-1].startswith('basicsr: this is a fault of basicsr_amsr') and 'please report' in err
 
-    monkeypatch.setattr('basicsr.models.sr_model.SRModel.optimize_parameters', bug)
-    with pytest.raises(RuntimeError, match='a bug'):
-        basicsr('train', options_to_train())
+
+def test_a_fault_of_another_module_is_a_line_with_its_place(basicsr, monkeypatch):
+    def fault(*_):
+        raise AttributeError('no such thing')
+
+    monkeypatch.setattr('basicsr.models.sr_model.SRModel.optimize_parameters', fault)
+    code, _, err = basicsr('train', options_to_train())
+    assert code == 2
+    assert re.search(r'tiny\.yml: AttributeError: no such thing \(test_train\.py, line \d+\)\.$', error_line(err))
 
 
 def test_sys_argv_is_restored(basicsr):

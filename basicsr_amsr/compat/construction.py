@@ -1,0 +1,69 @@
+"""Building what options name: whatever a constructor raises is one line with the key and the values."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import basicsr.archs
+import basicsr.data
+import basicsr.losses
+import basicsr.train
+from basicsr.models.base_model import BaseModel
+
+from basicsr_amsr.reasons import building
+
+_network, _loss, _dataset = basicsr.archs.build_network, basicsr.losses.build_loss, basicsr.data.build_dataset
+_optimizer, _schedulers, _loggers = BaseModel.get_optimizer, BaseModel.setup_schedulers, basicsr.train.init_tb_loggers
+
+
+def _what(opt: Mapping[str, Any], section: str) -> str:
+    """'network_d: VGGStyleDiscriminator'; options that the command has read know their place."""
+    return f'{getattr(opt, "place", "") or section}{opt.get("type")}'
+
+
+def build_network(opt: dict[str, Any]) -> Any:
+    """BasicSR's `build_network`; a UserError where the network cannot be built."""
+    with building(_what(opt, 'network_g: '), opt):
+        net = _network(opt)
+        empty = next((f'{name} of shape {tuple(p.shape)}' for name, p in net.named_parameters() if not p.numel()), None)
+        if empty:
+            raise ValueError(f'a layer would have no weights ({empty})')
+        return net
+
+
+def build_loss(opt: dict[str, Any]) -> Any:
+    """BasicSR's `build_loss`; a UserError where the loss cannot be built."""
+    with building(_what(opt, 'train: '), opt):
+        return _loss(opt)
+
+
+def build_dataset(dataset_opt: dict[str, Any]) -> Any:
+    """BasicSR's `build_dataset`; a UserError where the data set, or later an item, cannot be built."""
+    from basicsr_amsr.data.items import naming_files  # looks at BasicSR's data sets, which are not there yet
+
+    with building(_what(dataset_opt, 'datasets: '), {}):
+        dataset = _dataset(dataset_opt)
+    naming_files(type(dataset))
+    return dataset
+
+
+@functools.wraps(_optimizer)
+def get_optimizer(self: Any, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
+    """`BaseModel.get_optimizer`; a UserError where the optimizer cannot be built."""
+    with building(f'train: the optimizer {optim_type}', {'lr': lr, **kwargs}):
+        return _optimizer(self, optim_type, params, lr, **kwargs)
+
+
+@functools.wraps(_schedulers)
+def setup_schedulers(self: Any) -> None:
+    """`BaseModel.setup_schedulers`; a UserError where the scheduler cannot be built."""
+    options = dict(self.opt['train']['scheduler'])
+    with building(f'train: scheduler: {options.get("type")}', options):
+        _schedulers(self)
+
+
+def init_tb_loggers(opt: dict[str, Any]) -> Any:
+    """BasicSR's `init_tb_loggers`; a UserError where TensorBoard or Weights & Biases cannot be started."""
+    with building('logger', opt['logger']):
+        return _loggers(opt)
