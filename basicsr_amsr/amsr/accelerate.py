@@ -1,6 +1,7 @@
 """`accelerate_` lets a network compute only where its image has high frequencies; `restore_` undoes it."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ class Converted(nn.Module):
     """
 
     plain_class: type[nn.Module]
+    takes: str  # the name that its forward gives the image
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         mixin = next(cls for cls in type(self).__mro__ if cls in (ConvertedNetwork, ConvertedUnit))
@@ -51,7 +53,13 @@ class ConvertedNetwork(Converted):
     region: Region | None
     structure: str | None
 
-    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if x is None:
+            x = kwargs.pop(self.takes, None)
+        if not isinstance(x, torch.Tensor):
+            given = ', '.join(kwargs) if x is None and kwargs else type(x).__name__
+            raise UserError(f'{self.plain_class.__name__} takes images as one tensor {self.takes} (B, C, H, W), not as '
+                            f'{given}.')
         config, training = self.amsr, self.training or torch.is_grad_enabled()
         bare = not (training or args or kwargs)
         form: Form = 'sparse'
@@ -65,6 +73,10 @@ class ConvertedNetwork(Converted):
         if chooses and (self.region is None or fixed):  # where everything is computed no mask is made
             form, chooses = form_for(self, x, share_of(self, x)), False
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
+        if form == 'sparse' and torch.compiler.is_exporting():
+            raise UserError(f'{self.plain_class.__name__}: where an accelerated network computes depends on the image, '
+                            "which no export can follow: export the plain network, net.set_variant('D') or "
+                            'restore_(net).')
         if form == 'sparse' and self.region is not None:
             tiles = self.region.tiles(self, x.detach(), config)
             share = tiles.float().mean()
@@ -209,6 +221,7 @@ def _class(plain: type[nn.Module], mixin: type[Converted]) -> Any:
     """The module's class with the mixin in front, one for each; it goes by the same name."""
     if (plain, mixin) not in _classes:
         names = {name: getattr(plain, name) for name in ('__module__', '__qualname__', '__doc__')}
+        names['takes'] = next((name for name in inspect.signature(plain.forward).parameters if name != 'self'), '')
         _classes[plain, mixin] = type(plain.__name__, (mixin, plain), {'plain_class': plain, **names})
     return _classes[plain, mixin]
 

@@ -109,7 +109,9 @@ class Skipping:
         if (height, width) not in self._tiles:
             rows, cols = self.image.shape[-2:]
             tile = self.selection.tile
-            less, more = max(round(rows / height), 1), max(round(height / rows), 1)
+            # Both sides tell: of an image one pixel high, rows alone do not. Whole numbers, also while it is traced.
+            less = max(int(rows / height + 0.5), int(cols / width + 0.5), 1)
+            more = max(int(height / rows + 0.5), int(width / cols + 0.5), 1)
             if (height, width) == (rows * more, cols * more):
                 found = self.selection.tiles(self.image), tile * more
             elif (height, width) == (-(-rows // less), -(-cols // less)):

@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from basicsr.archs import swinir_arch
 from torch import nn
 
@@ -15,7 +14,6 @@ from basicsr_amsr.backbones.spec import register_backbone
 from basicsr_amsr.backbones.swinir_attention import WindowAttention
 from basicsr_amsr.backbones.swinir_skips import skips
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.selection.padding import pad_to_multiple
 
 WINDOW = 8
 BIAS_TABLE = 'layers.0.residual_group.blocks.0.attn.relative_position_bias_table'
@@ -30,7 +28,8 @@ def match_mask(attention: nn.Module, args: tuple, options: dict) -> tuple[tuple,
 class SwinIR(swinir_arch.SwinIR):
     """BasicSR's SwinIR with the published defaults of classical super-resolution (`SwinIR_light`: of the light one).
 
-    Images whose height or width is no multiple of the window are padded by reflection, and the result is cropped.
+    Images whose height or width is no multiple of the window are padded by reflection, and the result is cropped
+    (compat/swinir.py).
 
     Args:
         upscale: 2, 3 or 4.
@@ -50,23 +49,14 @@ class SwinIR(swinir_arch.SwinIR):
         check_upscale('SwinIR', upscale)
         if upsampler not in ('pixelshuffle', 'pixelshuffledirect'):
             raise UserError(f"SwinIR: upsampler '{upsampler}' is unknown: take pixelshuffle or pixelshuffledirect.")
-        if len(depths) != len(num_heads):
-            raise UserError(f'SwinIR: depths has {len(depths)} values, num_heads {len(num_heads)}: give as many.')
         super().__init__(
             img_size=img_size, in_chans=num_in_ch, embed_dim=embed_dim, depths=depths, num_heads=num_heads,
             window_size=window_size, mlp_ratio=mlp_ratio, drop_path_rate=drop_path_rate, upscale=upscale,
             img_range=img_range, upsampler=upsampler)
-        self.window_size = window_size
         for module in self.modules():
             if isinstance(module, swinir_arch.WindowAttention):
                 module.__class__ = WindowAttention
                 module.register_forward_pre_hook(match_mask, with_kwargs=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Image (N, C, H, W) in 0–1 to (N, C, upscale·H, upscale·W)."""
-        height, width = x.shape[-2:]
-        x = super().forward(pad_to_multiple(x, self.window_size))
-        return x[..., :height * self.upscale, :width * self.upscale]
 
 
 def read_options(state_dict: StateDict) -> dict[str, Any]:

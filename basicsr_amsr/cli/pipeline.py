@@ -25,9 +25,8 @@ from basicsr_amsr.cli.replace import replaced
 from basicsr_amsr.compat.distributed import agreed
 from basicsr_amsr.compat.options import settle
 from basicsr_amsr.data.items import check_test_images
-from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.check import check
-from basicsr_amsr.options.errors import Problem
+from basicsr_amsr.options.errors import OptionMistakes, Problem
 from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.resources import resolve
 
@@ -84,7 +83,7 @@ class Pipeline:
                 pipeline(os.getcwd())
         except BaseException as error:
             self.folders.undo()
-            if isinstance(error, Exception) and not isinstance(error, UserError):
+            if isinstance(error, Exception) and not isinstance(error, OptionMistakes):
                 self.raise_mistake(error)
             raise
         finally:
@@ -129,6 +128,8 @@ class Pipeline:
     def raise_mistake(self, error: Exception, place: str = '') -> None:
         """Raise the user's mistake behind `error`; returns where it may be a bug."""
         mistake = explain(error, self.options, self.file, place)
+        if mistake is error:
+            raise mistake
         if mistake is not None:
             raise mistake from error
 

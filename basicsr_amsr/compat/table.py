@@ -99,6 +99,17 @@ PATCHES: tuple[Patch, ...] = (
                                 f'compat.realesrgan.{ours}_{module}'))
       for cls, module in (('RealESRGANModel', 'realesrgan'), ('RealESRNetModel', 'realesrnet'))
       for method, ours in (('__init__', 'init'), ('_dequeue_and_enqueue', 'queue'))),
+    *(Patch(
+        name=f'SwinIR.{method}',
+        reason='an image or img_size that is no multiple of the window is a page about shapes',
+        does='pads by reflection and crops; heads and channels that do not go together are one line',
+        apply=functools.partial(_method, 'basicsr.archs.swinir_arch', 'SwinIR', method, f'compat.swinir.{ours}'))
+      for method, ours in (('__init__', 'init'), ('forward', 'forward'))),
+    Patch(
+        name='SwinIRModel.test',
+        reason='wants window_size of every network_g, also of one that pads itself or is made of another',
+        does='pads for networks that need it',
+        apply=lambda: _method('basicsr.models.swinir_model', 'SwinIRModel', 'test', 'compat.swinir.test')),
     Patch(
         name='model_to_device',
         reason='DistributedDataParallel gets a CUDA device id on the CPU',

@@ -1,7 +1,6 @@
 """Checks a whole option file: every section against what reads it, and sections against one another."""
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from basicsr_amsr.options.signature import ignores_other_keywords
 
 NEEDED_IN_TRAINING = ('batch_size_per_gpu', 'num_worker_per_gpu')
 LISTED = ('arch', 'loss', 'metric', 'backbone', 'transform')
-NEAR = 0.8
 
 
 def check(options: Mapping[str, Any], is_train: bool | None) -> list[Problem]:
@@ -135,9 +133,8 @@ class _Check:
             if key not in rest:
                 self.missing((*at, key), schemas.NEEDED[key])
         if ignores_other_keywords(target):
-            for key in set(rest) - set(schema.model_fields):
-                if difflib.get_close_matches(str(key), schema.model_fields, cutoff=NEAR):
-                    self.problems.append(unknown_key((*at, key), schema.model_fields, str(name)))
+            known = {*schema.model_fields, *schemas.READ_BESIDE.get(kind, ())}
+            self.problems += [unknown_key((*at, key), known, str(name)) for key in rest if key not in known]
 
     def datasets(self, datasets: Mapping[str, Any]) -> None:
         for key, values in datasets.items():

@@ -37,7 +37,7 @@ def _is_said_elsewhere(problem: Problem, options: Mapping[str, Any], known: Mapp
 def _is_misspelt(problem: Problem, problems: Sequence[Problem]) -> bool:
     """Whether a missing key is there under a name whose own line suggests the right one."""
     return problem.missing and any(
-        other.at[:-1] == problem.at[:-1] and other.unknown is not None
+        other.at[:-1] == problem.at[:-1] and not other.missing
         and nearest(str(other.at[-1]), [str(problem.at[-1])]) for other in problems)
 
 

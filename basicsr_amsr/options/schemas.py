@@ -31,6 +31,7 @@ OPTIMIZERS = {name: cls for name, cls in vars(torch.optim).items()
 SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
               'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 
+READ_BESIDE = {'metric': ('better',)}  # by the models, for the best figure
 NEEDED = {'lr': 'the learning rate'}  # beside the `type:` of an optimizer
 PARTS = ('optim_g', 'optim_d', 'scheduler')
 
@@ -45,6 +46,8 @@ def find(kind: str, name: Any, model: Any = None) -> Any:
     Raises:
         UnknownName: there is nothing of that name.
     """
+    if not isinstance(name, str):
+        raise UnknownName(f'the name of one {kind} is wanted, not {name!r}.')
     if kind == 'optimizer':
         return _choose(kind, name, OPTIMIZERS, model, 'get_optimizer', 'setup_optimizers')
     if kind == 'scheduler':

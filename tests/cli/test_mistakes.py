@@ -69,7 +69,7 @@ IN_TRAINING = {
                       ['datasets: train: dataroot_lq: nowhere does not exist', 'datasets:train:dataroot_lq=FOLDER']),
     'validation images absent': (put('datasets', 'val', pairs(name='V', dataroot_gt='nowhere')),
                                  ['datasets: val: dataroot_gt: nowhere does not exist']),
-    'images of other sizes': (scale_4, ['Scale mismatches']),
+    'images of other sizes': (scale_4, ['data/gt/', 'with scale 4 the latter has to be 64x64']),
 }
 
 
@@ -101,7 +101,7 @@ def test_images_of_other_sizes_seen_in_a_worker(basicsr):
     options['datasets']['train']['num_worker_per_gpu'] = 1
     code, _, err = basicsr('train', options)
     assert code == 2
-    assert 'tiny.yml: ' in error_line(err) and 'Scale mismatches' in error_line(err)
+    assert 'tiny.yml: ' in error_line(err) and 'with scale 4 the latter has to be 64x64' in error_line(err)
 
 
 def test_a_test_that_asks_for_nothing(basicsr):

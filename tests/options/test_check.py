@@ -16,7 +16,7 @@ PERCEPTUAL = ('{type: PerceptualLoss, layer_weights: {conv5_4: 1}, vgg_type: vgg
               'range_norm: false, perceptual_weight: 1.0, style_weight: 0, criterion: l1}')
 GAN = '{type: GANLoss, gan_type: vanilla, real_label_val: 1.0, fake_label_val: 0.0, loss_weight: 5e-3}'
 STEPS = '{type: MultiStepLR, milestones: [5000], gamma: 0.5}'
-RESTART = '{type: CosineAnnealingRestartLR, periods: [300000], restart_weights: [1], eta_min: 1e-7}'
+RESTART = '{type: CosineAnnealingRestartLR, periods: [1000000], restart_weights: [1], eta_min: 1e-7}'
 TRAIN = (f'ema_decay: 0.999, optim_g: {OPTIM}, scheduler: {STEPS}, '
          'total_iter: !!float 1e6, warmup_iter: -1, pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}')
 ADVERSARIAL = f'optim_d: {OPTIM}, perceptual_opt: {PERCEPTUAL}, gan_opt: {GAN}, net_d_iters: 1, net_d_init_iters: 0'

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.files import save_whole
+from basicsr_amsr.finite import not_finite
+from basicsr_amsr.reasons import reason
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import at_share
@@ -44,6 +46,10 @@ class Calibration:
         if fingerprint(program) != self.program:
             raise UserError(f'the calibration is of another network, a {self.network}: {program.name} does not compute '
                             'what it was fitted to; run basicsr calibrate on it.')
+        for value in program.contexts:
+            _check_shape(self.prediction.contexts.get(value), program, value, 2)  # of the rectified anchor
+        if self.prediction.tail is not None:
+            _check_shape(self.prediction.tail.feature, program, program.output, 1)
 
     def selection(self, share: float | None = None) -> HighFrequencyMask:
         """Where the network computes: as it was fitted, or by the level that a share of the tiles of the images is
@@ -84,10 +90,41 @@ class Calibration:
         data = read_weights_only(path, 'calibration')
         if not isinstance(data, dict) or data.get('format') != FORMAT or 'contexts' not in data:
             raise UserError(f'{Path(path)} is no calibration of this version: basicsr calibrate writes one.')
-        tail = data['tail']
-        return cls(Prediction({value: Affine(**each) for value, each in data['contexts'].items()},
-                              LightTail(tail['image'], Affine(**tail['feature'])) if tail else None),
-                   data['network'], data['program'], data['settings'])
+        try:
+            broken = not_finite(dict(_tensors(data)))
+            tail = data['tail']
+            found = cls(Prediction({value: Affine(**each) for value, each in data['contexts'].items()},
+                                   LightTail(tail['image'], Affine(**tail['feature'])) if tail else None),
+                        data['network'], data['program'], data['settings'])
+            found.selection()
+        except Exception as error:  # whatever is not as `save` writes it
+            raise UserError(f'{Path(path)} is no whole calibration ({reason(error)}): run basicsr calibrate '
+                            'again.') from error
+        if broken:
+            raise UserError(f'{Path(path)}: {broken}: run basicsr calibrate again.')
+        return found
+
+
+def _tensors(content: Any, place: str = '') -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(content, torch.Tensor):
+        yield place, content
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _tensors(value, f'{place}.{key}'.lstrip('.'))
+
+
+def _check_shape(affine: Affine | None, program: Program, value: int, times: int) -> None:
+    """UserError unless the prediction of a value of the program maps the anchor's channels, so many times, to it."""
+    scale = program.scale(value)
+    wanted = (program.channels(value) * scale**2, times * program.channels(program.anchor))
+    if affine is None:
+        raise UserError('the calibration lacks a prediction: run basicsr calibrate again.')
+    read = affine.weight if affine.narrow is None else affine.narrow
+    held = (affine.weight.shape[0], read.shape[-1])
+    if held != wanted or affine.bias.shape != wanted[:1] or affine.scale != scale or (
+            affine.narrow is not None and affine.narrow.shape[0] != affine.weight.shape[1]):
+        raise UserError(f'the calibration holds a prediction of the wrong shape, {held[0]}x{held[1]} instead of '
+                        f'{wanted[0]}x{wanted[1]}: run basicsr calibrate again.')
 
 
 def fingerprint(program: Program) -> str:
