@@ -7,10 +7,12 @@ from typing import Any
 
 from basicsr_amsr.cli.options import mappings
 from basicsr_amsr.errors import UnknownName, UserError
+from basicsr_amsr.options.errors import value_at
 from basicsr_amsr.reasons import BASICSR, OURS, PLAIN, is_out_of_memory, origin, reason
 
 
-def explain(error: Exception, options: Mapping[str, Any], file: str, place: str = '') -> UserError | None:
+def explain(error: Exception, options: Mapping[str, Any], file: str, place: str = '',
+            model: Any = None) -> UserError | None:
     """The user's mistake behind `error`, or None where it may be a fault of this package.
 
     Args:
@@ -18,6 +20,7 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
         options: all options.
         file: the option file, for the message.
         place: the part of the options that was at work, such as 'datasets: train: ', where that is known.
+        model: that trained, if one did.
     """
     if isinstance(error, UserError):
         return error if file in str(error) else UserError(f'{file}: {_name_place(error, options) or place}{error}')
@@ -25,12 +28,23 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
         return UserError(f'{file}: memory ran out in training: lower datasets: train: batch_size_per_gpu or gt_size.')
     if isinstance(error, (OSError, ModuleNotFoundError)):
         return UserError(f'{file}: {place}{reason(error)}.')
+    sizes = _sizes(model)
+    if sizes and isinstance(error, RuntimeError):
+        name = value_at(options, ('network_g', 'type'))
+        return UserError(f'{file}: network_g: {name} makes {sizes[0]} where the ground truth is {sizes[1]}: it does '
+                         f'not have scale {options.get("scale")}.')
     found = origin(error)
     if found is None or found[0].startswith(OURS):
         return None
     source, line = found
     where = '' if isinstance(error, PLAIN) and source.startswith(BASICSR) else f' ({Path(source).name}, line {line})'
     return UserError(f'{file}: {place}{reason(error)}{where}.')
+
+
+def _sizes(model: Any) -> tuple[str, str] | None:
+    """The sizes of what a model has made and of the ground truth, where they differ."""
+    made, truth = (getattr(getattr(model, name, None), 'shape', ())[-2:] for name in ('output', 'gt'))
+    return ('x'.join(map(str, made)), 'x'.join(map(str, truth))) if made and truth and made != truth else None
 
 
 def _name_place(error: UserError, options: Mapping[str, Any]) -> str:

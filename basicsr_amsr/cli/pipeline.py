@@ -63,6 +63,7 @@ class Pipeline:
         self.demo_offered = False
         self.folders = FreshFolders()
         self.stack = ExitStack()
+        self.model: Any = None
 
     def run(self) -> Options:
         """Run to the end and return the options that were used.
@@ -127,7 +128,7 @@ class Pipeline:
 
     def raise_mistake(self, error: Exception, place: str = '') -> None:
         """Raise the user's mistake behind `error`; returns where it may be a bug."""
-        mistake = explain(error, self.options, self.file, place)
+        mistake = explain(error, self.options, self.file, place, self.model)
         if mistake is error:
             raise mistake
         if mistake is not None:
@@ -147,7 +148,7 @@ class Pipeline:
     def build_model(self, options: Options) -> Any:
         """BasicSR's build_model; the run has started once the model has trained or validated for the first time."""
         try:
-            model = self.build['build_model'](options)
+            model = self.model = self.build['build_model'](options)
         except Exception as error:
             self.raise_mistake(error)
             raise

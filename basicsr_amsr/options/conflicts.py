@@ -11,8 +11,6 @@ from basicsr_amsr.options import channels, schemas
 from basicsr_amsr.options.errors import Place, Problem, prefix, value_at
 from basicsr_amsr.options.source import constants
 
-IMAGES = {'lq', 'gt'}  # of an item
-
 
 def conflicts(options: Mapping[str, Any], is_train: bool | None) -> Iterator[Problem]:
     """Everything of the kind.
@@ -31,6 +29,7 @@ def conflicts(options: Mapping[str, Any], is_train: bool | None) -> Iterator[Pro
         yield from absent_loggers(options)
         yield from uneven_queue(options)
         yield from other_discriminator(options)
+        yield from without_kernels(options)
 
 
 def same_names(options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -52,7 +51,7 @@ def without_truth(options: Mapping[str, Any]) -> Iterator[Problem]:
     wanted = [name for name, metric in (value_at(options, ('val', 'metrics')) or {}).items()
               if isinstance(metric, Mapping) and _compares(metric.get('type'))]
     for key, values in datasets(options):
-        if key.split('_')[0] != 'train' and wanted and 'gt' not in _gives(values.get('type')):
+        if key.split('_')[0] != 'train' and wanted and 'gt' not in _gives(values.get('type'), {'gt'}):
             yield Problem(('datasets', key, 'type'), f'datasets: {key}: {values["type"]} gives no ground truth to '
                           f'compare with, but val: metrics: asks for {", ".join(wanted)}: take a data set of pairs, '
                           'such as PairedImageDataset, or leave those metrics out.')
@@ -86,6 +85,19 @@ def other_discriminator(options: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(size, int) and size != crop:
         yield Problem(('network_d', 'input_size'), f'network_d: input_size is {size}, but gt_size is {crop}: make them '
                       'agree.')
+
+
+def without_kernels(options: Mapping[str, Any]) -> Iterator[Problem]:
+    """RealESRGAN's models with a data set that gives none of the kernels of which they make LR images."""
+    model, name = options.get('model_type'), value_at(options, ('datasets', 'train', 'type'))
+    try:
+        wants = 'kernel1' in constants(schemas.find('model', model).feed_data)
+    except (UserError, AttributeError, OSError, TypeError):
+        return
+    if wants and options.get('high_order_degradation', True) and 'kernel1' not in _gives(name, {'kernel1'}):
+        yield Problem(('datasets', 'train', 'type'), f'datasets: train: {name} gives no blur kernels (kernel1 …), of '
+                      f'which {model} makes LR images: take RealESRGANDataset, or write high_order_degradation: false '
+                      'at the top level to train on pairs.')
 
 
 def short_schedule(options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -141,10 +153,10 @@ def _compares(metric: Any) -> bool:
     return parameter is not None and parameter.default is parameter.empty
 
 
-def _gives(dataset: Any) -> set[str]:
-    """Keys of the items of one of BasicSR's data sets; of another one all that there can be."""
+def _gives(dataset: Any, others: set[str]) -> set[str]:
+    """Keys of the items of one of BasicSR's data sets; `others` of another one."""
     try:
         read = schemas.find('dataset', dataset).__getitem__
-        return constants(read) if read.__module__.startswith('basicsr.') else IMAGES
+        return constants(read) if read.__module__.startswith('basicsr.') else others
     except (UserError, AttributeError, OSError):
-        return IMAGES
+        return others
