@@ -68,7 +68,7 @@ def bounded(network: Mapping[str, Any]) -> str:
         piece = network.get('piece')
         return f'Compute it in {"smaller " if piece else ""}pieces: network_g: piece: {piece // 2 if piece else 256}.'
     return ('Give smaller images, or compute in pieces: network_g: {type: AMSR, backbone: {type: '
-            f'{network.get("type")}, …}}, mode: tiled, piece: 256}}.')
+            f'{network.get("type")}, …}}, selection: {{ratio: 1}}, piece: 256}}.')
 
 
 @contextmanager
