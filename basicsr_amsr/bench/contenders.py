@@ -13,7 +13,7 @@ from basicsr_amsr.bench.views import LAYOUTS, View
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 EAGER, COMPILED, OPENVINO, ONNXRUNTIME = 'torch', 'torch.compile', 'openvino', 'onnxruntime'
-EXPORTED = (OPENVINO, ONNXRUNTIME)  # they run a graph of a file
+EXPORTED = {OPENVINO: '.xml', ONNXRUNTIME: '.onnx'}  # they run a graph of a file
 
 
 class Equality(NamedTuple):

@@ -35,21 +35,20 @@ class Folder:
         self.expected[contender.name] = self._save(f'expected{len(self.expected)}', picture)
 
     def export(self, rival: Contender, timeout: float) -> None:
-        """Write the graph of a form once, for all backends that run it.
+        """Write the graph that a rival runs.
 
         Raises:
             Failed: it cannot be exported.
         """
-        if str(rival.like) not in self.graphs:
-            file = str(self.path / f'graph{len(self.graphs)}.onnx')
-            processes.launch(self._job(rival, graph=file, export=True), timeout)
-            self.graphs[str(rival.like)] = file
+        file = str(self.path / f'graph{len(self.graphs)}{EXPORTED[rival.backend]}')
+        processes.launch(self._job(rival, graph=file, export=True), timeout)
+        self.graphs[rival.name] = file
 
     def job(self, contender: Contender, seconds: float) -> Job:
         """What a process of a contender is told."""
         return self._job(contender, seconds=seconds, stock=contender.stock,
                          expected=self.expected.get(contender.like or contender.name),
-                         graph=self.graphs[str(contender.like)] if contender.backend in EXPORTED else None,
+                         graph=self.graphs.get(contender.name),
                          caches=str(self.path / 'caches') if contender.backend == COMPILED else None)
 
     def _job(self, contender: Contender, **more: object) -> Job:

@@ -20,7 +20,7 @@ class Job:
         images: files of the images.
         pictures: files of what the dense network makes of them in fp32.
         expected: file of the picture that it has to make of the first image; None: it is not compared.
-        graph: ONNX file, which is written where `export` is set, else run by a backend that runs graphs.
+        graph: file of the graph, which is written where `export` is set, else run by a backend that runs graphs.
         seconds: of timed passes; at least `least` for each image.
         caches: folder for what torch.compile keeps.
     """

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from basicsr_amsr.bench.contenders import COMPILED, EXPORTED, ONNXRUNTIME, Contender
+from basicsr_amsr.bench.contenders import COMPILED, EXPORTED, ONNXRUNTIME, OPENVINO, Contender
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError, suggestion
 
 COMPILE, STOCK = 'compile', 'stock'
 RIVALS = (COMPILE, *EXPORTED, STOCK)
-EXPORTER = ('onnx', 'onnxscript')  # what torch.onnx needs
+PACKAGES = {OPENVINO: ('openvino',), ONNXRUNTIME: ('onnx', 'onnxscript', 'onnxruntime')}
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
@@ -58,5 +58,4 @@ def alike(one: Contender, **changes: object) -> Contender:
 
 def absent(backend: str) -> list[str]:
     """The packages that a backend needs and that are not installed."""
-    needed = (*EXPORTER, backend) if backend in EXPORTED else ()
-    return [name for name in needed if importlib.util.find_spec(name) is None]
+    return [name for name in PACKAGES.get(backend, ()) if importlib.util.find_spec(name) is None]

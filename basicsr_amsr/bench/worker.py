@@ -47,7 +47,7 @@ def main(job: Job, answer: str, log: str) -> None:
 
 
 def work(job: Job) -> Result:
-    """Load, make the first picture, warm up, time, and compare the pictures."""
+    """Load, make the first picture, time, and compare the pictures."""
     versions = warm_import(job)
     images = [prepared(job, np.load(file)) for file in job.images]
     memory = PeakMemory(job.device)
@@ -56,8 +56,6 @@ def work(job: Job) -> Result:
     call(images[0])
     synchronize(job.device)
     first = time.perf_counter() - begun
-    for image in images:
-        call(image)
     milliseconds, faults = timed(call, images, job)
     peak = memory.above_start()
     pictures = [as_array(call(image)) for image in images]
@@ -66,7 +64,7 @@ def work(job: Job) -> Result:
 
 
 def timed(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[list[list[float]], float | None]:
-    """Milliseconds of the passes of each image, and page faults of a pass."""
+    """Milliseconds of the passes of each image after one that is not timed, and page faults of a pass."""
     def sample(image: Any, repeats: int) -> float:
         synchronize(job.device)
         start = time.perf_counter()
@@ -76,7 +74,8 @@ def timed(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[
         return (time.perf_counter() - start) / repeats
 
     with garbage_collection_paused():
-        repeats = max(1, math.ceil(SHORTEST_SAMPLE / max(sample(images[0], 1), 1e-7)))
+        warm = [sample(image, 1) for image in images]
+        repeats = max(1, math.ceil(SHORTEST_SAMPLE / max(min(warm), 1e-7)))
         before, begun, rounds = minor_faults(), time.perf_counter(), 0
         found: list[list[float]] = [[] for _ in images]
         while rounds < job.least or (time.perf_counter() - begun) * (rounds + 1) / rounds < job.seconds:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_of(args)
     reports: list[dict[str, Any]] = []
     stopped: BaseException | None = None
-    with telling() as tell:
+    with ended_as_interrupted(), telling() as tell:
         facts = check(plan, tell)
         try:
             for report in comparisons(plan, facts, tell, lambda partial: write(args, [*reports, partial], True)):
@@ -101,6 +102,16 @@ def run(args: argparse.Namespace) -> int:
     if stopped is not None:
         return 130
     return int(any(not one['absent'] for report in reports for one in report['not_measured']))
+
+
+@contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """Inside, a process that is told to end (`timeout`, a queue) prints and writes what it has, as at Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -152,11 +152,11 @@ def test_a_rival_is_counted_as_the_form_that_it_runs_and_needs_it_admitted(folde
 
 
 def test_an_absent_package_is_told_with_how_to_get_it(folder, monkeypatch):
-    monkeypatch.setattr(rivals.importlib.util, 'find_spec', lambda name: None if name in ('openvino', 'onnx') else name)
+    monkeypatch.setattr(rivals.importlib.util, 'find_spec', lambda name: None if name == 'openvino' else name)
     own = contender(0)
     found = admitted(own)
     admit_rival(found, rivals.alike(own, backend='openvino'), folder, Settings())
-    assert found.absent == {'dense0 (openvino)': 'not installed: pip install onnx openvino'} and not found.refused
+    assert found.absent == {'dense0 (openvino)': 'not installed: pip install openvino'} and not found.refused
 
 
 def test_a_graph_that_cannot_be_exported_is_a_line_and_is_tried_once_a_backend(folder, monkeypatch):
