@@ -15,6 +15,10 @@ from basicsr_amsr.reasons import OURS, origin, reason
 Size = tuple[int, int]
 
 
+class ItemError(UserError):
+    """A data set does not make an item, though its files, if it has any, can be read."""
+
+
 def naming_files(cls: Any) -> None:
     """Let whatever a data set's class raises for an item be a UserError that names the files; twice changes nothing."""
     read = cls.__getitem__
@@ -53,7 +57,7 @@ def unreadable(dataset: Any, index: Any, error: Exception) -> UserError:
     named = ' and '.join(files.values()) or (f"'{key}' of the LMDB" if key else f'item {index}')
     missing = isinstance(error, (AttributeError, TypeError)) and "'NoneType'" in str(error)
     why = 'it is not there or cannot be decoded' if missing else reason(error)
-    return UserError(f'{place}{named}: {why}.')
+    return ItemError(f'{place}{named}: {why}.')
 
 
 def files_of(dataset: Any, index: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ import basicsr.train as pipeline
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr_amsr.data.items import ItemError
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.training.store import kept_as
 
@@ -45,11 +46,9 @@ class WholeImages(Dataset):
     def __getitem__(self, index: int) -> Pair:
         try:
             item = self.dataset[index]
-        except UserError:
-            raise
-        except Exception as error:
+        except ItemError as error:
             raise UserError(f'{KEY}: {type(self.dataset).__name__} cannot read pair {index} whole, as in phase val: '
-                            f'{type(error).__name__}: {" ".join(str(error).split())}.') from error
+                            f'{error}') from error
         name = type(self.dataset).__name__
         if not isinstance(item, Mapping) or set(item) != {*IMAGES, *PATHS}:
             gives = ', '.join(map(str, item)) if isinstance(item, Mapping) else type(item).__name__
