@@ -23,7 +23,9 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
         model: that trained, if one did.
     """
     if isinstance(error, UserError):
-        return error if file in str(error) else UserError(f'{file}: {_name_place(error, options) or place}{error}')
+        start = _name_place(error, options) or place
+        told = str(error) if str(error).startswith(start) else f'{start}{error}'
+        return error if file in told else UserError(f'{file}: {told}')
     if is_out_of_memory(error):
         return UserError(f'{file}: memory ran out in training: lower datasets: train: batch_size_per_gpu or gt_size.')
     if isinstance(error, (OSError, ModuleNotFoundError)):

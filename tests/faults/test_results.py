@@ -69,6 +69,7 @@ def test_a_pair_of_other_sizes(basicsr, command, shape, part):
         assert code == 2
         line = err.splitlines()[-1]
     assert all(word in line for word in ('data/gt/b.png', 'data/lq/b.png', part, '16x16', 'scale 2')), line
+    assert line.count('datasets: ') == 1, line
 
 
 def test_ground_truth_that_the_scale_does_not_divide_is_cropped(basicsr):
