@@ -95,12 +95,14 @@ def _short(value: Any) -> str:
 
 def _of_file(error: OSError) -> str:
     path = Path(os.fsdecode(error.filename))
-    link = next((place for place in (path, *path.parents) if place.is_symlink() and not place.exists()), None)
+    # os.path asks without raising, whatever the name.
+    links = (place for place in (path, *path.parents) if os.path.islink(place))
+    link = next((place for place in links if not os.path.exists(place)), None)
     if link is not None:
         return f'{link} is a link to {os.readlink(link)}, which is not there'
     if isinstance(error, FileNotFoundError):
         return f'{path} does not exist'
-    blocking = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
+    blocking = next((place for place in path.parents if os.path.isfile(place)), None)
     if blocking is not None:
         return f'{blocking} is a file where a folder is wanted'
     return f'{path}: {(error.strerror or type(error).__name__).lower()}'

@@ -24,6 +24,12 @@ def test_a_file_where_a_folder_is_wanted(basicsr):
     assert 'results is a file where a folder is wanted' in mistake(basicsr, 'test', options_to_test())
 
 
+def test_a_name_that_no_file_can_have(basicsr):
+    options = options_to_test()
+    options['datasets']['test_1']['dataroot_gt'] = 'ä' * 300
+    assert 'file name too long' in mistake(basicsr, 'test', options)
+
+
 def test_a_link_to_nowhere(basicsr):
     os.symlink('nowhere/deep', 'results')
     assert 'results is a link to nowhere/deep, which is not there' in mistake(basicsr, 'test', options_to_test())

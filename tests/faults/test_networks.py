@@ -110,13 +110,20 @@ def test_swinirs_model_takes_every_network(basicsr, network):
     assert code == 0, err
 
 
+MADE = {}  # the calibrated files, made once
+
+
 @pytest.fixture
 def calibrated(basicsr):
-    """Options of a calibrated network, what its file c.amsr holds, and how to write another one, x.amsr."""
+    """Options of a calibrated network with its calibration in x.amsr, and what its file c.amsr holds."""
     plain = {'type': 'CARN_M', 'num_feat': 16}
-    torch.save({'params': build_network({**plain, 'upscale': 2}).state_dict()}, 'weights.pth')
     options = options_to_test(network_g=plain, path={'pretrain_network_g': 'weights.pth'})
-    assert basicsr('calibrate', options, '--images', 'data/gt', '--crop', '32', '-o', 'c.amsr')[0] == 0
+    if not MADE:
+        torch.save({'params': build_network({**plain, 'upscale': 2}).state_dict()}, 'weights.pth')
+        assert basicsr('calibrate', options, '--images', 'data/gt', '--crop', '32', '-o', 'c.amsr')[0] == 0
+        MADE.update({name: Path(name).read_bytes() for name in ('weights.pth', 'c.amsr')})
+    for name, content in MADE.items():
+        Path(name).write_bytes(content)
     options['network_g'] = {'type': 'AMSR', 'backbone': plain, 'calibration': 'x.amsr'}
     return options, torch.load('c.amsr', weights_only=True)
 
