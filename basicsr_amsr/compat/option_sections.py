@@ -20,7 +20,8 @@ def complete_sections(opt: dict[str, Any], is_train: bool) -> None:
     if opt.get('val') is not None or not is_train:
         _complete(opt, 'val', Val, ('save_img', 'val_freq') if is_train else ('save_img', 'suffix'))
     for key, dataset in opt['datasets'].items():
-        dataset.setdefault('name', str(key))
+        if dataset.get('name') is None:
+            dataset['name'] = str(key)
 
 
 def _complete(opt: dict[str, Any], key: str, section: type[Section], names: tuple[str, ...]) -> None:
