@@ -22,6 +22,7 @@ from basicsr_amsr.backbones.skips import Skip, SkipConv
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
+from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.pieces import is_large
 from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.ratio import at_ratio
@@ -51,6 +52,7 @@ class ConvertedNetwork(Converted):
     variant: str
     costs: dict[tuple[int, ...], Costs]
     region: Region | None
+    native: DenseForm | None
     structure: str | None
 
     def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +65,7 @@ class ConvertedNetwork(Converted):
         config, training = self.amsr, self.training or torch.is_grad_enabled()
         bare = not (training or args or kwargs)
         form: Form = 'sparse'
-        if self.variant == 'D' or x.is_meta:  # without content there is no mask
+        if self.variant == 'D' or x.is_meta or config.mode == 'dense':  # without content there is no mask
             form = 'dense'
         if is_large(x, config.piece) and bare:
             image, self.last_mask_ratio = run_pieces(self, x, form == 'sparse')
@@ -86,6 +88,10 @@ class ConvertedNetwork(Converted):
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
         self.last_mask_ratio = 1.0
+        if self.native is not None and bare and self.variant == 'M':
+            native = self.native.image(self, x)
+            if native is not None:
+                return native
         skipping = None
         if form == 'sparse':
             skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
@@ -109,7 +115,7 @@ class ConvertedNetwork(Converted):
         return at_ratio(selection, self.costs[size].ratio_within(budget))
 
     def set_variant(self, variant: str) -> None:
-        """'M': only where the mask is. 'D': the plain network."""
+        """'M': only where the mask is, or by the native kernels. 'D': the plain network."""
         if variant not in ('M', 'D'):
             raise UserError(f"variant '{variant}' is unknown. There is: M (masked), D (dense).")
         self.variant = variant
@@ -150,6 +156,11 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         raise UserError(f'{type(net).__name__}: its forward is compiled or was replaced: accelerate the plain network, '
                         'before.')
     restore_(net)
+    if config.mode == 'dense':
+        native = DenseForm(plain_forward)
+        report = Report.of_graph(net, native.trial(net))
+        _convert(net, config, None, native)
+        return report
     if config.calibration is not None:
         region = Region.of(net, config.calibration)
         report = Report.of_program(net, region.program)
@@ -177,9 +188,15 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
     return report
 
 
-def _convert(net: nn.Module, config: AMSRConfig, region: Region | None) -> None:
+def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
+    """What a network computes without conversion."""
+    return getattr(net, 'plain_class', type(net)).forward(net, x)
+
+
+def _convert(net: nn.Module, config: AMSRConfig, region: Region | None, native: DenseForm | None = None) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region, structure=None)
+    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region,
+                        native=native, structure=None)
 
 
 def restore_(net: nn.Module) -> nn.Module:
@@ -191,7 +208,7 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'structure', 'skip'):
+            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'native', 'structure', 'skip'):
                 module.__dict__.pop(name, None)
             module._modules.pop(TRAINED, None)
     return net

@@ -13,7 +13,7 @@ from basicsr_amsr.execution.unit import Inside
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 UNITS = ('residual', 'conv')
-MODES = ('auto', 'sparse', 'dense_masked')
+MODES = ('auto', 'sparse', 'dense_masked', 'dense')
 
 
 def default_selection() -> HighFrequencyMask:
@@ -45,6 +45,8 @@ class AMSRConfig:
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             both give the same. 'auto': dense_masked in training mode or while gradients are recorded; else sparse, or
             the plain network runs where measured costs say that this is faster for the image (docs/amsr.md).
+            'dense': nothing is skipped; at inference on a CPU the native kernels run the whole network, of any class,
+            to rounding, or in bf16 under torch.autocast. selection, budget, calibration and backend play no part.
         backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
             GPUs where it is installed, else torch.
         piece: at inference, images that are larger than so many LR pixels, on either side, are computed in pieces of
@@ -62,7 +64,7 @@ class AMSRConfig:
     budget: float | None = None
     dense_first: int = 0
     calibration: Calibration | None = None
-    mode: Literal['auto', 'sparse', 'dense_masked'] = 'auto'
+    mode: Literal['auto', 'sparse', 'dense_masked', 'dense'] = 'auto'
     backend: BackendName = 'auto'
     piece: int | None = None
     overlap: int = 32

@@ -92,9 +92,10 @@ class AMSROptions(Section):
     calibration: File | None = Field(
         None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of inside, unit and '
                           'dense_first')
-    mode: Literal['auto', 'sparse', 'dense_masked'] = Field(
+    mode: Literal['auto', 'sparse', 'dense_masked', 'dense'] = Field(
         'auto', description='auto: in training all is computed and masked; in tests the rest is skipped, or the plain '
-                            'network runs, where that is measured to be faster. sparse: skipped in any case')
+                            'network runs, where that is measured to be faster. sparse: skipped in any case. '
+                            'dense: nothing is skipped, on a CPU the native kernels compute all')
     backend: BackendName = Field(
         'auto', description='what convolves in sparse execution; auto: triton on NVIDIA GPUs where it is installed')
     piece: Positive | None = Field(

@@ -18,8 +18,8 @@ class Report:
     Attributes:
         network: name of its class.
         by: 'adapter' of its family; 'structure': the residual blocks that were found in it; 'options': what was given;
-            or 'calibration'.
-        converted: modules that run sparsely, and their classes.
+            'calibration'; or 'dense': all of it, by the native kernels.
+        converted: modules that run sparsely, or by the native kernels, and their classes.
         dense: all other convolutions and linear layers.
         share: of the weights of convolutions and linear layers, those in `converted`.
     """
@@ -50,10 +50,17 @@ class Report:
         paths = sorted({step.called for step in program.steps if step.form == 'rows' and isinstance(step.called, str)})
         return cls.of(net, 'calibration', [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
 
+    @classmethod
+    def of_graph(cls, net: nn.Module, native: Iterable[str]) -> Report:
+        """The report of a network of which the native kernels run the convolutions with these weights."""
+        paths = sorted({name.rpartition('.')[0] for name in native})
+        return cls.of(net, 'dense', [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
+
     def __str__(self) -> str:
         kinds: dict[str, int] = {}
         for kind in self.converted.values():
             kinds[kind] = kinds.get(kind, 0) + 1
         units = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
-        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run where the mask is; '
-                f'dense: {", ".join(self.dense) or "nothing"}.')
+        where, rest = ('by the native kernels', 'by torch') if self.by == 'dense' else ('where the mask is', 'dense')
+        return (f'{self.network} (by {self.by}): {units} with {self.share:.0%} of the weights run {where}; '
+                f'{rest}: {", ".join(self.dense) or "nothing"}.')

@@ -12,7 +12,7 @@ from basicsr_amsr.bench.grid import Amount
 from basicsr_amsr.bench.views import LAYOUTS, View
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-EAGER, COMPILED, OPENVINO, ONNXRUNTIME = 'torch', 'torch.compile', 'openvino', 'onnxruntime'
+EAGER, NATIVE, COMPILED, OPENVINO, ONNXRUNTIME = 'torch', 'native', 'torch.compile', 'openvino', 'onnxruntime'
 EXPORTED = {OPENVINO: '.xml', ONNXRUNTIME: '.onnx'}  # they run a graph of a file
 
 

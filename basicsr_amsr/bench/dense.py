@@ -1,11 +1,13 @@
-"""The dense forms of a network in PyTorch."""
+"""The dense forms of a network in PyTorch, and that of the native kernels."""
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from basicsr_amsr.bench.contenders import EAGER, Contender, Equality
+from basicsr_amsr.amsr.accelerate import restore_
+from basicsr_amsr.bench.contenders import EAGER, NATIVE, Contender, Equality
 from basicsr_amsr.bench.views import View
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
 
@@ -22,6 +24,23 @@ def dense_forms(net: Any) -> list[Contender]:
         equal = Equality('its own variant D', dense, variant_of(net, 'D'))
         forms.append(Contender(f'dense {view.layout}', EAGER, 'dense', view, dense, equalities=(equal,)))
     return forms
+
+
+def native_form(net: Any) -> list[Contender]:
+    """The dense network by the native kernels, where they can run it.
+
+    Args:
+        net: one that selects, on its device.
+    """
+    if next(net.parameters()).device.type != 'cpu' or isinstance(net, MGA):
+        return []
+    view = View('native', 'NCHW')
+    try:
+        native = view.of(copy.deepcopy(net))
+    except UserError:
+        return []
+    equal = Equality('the dense form', native, restore_(copy.deepcopy(net)))
+    return [Contender('dense', NATIVE, 'dense', view, native, equalities=(equal,))]
 
 
 def unmodified_form(net: MGA) -> Contender:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import ConvertedNetwork, accelerate_
+from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.plugins import load_installed, load_plugins
@@ -68,10 +69,18 @@ class Network:
         net = subject.build(self.opt)
         weights = subject.load_weights(net, self.opt) if 'path' in self.opt else 'random'
         if not isinstance(net, (MGA, ConvertedNetwork)):
-            accelerate_(net)
-        if isinstance(net, ConvertedNetwork):
+            _accelerate(net)
+        if isinstance(net, ConvertedNetwork) and net.native is None:
             accelerate_(net, dataclasses.replace(net.amsr, mode='sparse'))  # what is faster is found out here
         return Built(net.eval(), weights, subject.weights_file(self.opt) is not None)
+
+
+def _accelerate(net: nn.Module) -> None:
+    """By the default options, or as a whole where it has no units to skip."""
+    try:
+        accelerate_(net)
+    except UserError:
+        accelerate_(net, AMSRConfig(mode='dense'))
 
 
 def by_name(name: str, upscale: int) -> Network:

@@ -11,7 +11,7 @@ import torch
 
 from basicsr_amsr.bench.checks import check_dtype
 from basicsr_amsr.bench.contenders import Contender
-from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.dense import dense_forms, native_form, unmodified_form
 from basicsr_amsr.bench.folder import Folder
 from basicsr_amsr.bench.grid import Grid
 from basicsr_amsr.bench.images import Images, Size
@@ -149,7 +149,7 @@ def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan
             pictures = dense_pictures(network, device, [x for _, x in crops])
             folder = Folder(path, network, device, dtype, plan.num_threads, [x for _, x in crops], pictures)
             with computing_in(dtype, device):
-                admit_all(found, [*dense, *references, *sparse], images, folder, plan.settings, tell)
+                admit_all(found, [*native_form(net), *dense, *references, *sparse], images, folder, plan.settings, tell)
 
             def after_round(head: dict[str, Any] = head, found: Measured = found) -> None:
                 partial({**head, **report(found, {})})

@@ -38,6 +38,8 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
     if any(amount.kind == 'share' for amount in grid.amounts) and getattr(net, 'region', None) is None:
         raise UserError('--share is of the tiles to which a network was calibrated: name option files of networks with '
                         'network_g: calibration, or give --ratio.')
+    if getattr(net, 'native', None) is not None:  # nothing of it can be skipped
+        return []
     return list(patch_forms(net, grid, shape) if isinstance(net, MGA) else tile_forms(net, dense, grid, shape))
 
 

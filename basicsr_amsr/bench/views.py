@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from basicsr_amsr.amsr.accelerate import restore_
+from basicsr_amsr.amsr.accelerate import accelerate_, restore_
+from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.bench.grid import Amount
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
@@ -25,13 +26,14 @@ class View:
     """What a network that selects computes.
 
     Args:
-        rule: 'dense', without masks (MGA: variant D); 'tiles', of one converted by `accelerate_`, tiles or windows;
+        rule: 'dense', without masks (MGA: variant D); 'native', the same by the native kernels; 'tiles', of one
+            converted by `accelerate_`, tiles or windows;
             'patches', MGA's variant M; 'plain', the unmodified network that MGA was made of, with random weights.
         layout: memory format of weights and images, see LAYOUTS.
         amount: how much is computed. tile, inside, backend, mode: options of AMSR.
     """
 
-    rule: Literal['dense', 'tiles', 'patches', 'plain']
+    rule: Literal['dense', 'native', 'tiles', 'patches', 'plain']
     layout: Literal['NCHW', 'channels-last'] = 'channels-last'
     amount: Amount | None = None
     tile: int | None = None
@@ -49,6 +51,9 @@ class View:
             like = next(net.parameters())
             torch.manual_seed(0)
             return plain_network(net).to(like.device, like.dtype)
+        if self.rule == 'native':
+            accelerate_(net, AMSRConfig(mode='dense'))
+            return net
         if self.rule == 'dense':
             return variant_of(net, 'D') if isinstance(net, MGA) else restore_(net)
         if self.amount is None:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from basicsr_amsr.amsr.accelerate import ConvertedNetwork, accelerate_
+from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.cli.network import choose_device, read_options
 from basicsr_amsr.cli.profile_text import (
     DRAWINGS,
@@ -20,6 +22,7 @@ from basicsr_amsr.cli.profile_text import (
 from basicsr_amsr.cli.report import show
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in
+from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import DEPTH, check_depth
 from basicsr_amsr.profiling.images import profile_images
@@ -38,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--images', metavar='DIR', help='mean figures over the LR images of a folder, with their masks')
     parser.add_argument('--max-images', type=int, metavar='N', help='only the first so many of --images')
     parser.add_argument('--dtype', choices=DTYPES, help="what networks compute in (default: the file's val: dtype)")
+    parser.add_argument('--engine', choices=['torch', 'native'],
+                        help="native: the native kernels run a plain network on a CPU (default: val: engine)")
     parser.add_argument('--device', choices=['cpu', 'cuda', 'meta'],
                         help='meta: count only, without arithmetic (default: cuda where there is a GPU)')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
@@ -76,6 +81,9 @@ def profile(args: argparse.Namespace, opt: dict[str, Any], device: torch.device)
     size = subject.parse_size(args.size) if args.size else None
     net = subject.build(opt)
     weights = subject.load_weights(net, opt)
+    engine = args.engine or (opt.get('val') or {}).get('engine', 'torch')
+    if engine == 'native' and not isinstance(net, (MGA, ConvertedNetwork)):
+        show(str(accelerate_(net, AMSRConfig(mode='dense'))))
     if args.k is not None:
         subject.set_k(net, args.k)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format

@@ -15,6 +15,7 @@ from basicsr_amsr.execution.cost.model import undecided
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in, in_full_precision
 from basicsr_amsr.reasons import is_out_of_memory
 from basicsr_amsr.training import randomness
+from basicsr_amsr.training.engine import by_engine
 from basicsr_amsr.training.watched import IMAGE, Watched
 
 _validation = BaseModel.validation
@@ -28,7 +29,8 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     iteration already. There they wait, for as long as `dist_params: timeout` allows.
 
     In a training an accelerated network skips whatever the time: its figures must not depend on the machine.
-    With `val: dtype` the networks compute in that format, while the model runs them; what follows is float32.
+    With `val: dtype` the networks compute in that format, while the model runs them; what follows is float32. With
+    `val: engine: native` the native kernels run plain networks.
     BasicSR validates at the end of a training once more; what was validated in that iteration already is not again.
 
     Raises:
@@ -38,6 +40,7 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     if self.is_train and getattr(self, 'last_validations', {}).get(done[0]) == current_iter:
         return
     with (randomness.untouched(), _unwrapped(self), _in_dtype(self, (self.opt.get('val') or {}).get('dtype', 'fp32')),
+          by_engine(self, (self.opt.get('val') or {}).get('engine', 'torch')),
           undecided() if self.is_train else nullcontext(), _naming_images(self.opt)):
         _validation(self, Watched(dataloader), current_iter, tb_logger, save_img)
     self.last_validations = {**getattr(self, 'last_validations', {}), done[0]: done[1]}

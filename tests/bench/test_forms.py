@@ -12,7 +12,7 @@ from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.bench.checks import wrong_amount, wrong_output
 from basicsr_amsr.bench.contenders import Contender, Equality
-from basicsr_amsr.bench.dense import dense_forms, unmodified_form
+from basicsr_amsr.bench.dense import dense_forms, native_form, unmodified_form
 from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.rounds import Measured, admit
 from basicsr_amsr.bench.sparse import sparse_forms
@@ -21,6 +21,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.store import VARIABLE
+from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, built, image
@@ -32,6 +33,13 @@ def forms(options, grid, height=18, width=26):
     net = built(options)
     dense = dense_forms(net)
     return dense, sparse_forms(net, dense[-1].net, grid, (3, height, width))
+
+
+@pytest.mark.skipif(library() is None, reason='the native library is not built')
+def test_the_native_form_is_the_dense_network():
+    one, = native_form(built(EDSR))
+    assert one.name == 'dense (native)' and one.kind == 'dense' and one.view.rule == 'native'
+    assert wrong_output(one, image(18, 26)) is None and one.net.native._schedules
 
 
 def test_tiles_insides_and_amounts_are_all_combined():

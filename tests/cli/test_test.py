@@ -12,6 +12,8 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 from torch import nn
 
+from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.precision import DTYPES
 from tests.cli.conftest import METRICS, NETWORK, error_line, options_to_test, pairs, write_images
 
@@ -181,3 +183,18 @@ def test_where_bf16_is_slow_the_log_says_so(basicsr, monkeypatch):
     assert basicsr('test', options)[0] == 0
     log = next(Path('results', 'tiny').glob('test_*.log')).read_text()
     assert log.count('val: dtype: this CPU has no instructions for bf16: it is slower than fp32 here.') == 1
+
+
+@pytest.mark.skipif(library() is None, reason='the native library is not built')
+def test_native_kernels_make_the_same_pictures(basicsr, monkeypatch):
+    network = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
+    metrics, passes = {}, []
+    run = DenseForm.run
+    monkeypatch.setattr(DenseForm, 'run', lambda *args: passes.append(1) or run(*args))
+    for engine in ('torch', 'native'):
+        torch.manual_seed(0)
+        code, _, _ = basicsr('test', options_to_test(network_g=network, name=engine, manual_seed=0), '--force_yml',
+                             f'val:engine={engine}')
+        assert code == 0 and bool(passes) == (engine == 'native')
+        metrics[engine] = read_metrics(engine)['Three']['psnr']['images']
+    assert metrics['native'] == pytest.approx(metrics['torch'], abs=0.02)

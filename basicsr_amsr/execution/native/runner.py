@@ -81,6 +81,17 @@ class Runner:
             if self.library.c.amsr_run(ctypes.byref(placement.c)):
                 raise RuntimeError('the native library refused a program: its scratch memory does not fit')
 
+    def view(self, one: Map) -> torch.Tensor:
+        """What a map holds after a run, (height, width, channels), until the next run; no copy."""
+        placement = self._placement
+        if placement is None or one.layout != Layout.NHWC:
+            raise ValueError(f'{one} is no map of an image that was run')
+        c, (height, width) = placement.c_maps[one.index], placement.extent(one)
+        elements = (height - 1) * c.row + width * c.pixel
+        memory = (ctypes.c_char * (elements * one.bytes_each)).from_address(c.base)
+        flat = torch.frombuffer(memory, dtype=torch.bfloat16 if one.bytes_each == 2 else torch.float32)
+        return flat.as_strided((height, width, one.channels), (c.row, c.pixel, 1))
+
     def _image_size(self, images: Mapping[Map, torch.Tensor]) -> tuple[int, int]:
         for each in self._images:
             if each.grid is self.program.image_grid and each in images:

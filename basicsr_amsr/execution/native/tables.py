@@ -107,6 +107,6 @@ def declare(library: ctypes.CDLL) -> None:
             ('packed_lanes', ctypes.c_int, [op]), ('lane_channels', None, [op, _ptr]),
             ('packed_bytes', _i64, [op, source]), ('pack', None, [op, source, _ptr, _ptr]),
             ('scratch', _i64, [program]), ('run', ctypes.c_int, [program]), ('allocate', _ptr, [_i64]),
-            ('free', None, [_ptr, _i64])):
+            ('free', None, [_ptr, _i64]), ('checksum', ctypes.c_uint64, [_ptr, _ptr, _i64])):
         function = getattr(library, f'amsr_{name}')
         function.restype, function.argtypes = result, arguments

@@ -135,3 +135,5 @@ AMSR_EXPORT int64_t amsr_scratch(const AmsrProgram *program);  // bytes that scr
 AMSR_EXPORT int amsr_run(const AmsrProgram *program);          // 0, or -1 where scratch is too small
 AMSR_EXPORT void *amsr_allocate(int64_t bytes);                // zeroed, aligned to 2 MB, huge pages where there are; or null
 AMSR_EXPORT void amsr_free(void *memory, int64_t bytes);
+// Of the bytes of so many arrays, to tell whether weights have changed.
+AMSR_EXPORT uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count);

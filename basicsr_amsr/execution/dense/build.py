@@ -1,0 +1,335 @@
+"""Declares the units of a segment as a native program: maps, storage by liveness, methods, steps."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from basicsr_amsr.execution.dense.fold import fold, folded, mend
+from basicsr_amsr.execution.dense.grids import Grids
+from basicsr_amsr.execution.dense.operands import constants, is_elementwise
+from basicsr_amsr.execution.dense.plan import How, Pass, passes_of, reads_of, stages_of
+from basicsr_amsr.execution.dense.segments import Segment
+from basicsr_amsr.execution.dense.steps import Constants, steps_of
+from basicsr_amsr.execution.dense.units import Unit, units_of
+from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice
+from basicsr_amsr.execution.graph.reference import Weights
+from basicsr_amsr.execution.graph.sizes import at
+from basicsr_amsr.execution.native.maps import TYPES, Map, channels_of
+from basicsr_amsr.execution.native.maps import Slice as Channels
+from basicsr_amsr.execution.native.program import MOST_SOURCES, Program
+from basicsr_amsr.execution.native.runner import Runner
+from basicsr_amsr.execution.native.tables import Layout
+from basicsr_amsr.execution.transposed import phases
+
+WINOGRAD = 16  # channels, in and out, from which F(4x4, 3x3) is faster than the direct form
+
+
+class Build:
+    """A segment as a native program.
+
+    Args:
+        graph, segment: what is run.
+        constants_of: weights and constant values, as they are when they are asked for.
+        precision: 'float32' or 'bfloat16'; images, means and what is computed of them stay float32.
+
+    Attributes:
+        program: as declared.
+        images: the planar maps: values that are read and written. size: that of the image, from which all sizes follow.
+    """
+
+    def __init__(self, graph: Graph, segment: Segment, constants_of: Constants, precision: str) -> None:
+        self.graph, self.segment, self.constants, self.precision = graph, segment, constants_of, precision
+        self.fixed = constants(graph)
+        self.program = Program()
+        self.grids = Grids(graph, self.program)
+        self.grids.learn([*segment.inputs, *(number + 1 for number in segment.ops)])
+        units = units_of(graph, list(segment.ops), set(segment.outputs), self.fixed)
+        self.units = fold(graph, units, set(segment.outputs), self.fixed)
+        self.places: dict[int, list[Channels]] = {}
+        self.images: dict[int, Map] = {}
+        self.owned: dict[int, Map] = {}
+        self.unused: dict[tuple[Any, ...], list[Map]] = {}
+        passes = passes_of(self.units, self.reads, self._grid)
+        self.pass_of = {unit.value: number for number, each in enumerate(passes) for unit in each.units}
+        self.last, self.local = self._last_passes(passes)
+        self.size = self.program.image(at(graph.image[1], graph.traced), name='the image, for its size')
+        for value in segment.inputs:
+            self.images[value] = self._image(value)
+        for value in segment.inputs:
+            self._load(value)
+        number = 0
+        for stage in stages_of(passes, self.reads):
+            with self.program.stage():
+                for each in stage:
+                    self._declare(number, each)
+                    number += 1
+        for value in segment.outputs:
+            if value not in self.images:
+                self._store(value)
+
+    # values and where they are
+
+    def place(self, value: int) -> list[Channels]:
+        """Where a value's channels are."""
+        if value not in self.places:
+            op = self.graph.ops[value - 1]
+            if isinstance(op, Concat):
+                self.places[value] = [part for each in op.inputs for part in self.place(each)]
+            else:
+                assert isinstance(op, Slice) and isinstance(op.start, int) and isinstance(op.shape[1], int)
+                self.places[value] = _part(self.place(op.inputs[0]), op.start, op.shape[1])
+        return self.places[value]
+
+    def bases(self, value: int) -> set[int]:
+        """The values of which one is made of channels."""
+        op = self.graph.ops[value - 1] if value else None
+        if value in self.segment.inputs or not isinstance(op, (Concat, Slice)):
+            return {value}
+        return {base for each in op.inputs for base in self.bases(each)}
+
+    def is_step(self, op: Op) -> bool:
+        """Whether an op is steps of an operator."""
+        return is_elementwise(self.graph, op, self.fixed)
+
+    def single(self, value: int) -> Channels:
+        """A value in one map, copied where it is not."""
+        parts = self.place(value)
+        if len(parts) > 1:
+            whole = self._new(value)
+            at = 0
+            for part in parts:
+                self.program.pointwise(part, whole[at:at + part.channels])
+                at += part.channels
+            self.places[value] = parts = [channels_of(whole)]
+        return parts[0]
+
+    def reads(self, unit: Unit) -> list[tuple[int, How]]:
+        """The values that a unit reads, and how; of what is made of others these others too."""
+        return [(base, how) for value, how in reads_of(self.graph, unit, self.fixed)
+                for base in {value, *self.bases(value)}]
+
+    def _grid(self, unit: Unit) -> object:
+        return self._geometry(unit.source if self._is_mean(unit) else unit.value)[1]['grid']
+
+    def _is_mean(self, unit: Unit) -> bool:
+        return isinstance(self.graph.ops[unit.ops[0]], Mean)
+
+    def _last_passes(self, passes: list[Pass]) -> tuple[dict[int, int], set[int]]:
+        """For each value that is read from a map, the last pass that does (their number where it is an output too), and
+        the values that live within one pass."""
+        last: dict[int, int] = {}
+        apart = set(self.segment.inputs)
+        for number, each in enumerate(passes):
+            for unit in each.units:
+                for value, how in self.reads(unit):
+                    last[value] = number
+                    if how > How.PIXEL or self.pass_of.get(value) != number:
+                        apart.add(value)
+                if self._is_mean(unit) or self._grid(unit) is not self.program.image_grid:
+                    apart.add(unit.value)
+        for unit in self.units:
+            if unit.fold:  # whose border is computed at the end
+                last.update(dict.fromkeys(self.bases(unit.source), len(passes)))
+        for value in self.segment.outputs:
+            if value not in self.pass_of or value in last:
+                last.update(dict.fromkeys({value, *self.bases(value)}, len(passes)))
+                apart |= {value, *self.bases(value)}
+        return last, set(last) - apart
+
+    def _geometry(self, value: int) -> tuple[int, dict[str, Any], str]:
+        _, channels, height, width = self.graph.shape(value)
+        channels = at(channels, self.graph.traced)  # sympy does not see through every division
+        grid, scale = self.grids.find(height, width)
+        feature = channels > 4 and (height, width) != (1, 1)
+        return channels, {'grid': grid, 'scale': scale}, self.precision if feature else 'float32'
+
+    def _image(self, value: int) -> Map:
+        channels, where, _ = self._geometry(value)
+        return self.program.image(channels, name=f'value {value}', **where)
+
+    def _new(self, value: int) -> Map:
+        """A map for a value, in memory that is not needed any more where there is some."""
+        channels, where, dtype = self._geometry(value)
+        made = Map(0, where['grid'], where['scale'], channels, -(-channels // 16) * 16 if channels > 4 else channels,
+                   TYPES[dtype], Layout.NHWC, 0)
+        share = next(iter(self.unused.get(_key(made), [])), None)
+        if share is not None:
+            self.unused[_key(made)].remove(share)
+        self.owned[value] = self.program.map(channels, dtype=dtype, share=share, name=f'value {value}', **where)
+        return self.owned[value]
+
+    def _load(self, value: int) -> None:
+        """An image into a map that convolutions can read."""
+        if value in self.last:
+            into = self._new(value)
+            self.program.pointwise(self.images[value], into)
+            self.places[value] = [channels_of(into)]
+
+    def mend(self, runner: Runner, weights: Weights, values: list[Any]) -> None:
+        """Compute what of the pictures the program leaves to torch: the borders behind folded convolutions."""
+        for unit in self.units:
+            if unit.fold:
+                views = [runner.view(part.map)[..., part.first:part.first + part.channels]
+                         for part in self.place(unit.source)]
+                source = (views[0] if len(views) == 1 else torch.cat(views, 2)).permute(2, 0, 1)
+                mend(self.graph, unit, weights, source, values[unit.value][0])
+
+    # units
+
+    def _declare(self, number: int, each: Pass) -> None:
+        around = {self.owned[value].storage for unit in each.units for value, how in self.reads(unit)
+                  if how > How.PIXEL and value in self.owned}
+        for unit in each.units:  # what is copied for a reader of neighbours is copied before
+            if any(how > How.PIXEL for _, how in self.reads(unit)):
+                self._sources(unit, self.graph.ops[unit.ops[0]])
+        with self.program.fused(self.program.every_patch(each.grid)):  # type: ignore[arg-type]
+            for unit in each.units:
+                head = self.graph.ops[unit.ops[0]]
+                sources = self._sources(unit, head)
+                steps = steps_of(self, unit)
+                busy = around | {part.map.storage for part in sources}
+                later = {value for one in each.units[each.units.index(unit) + 1:] for value, _ in self.reads(one)}
+                for value in list(self.owned):  # what is read pixel by pixel for the last time may be written over
+                    if self.last.get(value, -1) <= number and value not in later and (
+                            self.owned[value].storage not in busy):
+                        self._free(value)
+                if unit.value in self.last:
+                    out = self._local(unit.value) if unit.value in self.local else self._new(unit.value)
+                    self.places[unit.value] = [channels_of(out)]
+                else:
+                    out = self.images[unit.value] = self._image(unit.value)
+                self._emit(unit, head, sources, steps, out)
+        for value in list(self.owned):
+            if self.last.get(value, -1) <= number:
+                self._free(value)
+
+    def _local(self, value: int) -> Map:
+        channels, where, dtype = self._geometry(value)
+        return self.program.local(channels, dtype=dtype, name=f'value {value}', **where)
+
+    def _free(self, value: int) -> None:
+        if value in self.owned:
+            one = self.owned.pop(value)
+            self.unused.setdefault(_key(one), []).append(one)
+
+    def _store(self, value: int) -> None:
+        """A value that is needed outside into an image."""
+        image = self.images[value] = self._image(value)
+        at = 0
+        for part in self.place(value):
+            self.program.pointwise(part, image[at:at + part.channels])
+            at += part.channels
+
+    def _sources(self, unit: Unit, head: Op) -> list[Channels]:
+        parts = self.place(unit.source)
+        many = isinstance(head, Conv) and head.groups == 1 and len(parts) <= MOST_SOURCES
+        return parts if many else [self.single(unit.source)]
+
+    def _emit(self, unit: Unit, head: Op, sources: list[Channels], steps: list, out: Map) -> None:
+        if isinstance(head, Conv):
+            self._conv(unit, head, sources, steps, out)
+        elif isinstance(head, Mean):
+            self.program.mean(sources[0], out)
+        elif isinstance(head, Resize):
+            ratio = None if head.factors is None else (1 / head.factors[0], 1 / head.factors[1])
+            self.program.resample(sources[0], out, mode=head.mode, steps=steps, ratio=ratio)
+        elif isinstance(head, Pool):
+            self.program.max_pool(sources[0], out, kernel=head.kernel[0], stride=head.stride[0],
+                                  padding=head.padding[0], steps=steps)
+        elif unit.shuffle > 1:  # a shuffle by itself
+            channels = sources[0].channels
+            self.program.conv(sources, torch.eye(channels).view(channels, channels, 1, 1), None, out, kernel=1,
+                              out_channels=channels, shuffle=unit.shuffle, steps=steps,
+                              compute=_dtype(sources[0].map))
+        else:
+            self.program.pointwise(sources[0], out, steps=steps)
+
+    def _conv(self, unit: Unit, op: Conv, sources: list[Channels], steps: list, out: Map) -> None:
+        weight, bias = self.constants.weight(op.weight), self.constants.maybe(op.bias)
+        shape = self.graph.weights[op.weight].shape
+        channels, kernel, padding, shuffle = op.shape[1], int(shape[2]), op.padding[0], unit.shuffle
+        assert isinstance(channels, int)
+        if unit.fold:
+            weight, bias = folded(unit.fold, lambda name: self.constants.weight(name)())
+            channels, kernel, padding = channels * shuffle ** 2, 5, 2
+        elif op.transposed:
+            shuffle = op.stride[0]
+            weight, bias, kernel, padding = _phases(weight, bias, shuffle, padding, shape)
+            channels *= shuffle ** 2
+        elif unit.enlarged > 1:
+            weight, bias = _enlarged(weight, bias, unit.enlarged, kernel)
+            channels, kernel, padding = channels * unit.enlarged ** 2, *_reach(unit.enlarged, kernel)
+        elif unit.shuffle > 1:
+            channels = shape[0]
+        if 1 < op.groups == channels == sources[0].channels:
+            self.program.depthwise(sources[0], weight, bias, out, kernel=kernel, stride=op.stride[0], padding=padding,
+                                   steps=steps)
+            return
+        inputs = sum(source.channels for source in sources) // op.groups
+        stride = 1 if op.transposed else op.stride[0]
+        fits = (kernel, stride, padding) == (3, 1, 1) and min(inputs, channels // op.groups) >= WINOGRAD
+        feature = any(_dtype(source.map) == 'bfloat16' for source in sources)
+        self.program.conv(sources, weight, bias, out, out_channels=channels, kernel=kernel, stride=stride,
+                          padding=padding, groups=op.groups, shuffle=shuffle, steps=steps,
+                          method='winograd' if fits else 'direct', compute='bfloat16' if feature else 'float32')
+
+
+def _key(one: Map) -> tuple[Any, ...]:
+    return id(one.grid), one.scale, one.pixel, one.type
+
+
+def _dtype(one: Map) -> str:
+    return 'bfloat16' if one.bytes_each == 2 else 'float32'
+
+
+def _part(parts: list[Channels], start: int, channels: int) -> list[Channels]:
+    """Channels [start, start + channels) of what lies one behind the other."""
+    found, at = [], 0
+    for part in parts:
+        first, end = max(start, at), min(start + channels, at + part.channels)
+        if first < end:
+            found.append(Channels(part.map, part.first + first - at, end - first))
+        at += part.channels
+    return found
+
+
+Read = Callable[[], torch.Tensor]
+
+
+def _reach(factor: int, kernel: int) -> tuple[int, int]:
+    """Kernel and padding of a convolution whose channels are the phases of one of an enlarged image."""
+    reach = -(-(kernel // 2) // factor)
+    return 2 * reach + 1, reach
+
+
+def _enlarged(weight: Read, bias: Read | None, factor: int, kernel: int) -> tuple[Read, Read | None]:
+    """The convolution of an image enlarged by nearest neighbours as one of the image: output pixel factor·q + i reads,
+    by tap t, the pixel q + floor((i + t) / factor), so that taps on one pixel add up."""
+    size, reach = _reach(factor, kernel)
+    taps = torch.zeros(factor, size, kernel)
+    for i in range(factor):
+        for t in range(kernel):
+            taps[i, (i + t - kernel // 2) // factor + reach, t] = 1
+
+    def read() -> torch.Tensor:
+        phases = torch.einsum('ocst,iys,jxt->oijcyx', weight().float(), taps, taps)
+        return phases.reshape(-1, phases.shape[3], size, size)
+
+    return read, None if bias is None else lambda: bias().repeat_interleave(factor ** 2)
+
+
+def _phases(weight: Read, bias: Read | None, stride: int, padding: int,
+            shape: torch.Size) -> tuple[Read, Read | None, int, int]:
+    """A transposed convolution as one whose channels are its phases, with as many zeros before as behind."""
+    _, before, after = phases(torch.empty(shape, device='meta'), stride, padding)
+    reach = max(before, after)
+
+    def read() -> torch.Tensor:
+        whole, _, _ = phases(weight().float(), stride, padding)
+        pads = (reach - before, reach - after) * 2
+        return torch.nn.functional.pad(whole, pads)
+
+    spread = None if bias is None else lambda: bias().repeat_interleave(stride ** 2)
+    return read, spread, 2 * reach + 1, reach

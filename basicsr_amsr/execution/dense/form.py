@@ -1,0 +1,188 @@
+"""The dense form of a network on a CPU: traced and scheduled once for a kind of size, then one call a segment."""
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import torch
+from torch import nn
+from torch._C import _len_torch_dispatch_stack
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.dense.build import Build
+from basicsr_amsr.execution.dense.segments import Segment, segments_of
+from basicsr_amsr.execution.dense.stamp import Stamp
+from basicsr_amsr.execution.dense.steps import Constants
+from basicsr_amsr.execution.graph import reference
+from basicsr_amsr.execution.graph.count import macs
+from basicsr_amsr.execution.graph.ops import Conv, Graph
+from basicsr_amsr.execution.graph.trace import Forward, Unreadable
+from basicsr_amsr.execution.graph.traces import Traces
+from basicsr_amsr.execution.native.library import library, why_not
+from basicsr_amsr.execution.native.runner import Runner
+
+LEAST_SHARE = 0.5  # of the MACs in native kernels, under which a network is left to torch
+USUAL = (64, 64)
+MOST_TURNS = 3  # native segments; each has to copy its maps in and out
+
+
+class Schedule:
+    """A graph as segments that are ready to run.
+
+    Raises:
+        UserError: the native kernels are absent, or have too little of the network.
+    """
+
+    def __init__(self, graph: Graph, precision: str) -> None:
+        loaded = library()
+        if loaded is None:
+            raise UserError(f'the native kernels are not there: {why_not()}')
+        self.graph = graph
+        self.constants = Constants(graph)
+        self.segments = segments_of(graph)
+        _check(graph, self.segments)
+        self.builds = {number: Build(graph, segment, self.constants, precision)
+                       for number, segment in enumerate(self.segments) if segment.native}
+        self.library = loaded
+        self.runners: dict[int, Runner] = {}
+        self.stamp: Stamp | None = None
+        self.lock = threading.Lock()
+
+    def run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """`net(x)` for one image (1, C, H, W), float32."""
+        with self.lock:
+            self._follow(net, x)
+            size = (x.shape[0], x.shape[2], x.shape[3])
+            values: list[Any] = [x] + [None] * len(self.graph.ops)
+            for number, segment in enumerate(self.segments):
+                if segment.native:
+                    self._native(number, segment, values, size)
+                    self.builds[number].mend(self.runners[number], reference.Weights(net, self.graph), values)
+                else:
+                    self._torch(segment, net, values, size)
+            return values[self.graph.output]
+
+    def _follow(self, net: nn.Module, x: torch.Tensor) -> None:
+        """Pack weights anew where they are not those of the last pass."""
+        stamp = Stamp(net, self.graph, self.library)
+        if stamp == self.stamp:
+            return
+        if self.graph.merges and self.stamp is not None:
+            with torch.no_grad():
+                net(x[:, :, :16, :16])
+            stamp = Stamp(net, self.graph, self.library)
+        self.constants.net = net
+        if not self.runners:
+            self.runners = {number: Runner(build.program, self.library) for number, build in self.builds.items()}
+        else:
+            for runner in self.runners.values():
+                runner.pack()
+        self.constants.net = None
+        self.stamp = stamp
+
+    def _native(self, number: int, segment: Segment, values: list[Any], size: tuple[int, int, int]) -> None:
+        build = self.builds[number]
+        images = {build.size: values[0][0]}
+        for value, image in build.images.items():
+            if value in segment.outputs:
+                shape = [dim.at(*size) if not isinstance(dim, int) else dim for dim in self.graph.shape(value)]
+                values[value] = torch.empty(shape)
+            images[image] = values[value][0] if values[value].stride(-1) == 1 else values[value].contiguous()[0]
+        self.runners[number].run(images)
+
+    def _torch(self, segment: Segment, net: nn.Module, values: list[Any], size: tuple[int, int, int]) -> None:
+        weights = reference.Weights(net, self.graph)
+        for number in segment.ops:
+            op = self.graph.ops[number]
+            for value in op.inputs:
+                if values[value] is None:
+                    self.constants.net = net
+                    values[value] = self.constants.value(value)
+            values[number + 1] = reference.call(op, values, weights, size, values[0])
+
+
+def _check(graph: Graph, segments: list[Segment]) -> None:
+    costs = macs(graph, graph.traced)
+    inside = sum(costs[number] for segment in segments if segment.native for number in segment.ops)
+    turns = sum(segment.native for segment in segments)
+    if inside < LEAST_SHARE * sum(costs) or not inside or turns > MOST_TURNS:
+        others = [graph.ops[number].where for segment in segments if not segment.native for number in segment.ops]
+        share = 100 * inside / max(sum(costs), 1)
+        raise Unreadable(f'{graph.name}: native kernels would do {share:.0f} % of its MACs in {turns} turns, torch '
+                         f'{len(others)} operators, the first in {others[0] if others else "none"}.')
+
+
+def _runs_here(net: nn.Module, x: torch.Tensor) -> bool:
+    if x.device.type != 'cpu' or x.dim() != 4 or not x.is_floating_point() or x.dtype == torch.float64:
+        return False
+    if torch.jit.is_tracing() or torch.compiler.is_compiling() or _len_torch_dispatch_stack():
+        return False
+    return not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules() if module is not net)
+
+
+class DenseForm:
+    """Runs a network's plain forward by the native kernels. Copies and pickles start anew.
+
+    Args:
+        forward: called as `forward(net, x)` in place of `net(x)`.
+    """
+
+    def __init__(self, forward: Forward | None = None) -> None:
+        self.traces = Traces(forward)
+        self._schedules: dict[tuple[int, str], Schedule] = {}
+        self._said: set[str] = set()
+
+    def schedule(self, net: nn.Module, x: torch.Tensor, precision: str) -> Schedule:
+        """The schedule for images of the size of x, (1, C, H, W)."""
+        graph = self.traces.graph(net, x)
+        key = (id(graph), precision)
+        if key not in self._schedules:
+            self._schedules[key] = Schedule(graph, precision)
+        return self._schedules[key]
+
+    def run(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> torch.Tensor:
+        """`net(x)` in evaluation mode, without gradients, for (B, C, H, W) on the CPU.
+
+        Args:
+            precision: 'float32' or 'bfloat16', of features and products.
+
+        Raises:
+            UserError: the network cannot be read, or the kernels are not there.
+        """
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast('cpu', enabled=False):
+            images = x.detach().float()
+            parts = [self.schedule(net, image, precision).run(net, image) for image in images.split(1)]
+            return torch.cat(parts).to(x.dtype) if len(parts) > 1 else parts[0].to(x.dtype)
+
+    def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+        """The network's image, or None where the network itself has to run: off the CPU, while something watches its
+        operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
+        if not _runs_here(net, x):
+            return None
+        bf16 = x.dtype == torch.bfloat16 or (
+            torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu') == torch.bfloat16)
+        try:
+            return self.run(net, x, 'bfloat16' if bf16 else 'float32')
+        except UserError as error:
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                logging.getLogger('basicsr').warning(f'Runs by torch: {error}')
+            return None
+
+    def trial(self, net: nn.Module) -> list[str]:
+        """The names of the convolutions' weights that native kernels run, for an image of a usual size.
+
+        Raises:
+            UserError: the network cannot be read, too little of it is native, or the kernels are not there.
+        """
+        first = next(net.parameters())
+        convolution = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+        channels = 1 if convolution is not None and convolution.in_channels == 1 else 3
+        schedule = self.schedule(net, first.new_zeros(1, channels, *USUAL, device='cpu', dtype=torch.float32),
+                                 'float32')
+        return [op.weight for segment in schedule.segments if segment.native for number in segment.ops
+                if isinstance(op := schedule.graph.ops[number], Conv)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DenseForm, (self.traces.forward,)

@@ -1,0 +1,91 @@
+"""Which units run together: those of a pass on one group of patches, passes of a stage as a wavefront over rows."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
+from basicsr_amsr.execution.dense.units import Unit
+from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Mean, Pool, Resize, Value
+
+MOST_PASSES = 8  # of a stage: what they write and read of each other should stay in the cache
+
+
+class How(IntEnum):
+    """How a unit reads a value."""
+    PIXEL = 0   # what it writes there
+    AROUND = 1  # its neighbourhood
+    WHOLE = 2   # anywhere
+
+
+@dataclass
+class Pass:
+    """Units that run together on a group of patches; `grid` is that of the patches."""
+    grid: object
+    units: list[Unit] = field(default_factory=list)
+
+
+def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]:
+    """The values that a unit reads, and how."""
+    head = graph.ops[unit.ops[0]]
+    how = How.PIXEL
+    if unit.fold:
+        how = How.AROUND
+    elif isinstance(head, Conv) and not head.transposed:
+        plain = head.stride == (1, 1)
+        reach = graph.weights[head.weight].shape[2] > 1 or head.padding[0] > 0
+        how = How.WHOLE if not plain else How.AROUND if reach else How.PIXEL
+    elif isinstance(head, Conv):
+        how = How.AROUND
+    elif isinstance(head, (Resize, Pool)):
+        how = How.WHOLE
+    found = [(unit.source, how)]
+    for number in unit.ops:
+        op = graph.ops[number]
+        if number in unit.nearest:
+            found.append((unit.nearest[number], How.PIXEL))
+        elif isinstance(op, Arithmetic):
+            other = other_of(op, unit.main[number])
+            if isinstance(other, Value) and other.number not in fixed:
+                pixel = kind_of(graph, other, op.shape, fixed) == Kind.PIXEL
+                found.append((other.number, How.WHOLE if pixel else How.PIXEL))
+    # an average is there when all of its map is
+    return [(value, How.WHOLE if value and isinstance(graph.ops[value - 1], Mean) else how) for value, how in found]
+
+
+def passes_of(units: list[Unit], reads: Callable[[Unit], list[tuple[int, How]]],
+              grid_of: Callable[[Unit], object]) -> list[Pass]:
+    """Units that may run together and read the same, or each other, in one pass.
+
+    Args:
+        reads: the values that a unit reads, those that are made of others resolved. grid_of: of the unit's patches.
+    """
+    passes: list[Pass] = []
+    for unit in units:
+        last = passes[-1] if passes else None
+        mine = reads(unit)
+        if last is not None and last.grid is grid_of(unit):
+            written = {each.value for each in last.units}
+            apart = any(value in written and how > How.PIXEL for value, how in mine)
+            near = {value for each in last.units for value, _ in reads(each)} | written
+            if not apart and any(value in near for value, _ in mine):
+                last.units.append(unit)
+                continue
+        passes.append(Pass(grid_of(unit), [unit]))
+    return passes
+
+
+def stages_of(passes: list[Pass], reads: Callable[[Unit], list[tuple[int, How]]],
+              most: int = MOST_PASSES) -> list[list[Pass]]:
+    """Passes that may run as a wavefront: none reads a whole map that another of them writes."""
+    stages: list[list[Pass]] = []
+    for each in passes:
+        last = stages[-1] if stages else []
+        written = {unit.value for one in last for unit in one.units}
+        whole = any(value in written and how == How.WHOLE for unit in each.units for value, how in reads(unit))
+        if last and last[0].grid is each.grid and not whole and len(last) < most:
+            last.append(each)
+        else:
+            stages.append([each])
+    return stages
