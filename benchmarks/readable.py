@@ -14,7 +14,7 @@ import inspect
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 
 from basicsr_amsr.backbones.checkpoint import identified, strip_prefixes, unwrap
 from basicsr_amsr.backbones.pretrained import load_pretrained
+from basicsr_amsr.backbones.spec import get_backbone
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Graph, Torch
@@ -35,33 +36,41 @@ REQUIRED = {'MMRRDBNet_test': {'num_in_ch': 3, 'num_out_ch': 3}, 'SPAN': {'num_i
             'UnetUpsampler': {'dim': 16, 'image_size': 64, 'input_image_size': 16}}
 
 
-def checkpoints(folder: Path) -> Iterator[tuple[str, nn.Module]]:
+def checkpoints(folder: Path, only: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
     """The networks of all files: of a family that the project knows, else by spandrel."""
     from spandrel import ModelLoader
     for path in sorted(folder.glob('*.pth')):
+        if not asked(path.stem, only):
+            continue
         state = unwrap(read_weights_only(path))
         family = identified(strip_prefixes(state)) if state else None
         if family:
-            scale = {'upscale': int(path.stem[-1])} if path.stem[-2:-1] == 'x' else {}
-            scale = {'upscale': 4} if family.startswith('CARN') else scale
-            yield path.stem, load_pretrained(path, type=family, **scale)
+            held = get_backbone(family).identify(strip_prefixes(state))  # type: ignore[misc, arg-type]
+            options = {key: value[-1] if isinstance(value, tuple) else value for key, value in held.items()}
+            yield path.stem, load_pretrained(path, type=family, **options)
         else:
             yield path.stem, ModelLoader('cpu').load_from_file(path).model.eval()
 
 
-def architectures() -> Iterator[tuple[str, nn.Module | str]]:
+def architectures(only: Sequence[str]) -> Iterator[tuple[str, nn.Module | str]]:
     """All of spandrel's, by their defaults, or why one cannot be built."""
     from spandrel import MAIN_REGISTRY
     for support in MAIN_REGISTRY.architectures():
         architecture = getattr(support, 'architecture', support)
         module = importlib.import_module(type(architecture).__module__)
         for name, cls in sorted(vars(module).items()):
-            if inspect.isclass(cls) and issubclass(cls, nn.Module) and cls.__module__.startswith('spandrel.arch'):
+            own = inspect.isclass(cls) and issubclass(cls, nn.Module) and cls.__module__.startswith('spandrel.arch')
+            if own and asked(f'spandrel {name}', only):
                 torch.manual_seed(0)
                 try:
                     yield f'spandrel {name}', cls(**REQUIRED.get(name, {})).eval()
                 except Exception as error:  # whatever a constructor raises
                     yield f'spandrel {name}', f'cannot be built: {type(error).__name__}: {error}'
+
+
+def asked(name: str, only: Sequence[str]) -> bool:
+    """Whether a row is wanted: all are where none is named."""
+    return not only or any(word in name for word in only)
 
 
 def channels(net: nn.Module) -> int:
@@ -113,10 +122,8 @@ def main() -> None:
     args = parser.parse_args()
     lines = ['| network | read | how | seconds | difference |', '|---|---|---|---|---|']
     print(*lines, sep='\n')
-    for source in (checkpoints(args.weights), architectures()):
+    for source in (checkpoints(args.weights, args.only), architectures(args.only)):
         for name, net in source:
-            if args.only and not any(word in name for word in args.only):
-                continue
             lines.append(row(name, net, args.side))
             print(lines[-1], flush=True)
     if args.out:
