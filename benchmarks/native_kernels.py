@@ -25,7 +25,8 @@ LAYERS = [(64, 64, 3, 1), (50, 50, 3, 1), (32, 32, 3, 1), (64, 64, 3, 4), (64, 6
           (3, 64, 3, 1), (64, 48, 3, 1), (64, 256, 3, 1), (64, 3, 3, 1)]  # in, out, kernel, groups
 MASKS = [('all', 1.), ('connected', .75), ('random', .75), ('connected', .5), ('random', .5), ('connected', .25),
          ('random', .25)]
-REPEATS = 3  # of one turn
+REPEATS, WARM_UP = 3, 2  # of one turn
+PAUSE = .02  # seconds until the threads of the turn before have gone to sleep
 
 
 def patches_of(kind: str, share: float) -> np.ndarray:
@@ -82,7 +83,9 @@ class Ours:
             weight = torch.randn(outputs, inputs // groups, kernel, kernel)
             program.conv(maps[0], weight, torch.randn(outputs), maps[1], out_channels=outputs, kernel=kernel,
                          groups=groups, method=method, compute='float32' if inputs < 8 else dtype, patches=listed)
-            self.made = {(layer, dtype, method): (Runner(program, self.library), listed)}
+            if (layer, dtype) not in {key[:2] for key in self.made}:
+                self.made.clear()  # memory of the layer before
+            self.made[layer, dtype, method] = (Runner(program, self.library), listed)
         runner, listed = self.made[layer, dtype, method]
         lists = {listed: patches_of(*mask)}
         start = time.perf_counter()
@@ -98,8 +101,9 @@ def serve(side: str, threads: int) -> None:
     print('ready', flush=True)
     for line in sys.stdin:
         layer, dtype, method, mask = json.loads(line)
-        taken = [contender(tuple(layer), dtype, method, tuple(mask)) for _ in range(REPEATS + 1)]
-        print(json.dumps(taken[1:]), flush=True)
+        time.sleep(PAUSE)
+        taken = [contender(tuple(layer), dtype, method, tuple(mask)) for _ in range(WARM_UP + REPEATS)]
+        print(json.dumps(taken[WARM_UP:]), flush=True)
 
 
 class Contender:
@@ -123,6 +127,12 @@ class Contender:
         assert self.process.stdin
         print(json.dumps(what), file=self.process.stdin, flush=True)
         return json.loads(self._answer())
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def compare(args: argparse.Namespace) -> list[dict]:
@@ -149,6 +159,8 @@ def compare(args: argparse.Namespace) -> list[dict]:
                              'oneDNN_ms': dense * 1e3, 'oneDNN_gflops': 2 * macs / dense / 1e9, 'ours_ms': quartiles,
                              'rates': rates})
                 print(text_of(rows[-1]), flush=True)
+    ours.close()
+    rival.close()
     return rows
 
 

@@ -73,8 +73,15 @@ def run(command: list[str]) -> str:
 
 
 def build(folder: Path, compiler: list[str] | None = None, target: str | None = None,
-          sanitize: str | None = None) -> Path:
-    """Compile into `folder` and return the library's path; raises BuildError."""
+          sanitize: str | None = None, link: list[str] | None = None) -> Path:
+    """Compile into `folder` and return the library's path; raises BuildError.
+
+    Args:
+        compiler: a command, by default `find_compiler()`.
+        target: a triple, for clang and zig.
+        sanitize: what `-fsanitize=` takes.
+        link: options in place of -shared, and further sources: a program of its own in place of the library.
+    """
     command = compiler or find_compiler()
     if command is None:
         raise BuildError('no C++ compiler: install one (Debian: apt install g++), or pip install ziglang')
@@ -102,7 +109,7 @@ def build(folder: Path, compiler: list[str] | None = None, target: str | None = 
                 raise BuildError(f'{" ".join(command)}: {message}')
         objects = [str(work / f'{one}.o') for one in (*built, *COMMON)]
         strip = [] if sanitize or 'mac' in (target or sys.platform) or sys.platform == 'darwin' else ['-s']
-        message = run([*command, *flags, '-shared', *strip, *objects, '-o', str(work / library)])
+        message = run([*command, *flags, *(link or ['-shared', *strip]), *objects, '-o', str(work / library)])
         if message:
             raise BuildError(f'{" ".join(command)}: {message}')
         os.replace(work / library, folder / library)

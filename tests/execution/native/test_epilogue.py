@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from basicsr_amsr.execution.native import steps
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
-from basicsr_amsr.execution.native.transposed import as_convolution
+from basicsr_amsr.execution.transposed import phases
 from tests.execution.native.programs import FAST, error, mask_of, numbers, run_operator, some_patches
 
 SIZES = st.tuples(st.integers(1, 15), st.integers(1, 22))
@@ -124,12 +124,12 @@ def test_transposed_convolution(native, kernel, stride):
     padding = max(0, (kernel - stride + 1) // 2)
     x, weight, bias = numbers(1, 6, 7, 9), numbers(2, 6, 2, kernel, kernel), numbers(3, 2)
     wanted = F.conv_transpose2d(x[None], weight, bias, stride, padding, stride + 2 * padding - kernel)[0]
-    rewritten, pad = as_convolution(weight, stride, padding)
+    rewritten, before, _ = phases(weight, stride, padding)
     program = Program()
     image, result, a = program.image(6), program.image(2, scale=stride), program.map(6)
     program.pointwise(image, a)
     program.conv(a, rewritten, bias.repeat_interleave(stride ** 2), result, out_channels=len(rewritten),
-                 kernel=2 * pad + 1, padding=pad, shuffle=stride)
+                 kernel=rewritten.shape[-1], padding=before, shuffle=stride)
     found = torch.zeros_like(wanted)
     Runner(program, native).run({image: x, result: found})
     assert error(found, wanted) < 1e-5
