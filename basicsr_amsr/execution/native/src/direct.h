@@ -5,15 +5,15 @@
 
 namespace SET {
 
-template <class T> INLINE long panel_elements(const AmsrOp &op, const AmsrSource *sources, int vectors) {
-  long n = 0;
+template <class T> INLINE int64_t panel_elements(const AmsrOp &op, const AmsrSource *sources, int vectors) {
+  int64_t n = 0;
   for (int s = 0; s < op.sources; s++) n += depth<T>(sources[s].channels / op.groups);
   return n * op.kernel * op.kernel * vectors * LANES;
 }
 
 // Elements of the weights of outputs that are dot products along channels.
-template <class T> INLINE long dot_elements(const AmsrOp &op, const AmsrSource *sources, int outputs) {
-  long n = 0;
+template <class T> INLINE int64_t dot_elements(const AmsrOp &op, const AmsrSource *sources, int outputs) {
+  int64_t n = 0;
   for (int s = 0; s < op.sources; s++)
     n += (sources[s].channels + Lane<T>::COUNT - 1) / Lane<T>::COUNT * Lane<T>::COUNT;
   return n * op.kernel * op.kernel * outputs;
@@ -29,7 +29,7 @@ INLINE void direct_panel(const Finish &f, const Spot &spot, const Input<T> &inpu
     fill(sum, op.vector + vector * LANES);
     const T *w = weights;
     for (int s = 0; s < op.sources; s++) {
-      const long row = steps[s].row, pixel = steps[s].pixel;
+      const int64_t row = steps[s].row, pixel = steps[s].pixel;
       const int n = steps[s].channels;
       const T *in = input.at[s] + first * op.stride * row + group * n;
       if (pixel == n && (sizeof(T) == 4 || n % 2 == 0)) {  // the kernel's row is one run of channels
@@ -58,7 +58,7 @@ INLINE void direct_dots(const Finish &f, const Spot &spot, const Input<T> &input
     fill(sum, nullptr);
     const T *w = weights;
     for (int s = 0; s < op.sources; s++) {
-      const long row = steps[s].row, pixel = steps[s].pixel, by = op.stride * pixel;
+      const int64_t row = steps[s].row, pixel = steps[s].pixel, by = op.stride * pixel;
       for (int ky = 0; ky < op.kernel; ky++)
         for (int kx = 0; kx < op.kernel; kx++) {
           const T *in = input.at[s] + (y * op.stride + ky) * row + kx * pixel;
@@ -94,7 +94,7 @@ NOINLINE void direct(const Context &c, const AmsrOp &op, const Spot *spots, int 
   const Finish f = finish_of(c, op);
   const AmsrSource *sources = c.program->source_table + op.source;
   const bool gather = needs_gather(c, op);
-  const long window = gathered(op, sources);
+  const int64_t window = gathered(op, sources);
   Input<T> input[AMSR_GROUP];
   Steps steps[MOST_SOURCES];
   for (int k = 0; k < n; k++) prepare_input<T>(c, op, spots[k], gather ? (T *)c.scratch + k * window : nullptr, input[k], steps);
@@ -139,10 +139,10 @@ template <class T> INLINE void pack_direct(const AmsrOp &op, const AmsrSource *s
           for (int c = 0; c < d; c++)
             for (int l = 0; l < lanes; l++) {
               const int o = channel_of(s, (group * s.vectors + v) * LANES + l);
-              const float x = o < 0 || c >= n ? 0 : weights[((long)o * per_group + from + c) * area + tap];
-              put(w + ((long)(tap * d + c) / pair * lanes + l) * pair + c % pair, x);
+              const float x = o < 0 || c >= n ? 0 : weights[((int64_t)o * per_group + from + c) * area + tap];
+              put(w + ((int64_t)(tap * d + c) / pair * lanes + l) * pair + c % pair, x);
             }
-        w += (long)area * d * lanes;
+        w += (int64_t)area * d * lanes;
         from += n;
       }
       v += size;
@@ -153,7 +153,7 @@ template <class T> INLINE void pack_direct(const AmsrOp &op, const AmsrSource *s
       for (int c = 0; c < sources[i].channels; c += Lane<T>::COUNT)
         for (int o = 0; o < few; o++)
           for (int l = 0; l < Lane<T>::COUNT; l++) {
-            const float *x = weights + ((long)(whole * LANES + o) * per_group + from + c + l) * area + tap;
+            const float *x = weights + ((int64_t)(whole * LANES + o) * per_group + from + c + l) * area + tap;
             put(w++, c + l < sources[i].channels ? *x : 0);
           }
     from += sources[i].channels;

@@ -60,7 +60,7 @@ INLINE Place place_of(const Shape &s, int vector) {
 template <int PIXELS, int VECTORS, class F>
 INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS], F change) {
   const AmsrMap &m = f.maps[step.map];
-  const long row = m.row, pixel = m.pixel;
+  const int64_t row = m.row, pixel = m.pixel;
   UNROLL(4)
   for (int v = 0; v < VECTORS; v++) {
     const int channel = step.channel + place_of(f.shape, b.vector + v).channel;
@@ -86,7 +86,7 @@ NOINLINE void add_nearest(const Finish &f, const Block &b, const AmsrStep &step,
       for (int l = 0; l < LANES; l++) {
         int lane = (b.vector + v) * LANES + l;
         int channel = lane < f.op->out_channels ? step.channel + lane / square : step.channel;
-        long offset = (b.first + i / 4) * m.row + i % 4 * m.pixel + channel;
+        int64_t offset = (b.first + i / 4) * m.row + i % 4 * m.pixel + channel;
         x[i][v][l] += step.a * (m.type == AMSR_BF16 ? widen(address<bf16>(*f.context, m, b.spot, 1)[offset])
                                                     : address<float>(*f.context, m, b.spot, 1)[offset]);
       }
@@ -158,7 +158,7 @@ INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS
 }
 
 // Whole vectors of a whole block, one after the other in the map.
-template <class T, int PIXELS, int VECTORS> INLINE void store_block(T *p, long row, long pixel, Vec (&x)[PIXELS][VECTORS]) {
+template <class T, int PIXELS, int VECTORS> INLINE void store_block(T *p, int64_t row, int64_t pixel, Vec (&x)[PIXELS][VECTORS]) {
   UNROLL(16)
   for (int i = 0; i < PIXELS; i++) {
     T *q = p + i / 4 * row + i % 4 * pixel;
@@ -173,7 +173,7 @@ NOINLINE void store_parts(const Finish &f, const Block &b, int which, const Amsr
   const int rows = m.layout == AMSR_LOCAL ? 4 : least(4, f.height - b.spot.y) - b.first;
   const int columns = m.layout == AMSR_LOCAL ? 4 : least(4, f.width - b.spot.x);
   const int by = f.op->shuffle, lanes = f.op->out_lanes[which];
-  const long row = m.row, pixel = m.pixel;
+  const int64_t row = m.row, pixel = m.pixel;
   T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * row + f.op->out_channel[which];
   for (int v = 0; v < VECTORS; v++) {
     const Place place = place_of(f.shape, b.vector + v);
@@ -198,8 +198,8 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
   const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
   for (int i = 0; i < PIXELS; i++) {
     if (i / 4 >= rows || i % 4 >= columns) continue;
-    float *p = (float *)m.base + f.op->out_channel[0] * m.plane + (long)(b.spot.y + b.first + i / 4) * by * m.row +
-               (long)(b.spot.x + i % 4) * by;
+    float *p = (float *)m.base + f.op->out_channel[0] * m.plane + (int64_t)(b.spot.y + b.first + i / 4) * by * m.row +
+               (int64_t)(b.spot.x + i % 4) * by;
     const float *value = (const float *)&x[i][0] - from;
     if (by == 4 && !f.op->accumulate) {
       for (int lane = from; lane < to; lane += 4)
@@ -245,11 +245,11 @@ template <int PIXELS, int VECTORS> INLINE void finish(const Finish &f, const Blo
 INLINE void prefetch_output(const Finish &f, const Spot &spot) {
   const AmsrMap &m = f.maps[f.op->out[0]];
   if (m.layout != AMSR_NHWC || f.op->shuffle > 1) return;
-  const long size = m.type == AMSR_BF16 ? 2 : 4;
+  const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
   const char *base = (const char *)m.base + size * (spot.y * m.row + spot.x * m.pixel + f.op->out_channel[0]);
-  const long pixel = m.pixel * size, row = m.row * size, bytes = f.op->out_channels * size;
+  const int64_t pixel = m.pixel * size, row = m.row * size, bytes = f.op->out_channels * size;
   for (int i = 0; i < 16; i++)
-    for (long b = 0; b < bytes; b += 64) __builtin_prefetch(base + i / 4 * row + i % 4 * pixel + b, 1, 2);
+    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(base + i / 4 * row + i % 4 * pixel + b, 1, 2);
 }
 
 // For operators whose products take longer than the way over the stack.

@@ -6,7 +6,7 @@ namespace SET {
 
 // Pixel i is at in + (i / 4) * row + (i % 4) * pixel; weights are [n][VECTORS * LANES]. Returns the weights' end.
 template <int ROWS, int VECTORS>
-INLINE const float *accumulate(const float *in, long row, long pixel, int n, const float *w,
+INLINE const float *accumulate(const float *in, int64_t row, int64_t pixel, int n, const float *w,
                                Vec (&sum)[ROWS * 4][VECTORS]) {
   const float *rows[ROWS];
   UNROLL(4)
@@ -29,7 +29,7 @@ INLINE const float *accumulate(const float *in, long row, long pixel, int n, con
 #if defined(__AVX512BF16__)
 // The same for pairs of channels, n even; weights are [n / 2][VECTORS * LANES][2].
 template <int ROWS, int VECTORS>
-INLINE const bf16 *accumulate(const bf16 *in, long row, long pixel, int n, const bf16 *w,
+INLINE const bf16 *accumulate(const bf16 *in, int64_t row, int64_t pixel, int n, const bf16 *w,
                               Vec (&sum)[ROWS * 4][VECTORS]) {
   const bf16 *rows[ROWS];
   UNROLL(4)

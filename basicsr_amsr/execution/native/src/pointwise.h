@@ -52,7 +52,7 @@ template <class T> INLINE void depthwise_of(const Finish &f, const Context &c, c
   const float *w = (const float *)op.weights;
   for (int v = 0; v < f.shape.vectors; v++) {
     const T *in = address<T>(c, m, spot, op.stride, op.pad) + source.channel + v * LANES;
-    const long row = op.stride * m.row, pixel = op.stride * m.pixel;
+    const int64_t row = op.stride * m.row, pixel = op.stride * m.pixel;
     Vec x[16][1];
     fill(x, op.vector + v * LANES);
     for (int ky = 0; ky < op.kernel; ky++)
@@ -76,7 +76,7 @@ NOINLINE void depthwise(const Context &c, const AmsrOp &op, const Spot *spots, i
 }
 
 INLINE Vec read_pixel(const AmsrMap &m, int y, int x, int channel) {
-  const long offset = y * m.row + x * m.pixel + channel;
+  const int64_t offset = y * m.row + x * m.pixel + channel;
   return m.type == AMSR_BF16 ? load((const bf16 *)m.base + offset) : load((const float *)m.base + offset);
 }
 

@@ -12,7 +12,7 @@ template <class T> struct Input {  // of one patch: the window's first pixel in 
 };
 
 struct Steps {  // of one source, the same for all patches
-  long row, pixel;
+  int64_t row, pixel;
   int channels;
 };
 
@@ -30,7 +30,7 @@ INLINE void copy_lanes(float *out, const float *in) { store(out, load(in)); }
 INLINE void copy_lanes(bf16 *out, const bf16 *in) { memcpy(out, in, sizeof(Half)); }
 
 template <class T, class S>
-INLINE void gather_one(T *out, long out_row, long out_pixel, const S *in, const AmsrMap &m, int window, int channels) {
+INLINE void gather_one(T *out, int64_t out_row, int64_t out_pixel, const S *in, const AmsrMap &m, int window, int channels) {
   for (int y = 0; y < window; y++)
     for (int x = 0; x < window; x++)
       for (int c = 0; c < channels; c += LANES)
@@ -38,8 +38,8 @@ INLINE void gather_one(T *out, long out_row, long out_pixel, const S *in, const 
 }
 
 // Elements of a gathered window of all sources.
-INLINE long gathered(const AmsrOp &op, const AmsrSource *sources) {
-  long channels = 0;
+INLINE int64_t gathered(const AmsrOp &op, const AmsrSource *sources) {
+  int64_t channels = 0;
   for (int s = 0; s < op.sources; s++) channels += padded(sources[s].channels);
   return window_of(op) * window_of(op) * channels;
 }
@@ -58,7 +58,7 @@ INLINE void prepare_input(const Context &c, const AmsrOp &op, const Spot &spot, 
       input.at[s] = address<T>(c, m, spot, op.stride, op.pad) + source.channel;
       continue;
     }
-    const long pixel = padded(channels), row = window * pixel;
+    const int64_t pixel = padded(channels), row = window * pixel;
     if (m.type == AMSR_BF16)
       gather_one(buffer, row, pixel, address<bf16>(c, m, spot, op.stride, op.pad) + source.channel, m, window, channels);
     else
@@ -78,13 +78,13 @@ INLINE void prefetch_input(const Context &c, const AmsrOp &op, const Spot &spot,
     const AmsrSource &source = p.source_table[op.source + s];
     const AmsrMap &m = p.map_table[source.map];
     if (m.layout == AMSR_LOCAL) continue;
-    const long size = m.type == AMSR_BF16 ? 2 : 4;
-    const char *base = (const char *)m.base + size * ((long)(spot.y * op.stride - op.pad) * m.row +
+    const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
+    const char *base = (const char *)m.base + size * ((int64_t)(spot.y * op.stride - op.pad) * m.row +
                                                       (spot.x * op.stride - op.pad) * m.pixel + source.channel);
-    const long pixel = m.pixel * size, row = m.row * size, bytes = source.channels * size;
+    const int64_t pixel = m.pixel * size, row = m.row * size, bytes = source.channels * size;
     for (int y = row_from; y < least(window, row_to); y++)
       for (int x = 0; x < window; x++)
-        for (long b = 0; b < bytes; b += 64) prefetch(base + y * row + x * pixel + b);
+        for (int64_t b = 0; b < bytes; b += 64) prefetch(base + y * row + x * pixel + b);
   }
 }
 

@@ -35,7 +35,7 @@ INLINE void transform_out(const Vec *m, Vec *o, int step) {
 }
 
 // One patch, LANES channels, to 36 vectors `stride` elements apart.
-template <class S, class T> INLINE void tile_in(const S *in, long row, long pixel, T *out, long stride) {
+template <class S, class T> INLINE void tile_in(const S *in, int64_t row, int64_t pixel, T *out, int64_t stride) {
   Vec t[TILE];
   UNROLL(6)
   for (int x = 0; x < 6; x++) {
@@ -53,7 +53,7 @@ template <class S, class T> INLINE void tile_in(const S *in, long row, long pixe
   }
 }
 
-INLINE void tile_out(const float *in, long stride, Vec (&out)[16][1]) {
+INLINE void tile_out(const float *in, int64_t stride, Vec (&out)[16][1]) {
   Vec t[24];
   UNROLL(6)
   for (int x = 0; x < 6; x++) {
@@ -73,7 +73,7 @@ INLINE void tile_out(const float *in, long stride, Vec (&out)[16][1]) {
 
 // Products of 4 * QUADS patches with one panel at one of the 36 places.
 template <class T, int QUADS, int VECTORS>
-INLINE void multiply_block(const T *u, long pixel, int n, const T *w, float *m, long lanes) {
+INLINE void multiply_block(const T *u, int64_t pixel, int n, const T *w, float *m, int64_t lanes) {
   Vec sum[4 * QUADS][VECTORS];
   fill(sum, nullptr);
   accumulate<QUADS, VECTORS>(u, 4 * pixel, pixel, n, w, sum);
@@ -85,7 +85,7 @@ INLINE void multiply_block(const T *u, long pixel, int n, const T *w, float *m, 
 }
 
 template <class T, int VECTORS>
-INLINE void multiply(const T *u, long pixel, int n, const T *w, float *m, long lanes, int quads) {
+INLINE void multiply(const T *u, int64_t pixel, int n, const T *w, float *m, int64_t lanes, int quads) {
 #if defined(__AVX512F__) || defined(__aarch64__)
   constexpr int MOST = VECTORS == 3 ? 2 : 3;
 #else
@@ -103,13 +103,13 @@ INLINE void multiply(const T *u, long pixel, int n, const T *w, float *m, long l
     if (q < quads) multiply_block<T, 1, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * lanes, lanes);
 }
 
-template <class T> INLINE long winograd_channels(const AmsrOp &op, const AmsrSource *sources) {
-  long n = 0;
+template <class T> INLINE int64_t winograd_channels(const AmsrOp &op, const AmsrSource *sources) {
+  int64_t n = 0;
   for (int s = 0; s < op.sources; s++) n += padded(sources[s].channels);
   return n;
 }
 
-template <class T> INLINE void transform_sources(const Context &c, const AmsrOp &op, const Spot &spot, T *u, long stride) {
+template <class T> INLINE void transform_sources(const Context &c, const AmsrOp &op, const Spot &spot, T *u, int64_t stride) {
   const AmsrProgram &p = *c.program;
   for (int s = 0; s < op.sources; s++) {
     const AmsrSource &source = p.source_table[op.source + s];
@@ -127,9 +127,9 @@ template <class T>
 NOINLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n) {
   const Finish f = finish_of(c, op);
   const AmsrSource *sources = c.program->source_table + op.source;
-  const long channels = winograd_channels<T>(op, sources), lanes = (long)op.groups * f.shape.vectors * LANES;
+  const int64_t channels = winograd_channels<T>(op, sources), lanes = (int64_t)op.groups * f.shape.vectors * LANES;
   T *u = (T *)c.scratch;  // [36][patch][channel]
-  float *m = (float *)(c.scratch + (TILE * AMSR_GROUP * channels * (long)sizeof(T) + 63) / 64 * 64);  // [36][patch][lane]
+  float *m = (float *)(c.scratch + (TILE * AMSR_GROUP * channels * (int64_t)sizeof(T) + 63) / 64 * 64);  // [36][patch][lane]
   for (int k = 0; k < n; k++) transform_sources<T>(c, op, spots[k], u + k * channels, AMSR_GROUP * channels);
   const int quads = (n + 3) / 4, per_group = op.in_channels / op.groups;
   const T *w = (const T *)op.weights;
@@ -147,7 +147,7 @@ NOINLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, in
         if (size == 1) multiply<T, 1>(x, channels, d, w, out, lanes, quads);
         else if (size == 2) multiply<T, 2>(x, channels, d, w, out, lanes, quads);
         else if constexpr (MOST_PANEL >= 3) multiply<T, 3>(x, channels, d, w, out, lanes, quads);
-        w += (long)d * size * LANES;
+        w += (int64_t)d * size * LANES;
         v += size;
       }
     }
@@ -193,14 +193,14 @@ template <class T> INLINE void pack_winograd(const AmsrOp &op, const AmsrSource 
             const int o = channel_of(s, (group * s.vectors + v) * LANES + l);
             double sum = 0;
             if (real && o >= 0) {
-              const float *k = weights + ((long)o * per_group + before + c - base) * 9;
+              const float *k = weights + ((int64_t)o * per_group + before + c - base) * 9;
               for (int a = 0; a < 3; a++)
                 for (int b = 0; b < 3; b++) sum += g[place / 6][a] * k[a * 3 + b] * g[place % 6][b];
             }
-            put(w + ((long)c / pair * lanes + l) * pair + c % pair, (float)sum);
+            put(w + ((int64_t)c / pair * lanes + l) * pair + c % pair, (float)sum);
           }
         }
-        w += (long)d * lanes;
+        w += (int64_t)d * lanes;
         v += size;
       }
 }
