@@ -22,9 +22,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def runtime(name: str) -> str:
-    """Path of a sanitizer's shared library, which must be loaded before Python."""
-    found = subprocess.run(['g++', f'-print-file-name=lib{name}.so'], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    """What must be loaded before Python: a sanitizer's library, and that of the exceptions that it intercepts."""
+    return ' '.join(subprocess.run(['g++', f'-print-file-name={file}'], capture_output=True, text=True,
+                                   check=True).stdout.strip() for file in (f'lib{name}.so', 'libstdc++.so.6'))
 
 
 def main(arguments: list[str] | None = None) -> int:
