@@ -9,6 +9,11 @@
 #ifndef _WIN32
 #include <pthread.h>
 #endif
+#ifdef __linux__
+#include <sched.h>
+
+#include <vector>
+#endif
 
 namespace {
 
@@ -74,10 +79,33 @@ struct Pool {
   void grow(int threads) {
     while (count + 1 < threads) {
       const int index = count + 1;
-      std::thread([this, index] { serve(index); }).detach();
+      std::thread thread([this, index] { serve(index); });
+#ifdef __linux__
+      handles.push_back(thread.native_handle());
+      caller_cpu = -1;
+#endif
+      thread.detach();
       count++;
     }
   }
+#ifdef __linux__
+  std::vector<pthread_t> handles;
+  int caller_cpu = -1;
+
+  // A thread that wakes up stays where it slept. Where that is the CPU of the caller, who computes, it waits for the next
+  // balancing of the scheduler: milliseconds, a whole small image. So threads are kept off the caller's CPU.
+  void leave_room() {
+    const int cpu = sched_getcpu();
+    cpu_set_t allowed;
+    if (cpu == caller_cpu || cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    if (CPU_COUNT(&allowed) <= count) return;
+    CPU_CLR(cpu, &allowed);
+    for (const pthread_t handle : handles) pthread_setaffinity_np(handle, sizeof allowed, &allowed);
+    caller_cpu = cpu;
+  }
+#else
+  void leave_room() {}
+#endif
 };
 
 std::atomic<Pool *> the_pool{nullptr};
@@ -115,6 +143,7 @@ PoolUse::PoolUse(int wanted) : threads(1), owner_(false) {
   } catch (const std::system_error &) {  // no more threads to be had: those that are there do
   }
   threads = wanted < pool().count + 1 ? wanted : pool().count + 1;
+  pool().leave_room();
 }
 
 PoolUse::~PoolUse() {
