@@ -9,6 +9,7 @@ process. The last one kills one of two processes and resumes with `--auto_resume
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def compared(folder: Path, network: str, workers: int, ema: float, parts: int) -
     worst = [max(relative(two[i], one[i]) for i in range(part * length + 1, (part + 1) * length + 1))
              for part in range(parts)]
     files = once(folder, names[1])
-    same = list(one) == list(two) and max(worst) < TOLERANCE and files == f'1 log, {len(one) // SAVE + 1} validations'
+    validations = math.ceil(len(one) / SAVE)
+    same = list(one) == list(two) and max(worst) < TOLERANCE and files == f'1 log, {validations} validations'
     return [*(f'{value:.1e}' for value in worst), files], same
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,8 +67,8 @@ def network(job: Job) -> nn.Module:
 
 
 def export(job: Job) -> None:
-    """Write the graph of the network in fp32 for the size of the first image: OpenVINO's own, as it converts it from
-    PyTorch, which it runs faster than the same graph by way of ONNX; else ONNX."""
+    """Write the graph of the network in fp32 for the size of the first image: for OpenVINO as it converts it from
+    PyTorch, which it runs faster than the same graph by way of ONNX, or by way of ONNX where it cannot; else ONNX."""
     net = network(job)
     x = torch.from_numpy(np.load(job.images[0]))
     with torch.no_grad():
@@ -76,11 +77,21 @@ def export(job: Job) -> None:
             import openvino
 
             with unreported():
-                graph = openvino.convert_model(net, example_input=x, input=[tuple(x.shape)])
+                try:
+                    graph = openvino.convert_model(net, example_input=x, input=[tuple(x.shape)])
+                except openvino.frontend.OpConversionFailure:
+                    with tempfile.TemporaryDirectory() as folder:
+                        write_onnx(net, x, f'{folder}/graph.onnx')
+                        graph = openvino.convert_model(f'{folder}/graph.onnx')
             openvino.save_model(graph, str(job.graph), compress_to_fp16=False)
-            return
-        torch.onnx.export(net, (x,), str(job.graph), input_names=['image'], output_names=['picture'], dynamo=True,
-                          external_data=False, verbose=False)
+        else:
+            write_onnx(net, x, str(job.graph))
+
+
+def write_onnx(net: nn.Module, x: torch.Tensor, file: str) -> None:
+    """The network as an ONNX graph for images of the size of x."""
+    torch.onnx.export(net, (x,), file, input_names=['image'], output_names=['picture'], dynamo=True,
+                      external_data=False, verbose=False)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def explain(error: Exception, options: Mapping[str, Any], file: str, place: str 
     if isinstance(error, UserError):
         start = _name_place(error, options) or place
         told = str(error) if str(error).startswith(start) else f'{start}{error}'
-        return error if file in told else UserError(f'{file}: {told}')
+        return error if file in told or told.startswith('--') else UserError(f'{file}: {told}')
     if is_out_of_memory(error):
         return UserError(f'{file}: memory ran out in training: lower datasets: train: batch_size_per_gpu or gt_size.')
     if isinstance(error, (OSError, ModuleNotFoundError)):

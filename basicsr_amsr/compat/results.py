@@ -12,6 +12,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.reasons import reason
 from basicsr_amsr.training.watched import placed
 
+MAY_BE_NAN = ('calculate_mask_l1',)  # MGA has no mask in the steps before the mask's
 _metric, _imwrite = basicsr.metrics.calculate_metric, img_util.imwrite
 
 
@@ -27,7 +28,7 @@ def calculate_metric(data: dict[str, Any], opt: Mapping[str, Any]) -> float:
         raise
     except Exception as error:
         raise UserError(f'val: metrics: {opt["type"]}: {_why(data, opt) or reason(error)}{_sizes(data)}.') from error
-    if math.isnan(value):
+    if math.isnan(value) and opt['type'] not in MAY_BE_NAN:
         raise UserError(f'val: metrics: {opt["type"]} is not a number: {_why(data, opt) or "look at the images"}'
                         f'{_sizes(data)}.')
     return value

@@ -16,14 +16,16 @@ MADE = ('num_out_ch', 'out_nc')
 def of_network(network: Mapping[str, Any], keys: tuple[str, ...] = TAKEN) -> int | None:
     """Channels that a `network_g:` takes: its option, else its family's, else its default; None where none tells."""
     options = {**network, **(network.get('backbone') or {})}
+    try:
+        parameters = dict(inspect.signature(schemas.find('arch', options.get('type'))).parameters)
+    except (UserError, TypeError, ValueError):
+        parameters = {}
+    if keys == MADE and not any(key in parameters for key in MADE):
+        keys = TAKEN  # one number for both, as DnCNN has
     given = next((options[key] for key in keys if key in options), None)
     if given is None and options.get('type') in BACKBONE_REGISTRY:
         return BACKBONE_REGISTRY.get(options['type']).channels
     if given is None:
-        try:
-            parameters = inspect.signature(schemas.find('arch', options.get('type'))).parameters
-        except (UserError, TypeError, ValueError):
-            return None
         given = next((parameters[key].default for key in keys if key in parameters), None)
     return given if isinstance(given, int) else None
 

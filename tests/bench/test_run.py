@@ -21,6 +21,7 @@ from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table, title
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.native.library import library
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, SWINIR, launched, network
 
 pytestmark = pytest.mark.usefixtures('in_process')
@@ -226,5 +227,9 @@ def test_names_are_backbones_and_those_that_mga_can_split():
 def test_a_plain_network_of_an_option_file_is_accelerated():
     net = network({'type': 'MSRResNet', 'num_feat': 8, 'num_block': 1}).build().net
     assert net.amsr.selection.ratio == 0.5 and not net.training
-    with pytest.raises(UserError, match='has no residual block that can be skipped'):
-        network({'type': 'DnCNN'}).build()
+
+
+@pytest.mark.skipif(library() is None, reason='there is no native library')
+def test_one_without_anything_to_skip_runs_as_a_whole():
+    net = network({'type': 'DnCNN'}).build().net
+    assert net.amsr.mode == 'dense' and net.native is not None

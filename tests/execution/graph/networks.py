@@ -29,7 +29,6 @@ OF_SPANDREL = {
     'SPAN': ('SPAN.__arch.span', 'SPAN', {'num_in_ch': 3, 'num_out_ch': 3, 'feature_channels': 8}),
     'PLKSR': ('PLKSR.__arch.PLKSR', 'PLKSR', {'dim': 8, 'n_blocks': 2}),
     'SAFMN': ('SAFMN.__arch.safmn', 'SAFMN', {'dim': 8, 'n_blocks': 2}),
-    'RealCUGAN': ('RealCUGAN.__arch.upcunet_v3', 'UpCunet2x', {}),
     'DITN': ('DITN.__arch.DITN_Real', 'DITN_Real', {'dim': 12, 'ITL_blocks': 1, 'SAL_blocks': 1, 'UFONE_blocks': 1}),
     'MoSR': ('MoSR.__arch.mosr_arch', 'MoSR', {'dim': 8, 'n_block': 2}),
 }
