@@ -63,10 +63,10 @@ def test_equals_window_transformers_at_every_size(name):
 # SPAN merges weights in each forward, by convolutions that are not of its image.
 @pytest.mark.parametrize('name', [*(name for name in NAMES if name != 'SPAN'), 'SwinIR_light'])
 def test_counts_what_the_dispatcher_counts(name):
-    net = build(name)
+    net, traces = build(name), Traces()
     for size in ((16, 24), (32, 32)):
         x = image(2, channels(name), *size)
-        assert sum(macs(Traces().graph(net, x), (2, *size))) == count(net, x).macs > 0
+        assert sum(macs(traces.graph(net, x), (2, *size))) == count(net, x).macs > 0
 
 
 def test_one_trace_serves_the_sizes_that_the_network_treats_alike():
