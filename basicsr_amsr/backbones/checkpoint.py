@@ -59,7 +59,7 @@ def strip_prefixes(state_dict: StateDict, own: Collection[str] = ()) -> StateDic
 def _part(state_dict: StateDict, own: Collection[str]) -> tuple[StateDict, str]:
     """The keys of the network without the prefixes of wrappers; of several networks in one state dict the generator's,
     its moving average first, and the prefix that told them."""
-    while not any(key in own for key in state_dict):
+    while state_dict and not any(key in own for key in state_dict):
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state_dict)), None)
         if prefix is None:
             break
@@ -245,8 +245,8 @@ class Misfit(UserError):
         self.some = some
 
 
-def load_into(net: nn.Module, weights: str | os.PathLike[str] | Mapping[str, Any], backbone: Backbone | None = None,
-              strict: bool = True, param_key: str | None = None,
+def load_into(net: nn.Module, weights: Any, backbone: Backbone | None = None, strict: bool = True,
+              param_key: str | None = None,
               source: str | os.PathLike[str] = 'the state dict') -> nn.Module:
     """Load a checkpoint into a network, and return the network.
 
@@ -262,10 +262,10 @@ def load_into(net: nn.Module, weights: str | os.PathLike[str] | Mapping[str, Any
         Misfit: (strict) the weights are of another variant or family, which is named; none fits.
         UserError: the file cannot be read, or holds values that are not finite.
     """
-    if isinstance(weights, Mapping):
-        content = weights
-    else:
+    if isinstance(weights, (str, os.PathLike)):
         content, source = read_weights_only(weights), Path(weights).name
+    else:
+        content = weights
     state_dict = prepare_state_dict(net, content, param_key, backbone, source)
     own, derived = net.state_dict(), (backbone or find_backbone(net) or Backbone('', nn.Module)).derived
     fitting = {key: value for key, value in state_dict.items() if key in own and value.shape == own[key].shape}
