@@ -273,7 +273,7 @@ def test_missing_option_file(tmp_path):
     ('name=~', "'name' is missing"), ('name=[a]', 'name is '), ('name=a/b', "name is 'a/b'"),
     ('name=..', "name is '..'"),
     ('model_type=~', "'model_type' is missing"), ('datasets=~', "'datasets' is missing"),
-    ('datasets=3', 'datasets is 3'), ('datasets:train=~', 'datasets: train'), ('path=x', "path is 'x'"),
+    ('datasets=3', 'datasets is 3'), ('datasets:train=~', "datasets: 'train' is missing"), ('path=x', "path is 'x'"),
     ('datasets:train:type=~', "train: 'type' is missing"), ('datasets:tarin={type: X}', 'datasets: tarin'),
     ('datasets:test_1={type: X}', 'datasets: test_1'), ('train=~', "'train' is missing"),
     ('train:total_iter=~', "train: 'total_iter' is missing"),
