@@ -10,16 +10,19 @@ from basicsr_amsr.execution.dense.fold import fold, folded, mend
 from basicsr_amsr.execution.dense.grids import Grids
 from basicsr_amsr.execution.dense.operands import constants, is_elementwise
 from basicsr_amsr.execution.dense.plan import How, Pass, passes_of, reads_of, stages_of
+from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.steps import Constants, steps_of
-from basicsr_amsr.execution.dense.units import Unit, units_of
+from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice
 from basicsr_amsr.execution.graph.reference import Weights
 from basicsr_amsr.execution.graph.sizes import at
+from basicsr_amsr.execution.native.checks import MOST_SOURCES
 from basicsr_amsr.execution.native.maps import TYPES, Map, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
-from basicsr_amsr.execution.native.program import MOST_SOURCES, Program
+from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
+from basicsr_amsr.execution.native.steps import add_vector
 from basicsr_amsr.execution.native.tables import Layout
 from basicsr_amsr.execution.transposed import phases
 
@@ -46,10 +49,12 @@ class Build:
         self.grids = Grids(graph, self.program)
         self.grids.learn([*segment.inputs, *(number + 1 for number in segment.ops)])
         units = units_of(graph, list(segment.ops), set(segment.outputs), self.fixed)
-        self.units = fold(graph, units, set(segment.outputs), self.fixed)
+        units = fold(graph, units, set(segment.outputs), self.fixed)
+        self.units = scatter(graph, units, set(segment.outputs), self._scale)
         self.places: dict[int, list[Channels]] = {}
         self.images: dict[int, Map] = {}
         self.owned: dict[int, Map] = {}
+        self.blocks: dict[int, Map] = {}
         self.unused: dict[tuple[Any, ...], list[Map]] = {}
         passes = passes_of(self.units, self.reads, self._grid)
         self.pass_of = {unit.value: number for number, each in enumerate(passes) for unit in each.units}
@@ -84,7 +89,7 @@ class Build:
 
     def bases(self, value: int) -> set[int]:
         """The values of which one is made of channels."""
-        op = self.graph.ops[value - 1] if value else None
+        op = self.graph.ops[value - 1] if value > 0 else None
         if value in self.segment.inputs or not isinstance(op, (Concat, Slice)):
             return {value}
         return {base for each in op.inputs for base in self.bases(each)}
@@ -111,7 +116,11 @@ class Build:
                 for base in {value, *self.bases(value)}]
 
     def _grid(self, unit: Unit) -> object:
-        return self._geometry(unit.source if self._is_mean(unit) else unit.value)[1]['grid']
+        return self._geometry(unit.source if self._is_mean(unit) else unit.result)[1]['grid']
+
+    def _scale(self, value: int) -> int:
+        where = self._geometry(value)[1]
+        return where['scale'] if where['grid'] is self.program.image_grid else 0
 
     def _is_mean(self, unit: Unit) -> bool:
         return isinstance(self.graph.ops[unit.ops[0]], Mean)
@@ -187,7 +196,10 @@ class Build:
         with self.program.fused(self.program.every_patch(each.grid)):  # type: ignore[arg-type]
             for unit in each.units:
                 head = self.graph.ops[unit.ops[0]]
-                sources = self._sources(unit, head)
+                if unit.half == Half.PRODUCTS:
+                    self._scatter(unit, head)
+                    continue
+                sources = [] if unit.half == Half.SUMS else self._sources(unit, head)
                 steps = steps_of(self, unit)
                 busy = around | {part.map.storage for part in sources}
                 later = {value for one in each.units[each.units.index(unit) + 1:] for value, _ in self.reads(one)}
@@ -200,7 +212,10 @@ class Build:
                     self.places[unit.value] = [channels_of(out)]
                 else:
                     out = self.images[unit.value] = self._image(unit.value)
-                self._emit(unit, head, sources, steps, out)
+                if unit.half == Half.SUMS:
+                    self._gather(unit, head, steps, out)
+                else:
+                    self._emit(unit, head, sources, steps, out)
         for value in list(self.owned):
             if self.last.get(value, -1) <= number:
                 self._free(value)
@@ -226,6 +241,18 @@ class Build:
         parts = self.place(unit.source)
         many = isinstance(head, Conv) and head.groups == 1 and len(parts) <= MOST_SOURCES
         return parts if many else [self.single(unit.source)]
+
+    def _scatter(self, unit: Unit, op: Op) -> None:
+        assert isinstance(op, Conv)
+        source = self.single(unit.source)
+        self.blocks[unit.value] = self.program.blocks(self._scale(unit.source), name=f'blocks of value {unit.result}')
+        self.program.scatter(source, self.constants.weight(op.weight), self.blocks[unit.value],
+                             outputs=self.graph.weights[op.weight].shape[0], compute=_dtype(source.map))
+
+    def _gather(self, unit: Unit, op: Op, steps: list, out: Map) -> None:
+        assert isinstance(op, Conv)
+        bias = [add_vector(self.constants.weight(op.bias))] if op.bias else []
+        self.program.gather(self.blocks[-unit.result], out, steps=[*bias, *steps])
 
     def _emit(self, unit: Unit, head: Op, sources: list[Channels], steps: list, out: Map) -> None:
         if isinstance(head, Conv):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
-from basicsr_amsr.execution.dense.units import Unit
+from basicsr_amsr.execution.dense.units import Half, Unit
 from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Mean, Pool, Resize, Value
 
 MOST_PASSES = 8  # of a stage: what they write and read of each other should stay in the cache
@@ -40,7 +40,9 @@ def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]
         how = How.AROUND
     elif isinstance(head, (Resize, Pool)):
         how = How.WHOLE
-    found = [(unit.source, how)]
+    if unit.half == Half.PRODUCTS:
+        return [(unit.source, How.PIXEL)]
+    found = [(-unit.result, How.AROUND) if unit.half == Half.SUMS else (unit.source, how)]
     for number in unit.ops:
         op = graph.ops[number]
         if number in unit.nearest:
@@ -51,7 +53,7 @@ def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]
                 pixel = kind_of(graph, other, op.shape, fixed) == Kind.PIXEL
                 found.append((other.number, How.WHOLE if pixel else How.PIXEL))
     # an average is there when all of its map is
-    return [(value, How.WHOLE if value and isinstance(graph.ops[value - 1], Mean) else how) for value, how in found]
+    return [(value, How.WHOLE if value > 0 and isinstance(graph.ops[value - 1], Mean) else how) for value, how in found]
 
 
 def passes_of(units: list[Unit], reads: Callable[[Unit], list[tuple[int, How]]],

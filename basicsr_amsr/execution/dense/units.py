@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from basicsr_amsr.execution.dense.operands import Kind, is_elementwise, is_shuffle, kind_of, mains, other_of
@@ -27,6 +28,13 @@ MOST_KERNEL = 9  # of the native kernels' wavefront
 VIEWS = (Concat, Slice)  # channels of other values, not written anew
 
 
+class Half(IntEnum):
+    """Of a convolution that is computed in two steps (scatter.py), or all of it."""
+    ALL = 0
+    PRODUCTS = 1  # of each pixel with all taps
+    SUMS = 2      # of the products around each pixel, and the steps
+
+
 @dataclass
 class Unit:
     """One native operator.
@@ -38,6 +46,7 @@ class Unit:
         enlarged: factor by which nearest neighbours enlarge the source before; the phases of that are channels of the
             convolution, which the store shuffles.
         fold: two convolutions with the shuffle between that are computed as one (fold.py).
+        half: which part of it.
         nearest: op that adds an image enlarged by nearest neighbours: number to the image's value.
     """
 
@@ -48,11 +57,17 @@ class Unit:
     enlarged: int = 1
     nearest: dict[int, int] = field(default_factory=dict)
     fold: Fold | None = None
+    half: Half = Half.ALL
+
+    @property
+    def result(self) -> int:
+        """The number of its result."""
+        return self.ops[-1] + 1
 
     @property
     def value(self) -> int:
-        """The number of its result."""
-        return self.ops[-1] + 1
+        """The same; of products its negative, which stands for them."""
+        return -self.result if self.half == Half.PRODUCTS else self.result
 
 
 def can_be_native(graph: Graph, op: Op, fixed: set[int]) -> bool:
@@ -104,7 +119,8 @@ def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int]) 
         if isinstance(op, VIEWS):
             continue
         unit = None
-        for main in mains(graph, op, fixed):
+        # a picture that nearest neighbours enlarge is a step of what it is added to, not the other way round
+        for main in sorted(mains(graph, op, fixed), key=lambda value: _is_resize(graph, by_value.get(value))):
             owner = by_value.get(main)
             alone = readers[main] == 1 and main not in kept
             if owner and alone and _takes(graph, owner, op, main, readers, kept, fixed, number):
@@ -133,6 +149,10 @@ def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int]) 
         for number, resized in unit.nearest.items():
             unit.nearest[number] = graph.ops[resized - 1].inputs[0]
     return sorted(units, key=lambda unit: unit.value)
+
+
+def _is_resize(graph: Graph, unit: Unit | None) -> bool:
+    return unit is not None and isinstance(graph.ops[unit.ops[0]], Resize)
 
 
 def _enlarges(graph: Graph, unit: Unit | None, op: Op) -> int:

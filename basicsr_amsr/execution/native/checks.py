@@ -7,12 +7,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from basicsr_amsr.execution.native.maps import Map, Patches, Slice
-from basicsr_amsr.execution.native.tables import Layout, OpKind, StepKind, Type
+from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, StepKind, Type
 
 if TYPE_CHECKING:
     from basicsr_amsr.execution.native.program import Op, Pass, Program
 
-CONVOLUTIONS = (OpKind.CONV, OpKind.WINOGRAD, OpKind.DEPTHWISE)
+MOST_SOURCES = 16  # as in src/sources.h
+MOST_SCALE = 8  # as in src/kernels.cpp
+TAPS = 9  # of a 3x3 kernel
+MOST_SCATTERED = 4  # outputs of a convolution that can be scattered: LEAF of src/scatter.h
 
 
 def _need(holds: object, message: str) -> None:
@@ -22,12 +25,16 @@ def _need(holds: object, message: str) -> None:
 
 def check_op(program: Program, op: Op, patches: Patches, fused: Pass | None) -> None:
     """Raise ValueError where an operator is impossible, or would read what is not there yet."""
-    from basicsr_amsr.execution.native.program import MOST_SCALE, MOST_SOURCES
     _need(1 <= len(op.sources) <= MOST_SOURCES, f'{len(op.sources)} sources, 1 to {MOST_SOURCES} are possible')
     maps = [each.map for each in (*op.sources, *op.out)] + [step.source.map for step in op.steps if step.source]
     for each in maps:
         _need(program.maps[each.index:each.index + 1] == [each], f'{each} belongs to another program')
     _check_numbers(op)
+    if op.kind in (OpKind.COLLECT, OpKind.GATHER):
+        _check_blocks(program, op, patches)
+    if op.kind == OpKind.COLLECT:
+        _check_order(op, fused, program)
+        return
     _check_out(op, patches, MOST_SCALE)
     scale = op.out[0].map.scale // op.shuffle
     for source in op.sources:
@@ -69,13 +76,27 @@ def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
     _need(first.grid is patches.grid, f'{first} is of another grid than the patches')
 
 
+def _check_blocks(program: Program, op: Op, patches: Patches) -> None:
+    """Of the two halves of a scattered convolution: blocks are those of the image's patches, at the pixels' scale."""
+    blocks, pixels = op.out[0].map, op.sources[0].map
+    if op.kind == OpKind.GATHER:
+        blocks, pixels = pixels, blocks
+    _need(blocks.channels == (PATCH * pixels.scale + 2) ** 2 * 4 and blocks.grid is program.block_grid,
+          f'{blocks} is no map of blocks at scale {pixels.scale}')
+    _need(patches.grid is program.image_grid is pixels.grid, 'blocks are those of the image\'s patches')
+    if op.kind == OpKind.COLLECT:
+        _need(pixels.type == Type.FLOAT32 and op.sources[0].channels % TAPS == 0, f'{pixels} is nothing to collect')
+    outputs = op.sources[0].channels // TAPS if op.kind == OpKind.COLLECT else op.out[0].channels
+    _need(1 <= outputs <= MOST_SCATTERED and op.shuffle == 1, f'{outputs} outputs, 1 to {MOST_SCATTERED} are possible')
+
+
 def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
     one = source.map
     resampling = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
     _need(one.layout != Layout.PLANAR or op.kind == OpKind.POINTWISE, f'{one} is an image: copy it into a map first')
     if op.kind == OpKind.MEAN:
         _need(one.grid is patches.grid and one.scale == 1, f'{one} is of another grid than the patches')
-    elif not resampling and op.stride == 1:
+    elif not resampling and op.stride == 1 and op.kind != OpKind.GATHER:
         _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the output')
     if one.layout == Layout.LOCAL:
         _need(not op.reads_around or op.kind == OpKind.MEAN, f'{one} is local, without neighbours to read')

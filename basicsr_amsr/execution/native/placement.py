@@ -88,6 +88,9 @@ class Placement:
             else:
                 reads = [(source.map, op) for source in op.sources]
             reads += [(step.source.map, None) for step in op.steps if step.source and step.kind != StepKind.MUL_PIXEL]
+            if op.kind == OpKind.GATHER:
+                margins[op.sources[0].map.index][:] = [1, 1, 1]  # of blocks
+                reads = reads[1:]
             for one, how in reads:
                 stride, pad, kernel = (how.stride, how.pad, how.kernel) if how else (1, 0, 1)
                 margin = margins[one.index]

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
+
+from basicsr_amsr.execution.native.checks import TAPS, check_op
 from basicsr_amsr.execution.native.maps import TYPES, Channels, Grid, Map, Patches, Slice, channels_of
 from basicsr_amsr.execution.native.steps import Step, Values
-from basicsr_amsr.execution.native.tables import Layout, OpKind, Type
+from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, Type
 
 METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD}
 RESAMPLING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
-MOST_SOURCES = 16  # as in src/sources.h
-MOST_SCALE = 8  # as in src/kernels.cpp
 
 
 @dataclass(eq=False)
@@ -44,8 +45,8 @@ class Op:
     @property
     def reads_around(self) -> bool:
         """Whether a pixel of the output depends on other pixels than its own."""
-        resampling = self.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
-        return self.kernel > 1 or self.stride > 1 or resampling or self.kind == OpKind.MEAN
+        around = (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL, OpKind.MEAN, OpKind.GATHER)
+        return self.kernel > 1 or self.stride > 1 or self.kind in around
 
 
 @dataclass(eq=False)
@@ -72,6 +73,7 @@ class Program:
         self._stages = 0
         self._open_stage: int | None = None
         self._open_pass: Pass | None = None
+        self.block_grid: Grid | None = None
 
     # what there is
 
@@ -107,6 +109,12 @@ class Program:
               name: str = '') -> Map:
         """A map that exists for one group of patches, within one pass: written and read pixel by pixel there."""
         return self._map(channels, scale, dtype, grid, None, Layout.LOCAL, None, name)
+
+    def blocks(self, scale: int, *, name: str = '') -> Map:
+        """What `scatter` sums to, for each patch of the image, and `gather` reads."""
+        if self.block_grid is None:
+            self.block_grid = self.grid(lambda height, width: (-(-height // PATCH), -(-width // PATCH)))
+        return self.map((PATCH * scale + 2) ** 2 * 4, grid=self.block_grid, name=name)
 
     def image(self, channels: int, *, scale: int = 1, grid: Grid | None = None, name: str = '') -> Map:
         """A float32 tensor of the caller, one plane a channel, that `run` is given: input or output."""
@@ -188,6 +196,35 @@ class Program:
                      (kernel - 1) // 2 if padding is None else padding, groups, shuffle, accumulate, weight, bias),
                   patches)
 
+    def scatter(self, source: Channels, weight: Values, blocks: Map, *, outputs: int,
+                compute: str = 'float32') -> None:
+        """The products of a 3x3 convolution (padding 1) with at most four outputs, within fused(); `gather` sums them.
+
+        Every pixel is read by itself, so that `source` may be local: a large map before a picture need not exist. A
+        patch that is listed for `gather` needs its eight neighbours scattered, as far as they lie in the image, by this
+        operator or, from another source (predictions on their outermost pixels), by one with the same `blocks`.
+
+        Args:
+            weight: (outputs, in_channels, 3, 3), or a function that returns it.
+        """
+        given = channels_of(source)
+
+        def columns() -> torch.Tensor:
+            whole = weight() if callable(weight) else weight
+            return whole.permute(2, 3, 0, 1).reshape(TAPS * outputs, -1, 1, 1)
+
+        products = self.local(TAPS * outputs, scale=given.map.scale, grid=given.map.grid,
+                              name=f'products of {given.map}')
+        self.conv(given, columns, None, products, out_channels=TAPS * outputs, kernel=1, compute=compute)
+        self._add(Op(OpKind.COLLECT, [channels_of(products)], [channels_of(blocks)], blocks.channels), None)
+
+    def gather(self, blocks: Map, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
+               patches: Patches | None = None) -> None:
+        """The sums of a scattered convolution, then `steps` (its bias, too), then the store into `out`."""
+        place = channels_of(out)
+        self._add(Op(OpKind.GATHER, [channels_of(blocks)], [place], place.channels, tuple(steps),
+                     accumulate=accumulate), patches)
+
     def depthwise(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, kernel: int = 3,
                   stride: int = 1, padding: int | None = None, steps: Sequence[Step] = (), also: Channels | None = None,
                   patches: Patches | None = None) -> None:
@@ -237,7 +274,6 @@ class Program:
         return self._open_pass.patches if self._open_pass else self.every_patch(output.grid)
 
     def _add(self, op: Op, patches: Patches | None) -> None:
-        from basicsr_amsr.execution.native.checks import check_op
         target = self._open_pass
         if target and patches is not None and patches is not target.patches:
             raise ValueError('within fused() the patches are those of the group')

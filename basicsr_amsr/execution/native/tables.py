@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 1
+ABI = 2
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -49,6 +49,8 @@ class OpKind(IntEnum):
     BILINEAR = 5
     NEAREST = 6
     MAX_POOL = 7
+    COLLECT = 8
+    GATHER = 9
 
 
 _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p

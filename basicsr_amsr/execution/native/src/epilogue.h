@@ -18,6 +18,7 @@ struct Finish {  // what is the same for all blocks of an operator
   const AmsrMap *maps;
   int height, width;  // at the operator's resolution
   bool plain;         // vectors lie one after the other in the output
+  bool whole;         // or units are whole vectors at least
 };
 
 // A copy of a block for functions that are not inlined: they would have the sums themselves live in memory, and every
@@ -42,7 +43,7 @@ INLINE Finish finish_of(const Context &context, const AmsrOp &op) {
   const AmsrMap &out = p.map_table[op.out[0]];
   const Shape shape = shape_of(op);
   return {&context, &op, shape, p.step_table + op.step, p.map_table, out.height / op.shuffle, out.width / op.shuffle,
-          shape.groups == 1 && shape.units == 1};
+          shape.groups == 1 && shape.units == 1, shape.unit % LANES == 0};
 }
 
 struct Place {  // of one vector in the output: pixel of the shuffle, channel, channels that count
@@ -80,16 +81,21 @@ INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec 
 template <int PIXELS, int VECTORS>
 NOINLINE void add_nearest(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS]) {
   const AmsrMap &m = f.maps[step.map];
-  int square = f.op->shuffle * f.op->shuffle;
-  for (int i = 0; i < PIXELS; i++)
-    for (int v = 0; v < VECTORS; v++)
-      for (int l = 0; l < LANES; l++) {
-        int lane = (b.vector + v) * LANES + l;
-        int channel = lane < f.op->out_channels ? step.channel + lane / square : step.channel;
-        int64_t offset = (b.first + i / 4) * m.row + i % 4 * m.pixel + channel;
-        x[i][v][l] += step.a * (m.type == AMSR_BF16 ? widen(address<bf16>(*f.context, m, b.spot, 1)[offset])
-                                                    : address<float>(*f.context, m, b.spot, 1)[offset]);
-      }
+  const int square = f.op->shuffle * f.op->shuffle;
+  for (int i = 0; i < PIXELS; i++) {
+    const int64_t pixel = (b.first + i / 4) * m.row + i % 4 * m.pixel + step.channel;
+    const auto value = [&](int lane) {
+      const int64_t at = pixel + (lane < f.op->out_channels ? lane / square : 0);
+      return step.a * (m.type == AMSR_BF16 ? widen(address<bf16>(*f.context, m, b.spot, 1)[at])
+                                           : address<float>(*f.context, m, b.spot, 1)[at]);
+    };
+    for (int v = 0; v < VECTORS; v++) {
+      const int first = (b.vector + v) * LANES;
+      if (square % LANES == 0) x[i][v] = x[i][v] + splat(value(first));
+      else
+        for (int l = 0; l < LANES; l++) x[i][v][l] += value(first + l);
+    }
+  }
 }
 
 template <int PIXELS, int VECTORS, class F> INLINE void each(Vec (&x)[PIXELS][VECTORS], F change) {
@@ -196,20 +202,20 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
   const int by = f.op->shuffle, square = by * by;
   const int rows = least(4, f.height - b.spot.y) - b.first, columns = least(4, f.width - b.spot.x);
   const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
-  for (int i = 0; i < PIXELS; i++) {
-    if (i / 4 >= rows || i % 4 >= columns) continue;
-    float *p = (float *)m.base + f.op->out_channel[0] * m.plane + (int64_t)(b.spot.y + b.first + i / 4) * by * m.row +
-               (int64_t)(b.spot.x + i % 4) * by;
-    const float *value = (const float *)&x[i][0] - from;
-    if (by == 4 && !f.op->accumulate) {
-      for (int lane = from; lane < to; lane += 4)
-        memcpy(p + lane / square * m.plane + lane % square / by * m.row, value + lane, 16);
-    } else {
-      for (int lane = from; lane < to; lane++) {
-        float *q = p + lane / square * m.plane + lane % square / by * m.row + lane % by;
-        *q = f.op->accumulate ? *q + value[lane] : value[lane];
+  const int run = by == 4 && !f.op->accumulate ? 4 : 1;
+  float *origin = (float *)m.base + f.op->out_channel[0] * m.plane + (int64_t)(b.spot.y + b.first) * by * m.row +
+                  (int64_t)b.spot.x * by;
+  for (int lane = from; lane < to; lane += run) {
+    const int part = lane % square;
+    float *p = origin + lane / square * m.plane + part / by * m.row + part % by;
+    const float *value = (const float *)&x + lane - from;
+    for (int i = 0; i < least(PIXELS / 4, rows); i++)
+      for (int j = 0; j < columns; j++) {
+        float *q = p + i * by * m.row + j * by;
+        const float *from_pixel = value + (i * 4 + j) * VECTORS * LANES;
+        if (run == 4) memcpy(q, from_pixel, 16);
+        else *q = f.op->accumulate ? *q + *from_pixel : *from_pixel;
       }
-    }
   }
 }
 
@@ -219,6 +225,17 @@ INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap 
   if (inside && f.plain && (b.vector + VECTORS) * LANES <= f.op->out_lanes[which]) {
     T *p = address<T>(*f.context, m, b.spot, 1) + b.first * m.row + f.op->out_channel[which] + b.vector * LANES;
     store_block(p, m.row, m.pixel, x);
+  } else if (inside && f.whole) {
+    const int by = f.op->shuffle;
+    const int64_t row = by * m.row, pixel = by * m.pixel;
+    UNROLL(4)
+    for (int v = 0; v < VECTORS; v++) {
+      const Place place = place_of(f.shape, b.vector + v);
+      T *p = address<T>(*f.context, m, b.spot, by) + b.first * row + f.op->out_channel[which] + place.y * m.row +
+             place.x * m.pixel + place.channel;
+      UNROLL(16)
+      for (int i = 0; i < PIXELS; i++) store(p + i / 4 * row + i % 4 * pixel, x[i][v]);
+    }
   } else {
     OnStack<PIXELS, VECTORS> copy(x);
     store_parts<T>(f, b, which, m, copy.x);

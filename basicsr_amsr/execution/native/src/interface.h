@@ -11,9 +11,9 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 1 };
+enum { AMSR_ABI = 2 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
-enum { AMSR_GROUP = 12 };  // patches that run through a pass together: their Winograd tiles fit an L2 of 1 MB
+enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
 enum AmsrType { AMSR_F32 = 0, AMSR_BF16 = 1 };
 
@@ -68,6 +68,10 @@ enum AmsrOpKind {
   AMSR_BILINEAR = 5,   // resize, align_corners=False; any pair of sizes
   AMSR_NEAREST = 6,
   AMSR_MAX_POOL = 7,   // windows are cut at the border
+  // Of a 3x3 convolution with up to four outputs. COLLECT sums columns (of each pixel: [tap][output] products) to blocks, one
+  // pixel of `out` each: a listed patch's 4 * scale pixels a side and a ring around, of four floats. GATHER adds blocks up.
+  AMSR_COLLECT = 8,
+  AMSR_GATHER = 9,
 };
 
 struct AmsrOp {
@@ -95,7 +99,7 @@ struct AmsrList {
   int64_t count;
 };
 
-// Operators [op, op + ops) run group by group, so that local maps and what was just written stay in the cache. Passes of
+// Operators [op, op + ops) run group by group (12 patches, or fewer where all operators are of a larger scale), so that local maps and what was just written stay in the cache. Passes of
 // one stage run as a wavefront over rows of patches: pass p works on rows that pass p - 1 has left two chunks ago, so it
 // may read neighbours of what p - 1 wrote.
 struct AmsrPass {

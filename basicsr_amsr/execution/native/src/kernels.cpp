@@ -1,7 +1,7 @@
 // One instruction set's kernels: compiled once for each, with its flags and SET as its name.
 #include "kernels.h"
 #include "direct.h"
-#include "pointwise.h"
+#include "scatter.h"
 #include "winograd.h"
 
 namespace SET {
@@ -36,6 +36,7 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
     case AMSR_DEPTHWISE: return depthwise(c, op, spots, n);
     case AMSR_POINTWISE: return pointwise(c, op, spots, n);
     case AMSR_MEAN: return mean(c, op, spots, n, height, width);
+    case AMSR_GATHER: return gather(c, op, spots, n);
     default: return resample(c, op, spots, n);
   }
 }
@@ -46,6 +47,10 @@ static void run_group(const GroupRun &run) {
   Spot spots[AMSR_GROUP * MOST_SCALE * MOST_SCALE + AMSR_GROUP];
   for (int i = 0; i < run.pass->ops; i++) {
     const AmsrOp &op = p.op_table[run.pass->op + i];
+    if (op.kind == AMSR_COLLECT) {
+      collect(c, op, run.patches, run.count);
+      continue;
+    }
     const bool mean = op.kind == AMSR_MEAN;
     const AmsrMap &m = p.map_table[mean ? p.source_table[op.source].map : op.out[0]];
     const int height = mean ? m.height : m.height / op.shuffle, width = mean ? m.width : m.width / op.shuffle;
@@ -77,8 +82,7 @@ template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource
     return panel_elements<T>(op, sources, s.vectors - (few ? 1 : 0)) * op.groups + dot_elements<T>(op, sources, few);
   }
   if (op.kind != AMSR_WINOGRAD) return 0;
-  const int channels = op.sources == 1 ? op.in_channels / op.groups : (int)winograd_channels<T>(op, sources);
-  return (int64_t)TILE * depth<T>(channels) * op.groups * s.vectors * LANES;
+  return (int64_t)TILE * winograd_depth<T>(op, sources) * op.groups * s.vectors * LANES;
 }
 
 static int64_t packed_bytes(const AmsrOp &op, const AmsrSource *sources) {
@@ -111,7 +115,7 @@ static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
     return gather ? AMSR_GROUP * gathered(op, sources) * size + 256 : 0;
   }
   if (op.kind != AMSR_WINOGRAD) return 0;
-  const int64_t channels = winograd_channels<float>(op, sources), lanes = packed_lanes(op);
+  const int64_t channels = winograd_channels(op, sources), lanes = packed_lanes(op) / op.groups;
   return TILE * AMSR_GROUP * (channels * size + lanes * 4) + 256;
 }
 

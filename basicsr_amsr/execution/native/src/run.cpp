@@ -14,7 +14,16 @@ struct Range {  // patches of one pass and one step, and their first group's num
   int64_t group;
 };
 
-int64_t groups_in(int64_t patches) { return (patches + AMSR_GROUP - 1) / AMSR_GROUP; }
+int64_t groups_in(int64_t patches, int size) { return (patches + size - 1) / size; }
+
+// Listed patches that run through a pass together: so few that an operator's own ones are whole twelves.
+int group_of(const AmsrProgram &p, const AmsrPass &pass) {
+  int scale = AMSR_GROUP;
+  for (int i = 0; i < pass.ops; i++) scale = std::min(scale, (int)p.op_table[pass.op + i].scale);
+  int size = 1;
+  while (size * scale * scale % AMSR_GROUP) size++;
+  return size;
+}
 
 int64_t rounded(int64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
@@ -35,10 +44,11 @@ struct Memory {  // how scratch is shared out
 // A wavefront cuts lists at rows, and each cut may leave a group that is not full.
 int64_t most_groups(const AmsrProgram &p, const AmsrPass &pass) {
   const int64_t n = p.list_table[pass.list].count;
-  if (p.chunk <= 0) return groups_in(n);
+  const int size = group_of(p, pass);
+  if (p.chunk <= 0) return groups_in(n, size);
   int64_t longest = 0;
   for (int i = 0; i < p.lists; i++) longest = std::max(longest, p.list_table[i].count);
-  return groups_in(n) + std::min(n, longest / p.chunk + 1);
+  return groups_in(n, size) + std::min(n, longest / p.chunk + 1);
 }
 
 Memory memory_of(const AmsrProgram &p) {
@@ -59,7 +69,7 @@ struct Job {
   const AmsrProgram *program;
   const AmsrPass *pass;
   Range range;
-  int threads, lanes;  // lanes of a group's sums
+  int threads, size, lanes;  // patches of a group, lanes of its sums
   float *mean;
   const Memory *memory;
   struct alignas(64) Share {
@@ -74,12 +84,12 @@ void run_one(const Job &job, int64_t group, int64_t group_end, int thread) {
   GroupRun run = {};
   run.program = &p;
   run.pass = job.pass;
-  const int64_t from = job.range.from + group * AMSR_GROUP;
+  const int64_t from = job.range.from + group * job.size;
   run.patches = patches + from;
-  run.count = (int)std::min<int64_t>(AMSR_GROUP, job.range.to - from);
+  run.count = (int)std::min<int64_t>(job.size, job.range.to - from);
   if (group + 1 < group_end) {
-    run.next = run.patches + AMSR_GROUP;
-    run.next_count = (int)std::min<int64_t>(AMSR_GROUP, job.range.to - from - AMSR_GROUP);
+    run.next = run.patches + job.size;
+    run.next_count = (int)std::min<int64_t>(job.size, job.range.to - from - job.size);
   }
   run.scratch = p.scratch + thread * job.memory->thread;
   run.locals = run.scratch + job.memory->kernel;
@@ -101,7 +111,7 @@ void run_share(void *context, int thread) {
 }
 
 void run_range(Job &job, const Range &range) {
-  const int64_t groups = groups_in(range.to - range.from);
+  const int64_t groups = groups_in(range.to - range.from, job.size);
   if (!groups) return;
   job.range = range;
   for (int t = 0; t < job.threads; t++) {
@@ -165,8 +175,9 @@ void run_stage(const AmsrProgram &p, const AmsrPass *passes, int n, Job &job, fl
     job.pass = &passes[i];
     job.mean = sums[i];
     job.lanes = mean_lanes(p, passes[i]);
+    job.size = group_of(p, passes[i]);
     run_range(job, {at[i], to, group[i]});
-    group[i] += groups_in(to - at[i]);
+    group[i] += groups_in(to - at[i], job.size);
     at[i] = to;
   };
   for (int step = 0; step < steps + n - 1; step++)

@@ -103,67 +103,78 @@ INLINE void multiply(const T *u, int64_t pixel, int n, const T *w, float *m, int
     if (q < quads) multiply_block<T, 1, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * lanes, lanes);
 }
 
-template <class T> INLINE int64_t winograd_channels(const AmsrOp &op, const AmsrSource *sources) {
+// Channels of a transformed tile: those of one group, or of all sources, each padded to vectors.
+INLINE int64_t winograd_channels(const AmsrOp &op, const AmsrSource *sources) {
+  if (op.sources == 1) return padded(op.in_channels / op.groups);
   int64_t n = 0;
   for (int s = 0; s < op.sources; s++) n += padded(sources[s].channels);
   return n;
 }
 
-template <class T> INLINE void transform_sources(const Context &c, const AmsrOp &op, const Spot &spot, T *u, int64_t stride) {
+// Channels that the products of one group run over; padding between sources counts.
+template <class T> INLINE int winograd_depth(const AmsrOp &op, const AmsrSource *sources) {
+  return depth<T>(op.sources == 1 ? op.in_channels / op.groups : (int)winograd_channels(op, sources));
+}
+
+template <class T>
+INLINE void transform_sources(const Context &c, const AmsrOp &op, int group, const Spot &spot, T *u, int64_t stride) {
   const AmsrProgram &p = *c.program;
   for (int s = 0; s < op.sources; s++) {
     const AmsrSource &source = p.source_table[op.source + s];
     const AmsrMap &m = p.map_table[source.map];
-    for (int ch = 0; ch < source.channels; ch += LANES, u += LANES) {
+    const int channels = source.channels / op.groups, first = source.channel + group * channels;
+    for (int ch = 0; ch < channels; ch += LANES, u += LANES) {
       if (m.type == AMSR_BF16)
-        tile_in(address<bf16>(c, m, spot, 1, 1) + source.channel + ch, m.row, m.pixel, u, stride);
+        tile_in(address<bf16>(c, m, spot, 1, 1) + first + ch, m.row, m.pixel, u, stride);
       else
-        tile_in(address<float>(c, m, spot, 1, 1) + source.channel + ch, m.row, m.pixel, u, stride);
+        tile_in(address<float>(c, m, spot, 1, 1) + first + ch, m.row, m.pixel, u, stride);
     }
   }
 }
 
+// Group by group of the convolution, so that its tiles stay in the L1.
 template <class T>
 NOINLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n) {
   const Finish f = finish_of(c, op);
   const AmsrSource *sources = c.program->source_table + op.source;
-  const int64_t channels = winograd_channels<T>(op, sources), lanes = (int64_t)op.groups * f.shape.vectors * LANES;
+  const int64_t channels = winograd_channels(op, sources), lanes = (int64_t)f.shape.vectors * LANES;
   T *u = (T *)c.scratch;  // [36][patch][channel]
   float *m = (float *)(c.scratch + (TILE * AMSR_GROUP * channels * (int64_t)sizeof(T) + 63) / 64 * 64);  // [36][patch][lane]
-  for (int k = 0; k < n; k++) transform_sources<T>(c, op, spots[k], u + k * channels, AMSR_GROUP * channels);
-  const int quads = (n + 3) / 4, per_group = op.in_channels / op.groups;
+  const int quads = (n + 3) / 4, d = winograd_depth<T>(op, sources);
   const T *w = (const T *)op.weights;
-  for (int place = 0; place < TILE; place++) {
-    const int y = place / 6, k = place % 6;  // of the next group, spread over the products
-    for (int i = k; i < next_n; i += 6) prefetch_input(c, op, next[i], y, y + 1);
-    const T *group_u = u + place * AMSR_GROUP * channels;
-    float *group_m = m + place * AMSR_GROUP * lanes;
-    for (int group = 0; group < op.groups; group++) {
+  for (int group = 0; group < op.groups; group++) {
+    for (int k = 0; k < n; k++)
+      transform_sources<T>(c, op, group, spots[k], u + k * channels, AMSR_GROUP * channels);
+    for (int place = 0; place < TILE; place++) {
+      // of the next patches, spread over the products
+      for (int i = place % 6; i < next_n; i += 6)
+        if (i / 6 % op.groups == group) prefetch_input(c, op, next[i], place / 6, place / 6 + 1);
+      const T *x = u + place * AMSR_GROUP * channels;
+      float *out = m + place * AMSR_GROUP * lanes;
       for (int v = 0; v < f.shape.vectors;) {
         const int size = panel_size(f.shape.vectors - v);
-        float *out = group_m + (group * f.shape.vectors + v) * LANES;
-        const int d = depth<T>(op.sources == 1 ? per_group : (int)channels);  // several lie padded to vectors in u
-        const T *x = group_u + group * per_group;
         if (size == 1) multiply<T, 1>(x, channels, d, w, out, lanes, quads);
         else if (size == 2) multiply<T, 2>(x, channels, d, w, out, lanes, quads);
         else if constexpr (MOST_PANEL >= 3) multiply<T, 3>(x, channels, d, w, out, lanes, quads);
         w += (int64_t)d * size * LANES;
+        out += size * LANES;
         v += size;
       }
     }
+    for (int k = 0; k < n; k++)
+      for (int v = 0; v < f.shape.vectors; v++) {
+        Vec x[16][1];
+        tile_out(m + k * lanes + v * LANES, AMSR_GROUP * lanes, x);
+        const int vector = group * f.shape.vectors + v;
+        const Vec bias = load(op.vector + vector * LANES);
+        UNROLL(16)
+        for (int i = 0; i < 16; i++) x[i][0] = x[i][0] + bias;
+        finish(f, Block{spots[k], 0, vector}, x);
+      }
   }
-  for (int k = 0; k < n; k++)
-    for (int vector = 0; vector < op.groups * f.shape.vectors; vector++) {
-      Vec x[16][1];
-      tile_out(m + k * lanes + vector * LANES, AMSR_GROUP * lanes, x);
-      const Vec bias = load(op.vector + vector * LANES);
-      UNROLL(16)
-      for (int i = 0; i < 16; i++) x[i][0] = x[i][0] + bias;
-      finish(f, Block{spots[k], 0, vector}, x);
-    }
 }
 
-// [place][group][panel][channel][lane]
+// [group][place][panel][channel][lane]
 template <class T> INLINE void pack_winograd(const AmsrOp &op, const AmsrSource *sources, const float *weights, T *w) {
   static const double p[4] = {0.70710678118654752, -0.70710678118654752, 1.41421356237309505, -1.41421356237309505};
   double g[6][3] = {{1, 0, 0}, {}, {}, {}, {}, {0, 0, 1}};
@@ -175,12 +186,11 @@ template <class T> INLINE void pack_winograd(const AmsrOp &op, const AmsrSource 
   }
   const Shape s = shape_of(op);
   const int pair = sizeof(T) == 2 ? 2 : 1, per_group = op.in_channels / op.groups;
-  const int channels = (int)winograd_channels<T>(op, sources);
-  for (int place = 0; place < TILE; place++)
-    for (int group = 0; group < op.groups; group++)
+  const int d = winograd_depth<T>(op, sources);
+  for (int group = 0; group < op.groups; group++)
+    for (int place = 0; place < TILE; place++)
       for (int v = 0; v < s.vectors;) {
         const int size = panel_size(s.vectors - v), lanes = size * LANES;
-        const int d = depth<T>(op.sources == 1 ? per_group : channels);
         int source = 0, before = 0, base = 0;  // before: real channels, base: padded ones of the sources so far
         for (int c = 0; c < d; c++) {
           if (op.sources > 1 && c == base + padded(sources[source].channels)) {
