@@ -16,6 +16,7 @@ from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs, Form
 from basicsr_amsr.execution.cost.measure import Probe
 from basicsr_amsr.execution.cost.model import Subject
+from basicsr_amsr.execution.native.selection import tiles
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 
@@ -74,7 +75,7 @@ def share_of(net: Any, x: torch.Tensor) -> float:
         return float(fixed)
     windows = window_sizes(net)
     wide: Any = dataclasses.replace(selection, tile=windows[0]) if windows else selection
-    return float(wide.tiles(x.detach()).float().mean())
+    return float(tiles(wide, x.detach()).float().mean())
 
 
 def window_sizes(net: Any) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.backbones.skipping import Selection
+from basicsr_amsr.execution.native import selection as native
 from basicsr_amsr.execution.pieces import Piece, in_pieces
 from basicsr_amsr.selection.padding import pad_to_multiple
 
@@ -31,7 +32,7 @@ class Masks:
         """Active tiles of that side, bool (B, ⌈H/tile⌉, ⌈W/tile⌉)."""
         if tile not in self._made:
             wide: Any = dataclasses.replace(self.selection, tile=tile)  # type: ignore[type-var]
-            self._made[tile] = wide.tiles(pad_to_multiple(self.image, max(tile // self.selection.tile, 1)))
+            self._made[tile] = native.tiles(wide, pad_to_multiple(self.image, max(tile // self.selection.tile, 1)))
         return self._made[tile]
 
     def windows(self, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:

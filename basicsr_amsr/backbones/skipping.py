@@ -12,6 +12,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActiveTiles
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.buffers import Turns
+from basicsr_amsr.execution.native.selection import tiles
 from basicsr_amsr.execution.oracle import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
 from basicsr_amsr.execution.unit import Inside, Unit
@@ -113,10 +114,10 @@ class Skipping:
             less = max(int(rows / height + 0.5), int(cols / width + 0.5), 1)
             more = max(int(height / rows + 0.5), int(width / cols + 0.5), 1)
             if (height, width) == (rows * more, cols * more):
-                found = self.selection.tiles(self.image), tile * more
+                found = tiles(self.selection, self.image), tile * more
             elif (height, width) == (-(-rows // less), -(-cols // less)):
                 wide: Any = dataclasses.replace(self.selection, tile=tile * less)  # type: ignore[type-var]
-                found = wide.tiles(pad_to_multiple(self.image, less)), tile
+                found = tiles(wide, pad_to_multiple(self.image, less)), tile
             else:
                 raise UserError(f'a unit works on {height}x{width}, which is neither a multiple nor a fraction of the '
                                 f'image, {rows}x{cols}: leave it dense, or give images of another size.')

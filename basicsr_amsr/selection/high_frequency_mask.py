@@ -91,20 +91,22 @@ class HighFrequencyMask:
             raise UserError(f'selection: {name} is {value!r}: give {wanted}.')
 
     @property
-    def _by_two_means(self) -> bool:
+    def by_two_means(self) -> bool:
+        """Whether neither a ratio nor a level decides."""
         return self.ratio is None and self.level is None
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Pixel mask, bool (B, 1, H, W), of RGB or gray images (B, 3 or 1, H, W) in 0–1; made of whole tiles."""
-        if self.tile == 1 and self._by_two_means:
+        if self.tile == 1 and self.by_two_means:
             return self._mask(self.score(images))
         return expand_blocks(self.tiles(images), self.tile, *images.shape[-2:])
 
     def tiles(self, images: torch.Tensor) -> torch.Tensor:
         """Active tiles, bool (B, ⌈H/tile⌉, ⌈W/tile⌉), from the upper left corner."""
-        score = self.score(images)
-        if not self._by_two_means:
-            return self._taken(self._means(score, self.tile))
+        return self.clustered(self.score(images)) if self.by_two_means else self.taken(self.tile_means(images))
+
+    def clustered(self, score: torch.Tensor) -> torch.Tensor:
+        """The tiles by 2-means of `score`."""
         mask = self._mask(score)
         return block_over(mask, self.tile, self.threshold) if self.threshold else block_any(mask, self.tile)
 
@@ -131,11 +133,11 @@ class HighFrequencyMask:
         if height % size or width % size:
             raise UserError(f'images of {height}x{width} have no whole windows of {size}x{size}: pad them first.')
         score = self.score(images)
-        if self._by_two_means:
+        if self.by_two_means:
             mask = self._mask(score)
             return [window_mask(mask, size, self.threshold, shift) for shift in shifts]
         rolled = (torch.roll(score, (-shift, -shift), dims=(2, 3)) for shift in shifts)
-        return [self._taken(self._means(values, size)) for values in rolled]
+        return [self.taken(self._means(values, size)) for values in rolled]
 
     @torch.no_grad()
     def score(self, images: torch.Tensor) -> torch.Tensor:
@@ -158,7 +160,8 @@ class HighFrequencyMask:
         whole = means.mean(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(means.dtype).tiny)
         return means / whole**self.relative
 
-    def _taken(self, means: torch.Tensor) -> torch.Tensor:
+    def taken(self, means: torch.Tensor) -> torch.Tensor:
+        """The tiles (windows) by the ratio or level, of their means (B, rows, cols)."""
         if self.ratio is not None:
             return top_ratio(means, self.ratio)
         assert self.level is not None

@@ -87,7 +87,7 @@ def test_where_dense_is_faster_the_plain_network_runs_to_the_bit(kind, stub):
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_plain_network_needs_no_mask_of_a_fixed_share(kind, monkeypatch, stub):
     net, config = build(kind, selection=dataclasses.replace(HALF, ratio=0.75))
-    monkeypatch.setattr(HighFrequencyMask, 'score', lambda *_: pytest.fail('a mask was made'))
+    monkeypatch.setattr(HighFrequencyMask, 'taken', lambda *_: pytest.fail('a mask was made'))
     assert run(net, image(1, 3, 24, 20), config)[1] == 1
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import trained_predictions
+from basicsr_amsr.execution.native.selection import tile_means, tiles
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
@@ -63,11 +64,11 @@ class Region:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
         selection = config.selection
         if config.budget is None:
-            return selection.tiles(x)
+            return tiles(selection, x)
         size = tuple(x.shape[1:])
         if size not in self._costs:
             self._costs[size] = count_region(self.program, net, self.prediction, *size)
-        means = selection.tile_means(x)
+        means = tile_means(selection, x)
         return torch.stack([self._costs[size].within(config.budget, each[0], selection.tile, *size[1:])
                             for each in means.view(len(x), 1, *means.shape[-2:])])
 

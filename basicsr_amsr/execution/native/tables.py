@@ -100,15 +100,26 @@ class CProgram(ctypes.Structure):
                 ('scratch', _ptr), ('scratch_bytes', _i64), ('local_bytes', _i64)]
 
 
+class CDetail(ctypes.Structure):
+    """AmsrDetail."""
+    _fields_ = [('image', _ptr), ('row', _i64), ('plane', _i64), ('channels', _i32), ('height', _i32), ('width', _i32),
+                ('half', _i32), ('smooth', _i32), ('squared', _i32), ('tile', _i32), ('threads', _i32),
+                ('weights', _f32 * 3), ('noise', _f32), ('kernel', _ptr), ('map', _ptr), ('means', _ptr),
+                ('scratch', _ptr), ('scratch_bytes', _i64)]
+
+
 def declare(library: ctypes.CDLL) -> None:
     """Give the library's functions their types."""
     op, source, program = ctypes.POINTER(COp), ctypes.POINTER(CSource), ctypes.POINTER(CProgram)
+    detail = ctypes.POINTER(CDetail)
     for name, result, arguments in (
             ('abi', ctypes.c_int, []), ('available', ctypes.c_char_p, []), ('select', ctypes.c_int, [ctypes.c_char_p]),
             ('selected', ctypes.c_char_p, []), ('lanes', ctypes.c_int, []), ('has_bf16', ctypes.c_int, []),
             ('packed_lanes', ctypes.c_int, [op]), ('lane_channels', None, [op, _ptr]),
             ('packed_bytes', _i64, [op, source]), ('pack', None, [op, source, _ptr, _ptr]),
             ('scratch', _i64, [program]), ('run', ctypes.c_int, [program]), ('allocate', _ptr, [_i64]),
-            ('free', None, [_ptr, _i64]), ('checksum', ctypes.c_uint64, [_ptr, _ptr, _i64])):
+            ('free', None, [_ptr, _i64]), ('checksum', ctypes.c_uint64, [_ptr, _ptr, _i64]),
+            ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail]),
+            ('band', _i64, [_ptr, _i32, _i32, _i32, _i32, _i32, _ptr])):
         function = getattr(library, f'amsr_{name}')
         function.restype, function.argtypes = result, arguments

@@ -121,6 +121,22 @@ struct AmsrProgram {
   int64_t local_bytes;   // of each thread's local maps
 };
 
+struct AmsrDetail {  // the map of high frequencies of an image, and its means over tiles
+  const float *image;       // planes
+  int64_t row, plane;       // elements from row to row and from channel to channel
+  int32_t channels, height, width;  // 1 or 3 channels
+  int32_t half, smooth;     // pixels that the blur and the smoothing reach to each side
+  int32_t squared;          // means are of squares, and then their roots
+  int32_t tile, threads;
+  float weights[3];         // of the channels in the luminance
+  float noise;              // the noise in the score for a median of 1 of the second differences; 0: no discount
+  const float *kernel;      // of the blur, from its middle outwards
+  float *map;               // height x width, or null
+  float *means;             // one for each tile
+  char *scratch;            // aligned to 64
+  int64_t scratch_bytes;
+};
+
 AMSR_EXPORT int amsr_abi(void);
 // Space-separated names of the instruction sets that are compiled in and that this machine has, best first.
 AMSR_EXPORT const char *amsr_available(void);
@@ -141,3 +157,9 @@ AMSR_EXPORT void *amsr_allocate(int64_t bytes);                // zeroed, aligne
 AMSR_EXPORT void amsr_free(void *memory, int64_t bytes);
 // Of the bytes of so many arrays, to tell whether weights have changed.
 AMSR_EXPORT uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count);
+AMSR_EXPORT int64_t amsr_detail_scratch(const AmsrDetail *detail);
+AMSR_EXPORT int amsr_detail(const AmsrDetail *detail);         // 0, or -1 where scratch is too small
+// Positions y * width + x of the pixels outside active patches (rows x columns of them) that are at most `reach` rows and
+// columns from one inside, ascending; returns how many, or -1 where there is no memory.
+AMSR_EXPORT int64_t amsr_band(const uint8_t *active, int32_t rows, int32_t columns, int32_t height, int32_t width,
+                              int32_t reach, int32_t *positions);

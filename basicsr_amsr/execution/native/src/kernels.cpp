@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "direct.h"
 #include "scatter.h"
+#include "selection.h"
 #include "winograd.h"
 
 namespace SET {
@@ -132,4 +133,5 @@ enum { BF16 = 0 };
 #endif
 extern const Kernels JOIN(kernels_, SET);
 const Kernels JOIN(kernels_, SET) = {TEXT(SET),          SET::LANES,        BF16,      SET::run_group, SET::packed_lanes,
-                                     SET::lane_channels, SET::packed_bytes, SET::pack, SET::scratch_bytes};
+                                     SET::lane_channels, SET::packed_bytes, SET::pack, SET::scratch_bytes,
+                                     SET::detail};

@@ -11,6 +11,19 @@ struct GroupRun {
   float *mean;             // sums of this group, for each MEAN operator of the pass in turn
 };
 
+// Bits of a float that a bin of the noise estimate leaves out; pixels that the local power reaches to each side.
+enum { DETAIL_SHIFT = 19, DETAIL_WINDOW = 2 };
+
+struct DetailRun {
+  const AmsrDetail *detail;
+  int border, lanes, stride;  // floats left of a row, of its pixels in whole vectors, from row to row
+  float *luminance, *score, *other;              // maps
+  const float *window_part, *smooth_part;        // 1 / columns of the boxes, pixel by pixel
+  float noise;                                   // its power in the score
+  float *rows;                                   // this thread's: three
+  uint32_t *bins;
+};
+
 struct Kernels {
   const char *name;
   int lanes, bf16;
@@ -20,4 +33,5 @@ struct Kernels {
   int64_t (*packed_bytes)(const AmsrOp &, const AmsrSource *);
   void (*pack)(const AmsrOp &, const AmsrSource *, const float *, void *);
   int64_t (*scratch_bytes)(const AmsrProgram &, const AmsrOp &);
+  void (*detail)(const DetailRun &, int phase, int from, int to);
 };
