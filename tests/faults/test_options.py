@@ -1,4 +1,5 @@
 """What the option check knows before the start: sections that contradict one another, names, types, YAML."""
+import json
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_two_validation_sets_of_one_name_by_their_keys(basicsr):
     options = options_to_train(val={'val_freq': 1, 'metrics': METRICS})
     options['datasets'].update(val_1=pairs(name='val_2'), val_2=pairs())
     assert "val_1 and val_2 both have the name 'val_2'" in mistake(basicsr, 'train', options)
+
+
+def test_a_set_whose_name_is_nothing_goes_by_its_key(basicsr):
+    options = options_to_test()
+    options['datasets'] = {'test_1': pairs(name=None)}
+    code, _, err = basicsr('test', options)
+    assert code == 0, err
+    assert list(json.loads(Path('results/tiny/metrics.json').read_text())) == ['test_1']
 
 
 @pytest.mark.parametrize('metrics', [METRICS, {'ours': {'type': 'calculate_ssim', 'crop_border': 0}}])
