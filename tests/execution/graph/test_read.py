@@ -17,6 +17,7 @@ from tests.execution.graph.networks import NAMES, WINDOWS, build, channels
 
 SIZES = [(1, 1), (1, 6), (2, 9), (3, 3), (5, 8), (8, 8), (13, 16), (17, 23), (24, 24), (31, 18), (40, 33), (16, 48)]
 TAKEN = {'RRDBNet x2': 3, 'SAFMN': 7, 'DITN': 8}  # of the sizes, by networks that refuse the others
+TRACED_ANEW = ('Winding', 'SPAN', 'DITN')  # for every size
 
 
 def compare(net: nn.Module, traces: Traces, x: torch.Tensor) -> bool:
@@ -32,7 +33,8 @@ def compare(net: nn.Module, traces: Traces, x: torch.Tensor) -> bool:
     return True
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow if name in TRACED_ANEW else [])
+                                  for name in NAMES])
 def test_equals_the_network_at_every_size(name):
     net, traces = build(name), Traces()
     taken = [compare(net, traces, image(1, channels(name), *size)) for size in SIZES]
@@ -41,10 +43,10 @@ def test_equals_the_network_at_every_size(name):
     assert compare(net, traces, image(3, channels(name), 16, 40))
 
 
-@pytest.mark.parametrize('name', WINDOWS)
-def test_equals_window_transformers(name):
+@pytest.mark.parametrize('name', [*TRACED_ANEW, *WINDOWS])
+def test_equals_the_network_at_two_sizes(name):
     net, traces = build(name), Traces()
-    assert compare(net, traces, image(1, 3, 8, 12)) and compare(net, traces, image(1, 3, 17, 23))
+    assert compare(net, traces, image(1, 3, 8, 16)) and compare(net, traces, image(1, 3, 24, 24))
 
 
 @pytest.mark.slow
