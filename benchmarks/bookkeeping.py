@@ -34,8 +34,10 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_, decision
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.execution import active, windows
+from basicsr_amsr.execution.calibrated import lists as calibrated_lists
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
+from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.region import layout, tiles
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
@@ -51,12 +53,13 @@ PATCHES = 0.25
 COLUMNS = ('mask', 'choosing', 'lists', 'decision')
 FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
     'mask': ((HighFrequencyMask, 'score'), (HighFrequencyMask, 'tiles'), (HighFrequencyMask, 'windows'),
-             (MaskPrediction, 'forward')),
+             (native_selection, '_detail'), (MaskPrediction, 'forward')),
     'choosing': ((two_means, 'two_means'), (ratio, 'top_ratio'), (topk, 'topk')),
     'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (tiles.Tiles, '__init__'),
               (tiles.Tiles, 'places'), (tiles.Tiles, 'inside'),
               (active.ActiveTiles, '__init__'), (active.ActiveTiles, 'gathers'), (active.ActiveTiles, 'gathers_from'),
-              (active.ActiveTiles, 'dilated'), (windows.ActiveWindows, '__init__')),
+              (active.ActiveTiles, 'dilated'), (windows.ActiveWindows, '__init__'),
+              (calibrated_lists, 'marked')),
     'decision': ((decision, 'form_for'), (decision, 'share_of')),
 }
 OPERATORS = {'gather': ('aten::index_select', 'aten::index'), 'copy': ('aten::copy_', 'aten::cat'),

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from basicsr_amsr.bench.networks import Network, by_name
 from basicsr_amsr.cli.network import choose_device, read_options
+from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.timing import synchronize
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.profiling.profile import variant_of
@@ -57,7 +58,8 @@ class Masks:
 
     def __init__(self) -> None:
         self.number = 0
-        for owner, name in ((HighFrequencyMask, 'score'), (MaskPrediction, 'forward')):
+        for owner, name in ((HighFrequencyMask, 'score'), (native_selection, '_detail'),
+                            (MaskPrediction, 'forward')):
             setattr(owner, name, self.counted(getattr(owner, name)))
 
     def counted(self, function: Any) -> Any:

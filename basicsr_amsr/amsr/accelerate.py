@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
-from basicsr_amsr.amsr.calibration.region import Region
+from basicsr_amsr.amsr.calibration.region import Region, goes_native, plain_forward
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.decision import form_for, share_of
@@ -84,14 +84,17 @@ class ConvertedNetwork(Converted):
             share = tiles.float().mean()
             if chooses:
                 form = form_for(self, x, float(share))
+            if not differentiable and bool(tiles.all()):
+                form = 'dense'
             if form == 'sparse':
                 self.last_mask_ratio = share
                 return self.region.run(self, x, tiles, config, differentiable)
         self.last_mask_ratio = 1.0
-        if self.native is not None and bare and self.variant == 'M':
-            native = self.native.image(self, x)
-            if native is not None:
-                return native
+        native = self.native if self.region is None else self.region.dense if goes_native(config, x) else None
+        if native is not None and bare and self.variant == 'M':
+            picture = native.image(self, x)
+            if picture is not None:
+                return picture
         skipping = None
         if form == 'sparse':
             skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
@@ -186,11 +189,6 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
             module.__dict__['skip'] = chosen[path]
     _convert(net, config, None)
     return report
-
-
-def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
-    """What a network computes without conversion."""
-    return getattr(net, 'plain_class', type(net)).forward(net, x)
 
 
 def _convert(net: nn.Module, config: AMSRConfig, region: Region | None, native: DenseForm | None = None) -> None:

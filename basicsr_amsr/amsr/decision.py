@@ -16,6 +16,7 @@ from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs, Form
 from basicsr_amsr.execution.cost.measure import Probe
 from basicsr_amsr.execution.cost.model import Subject
+from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import tiles
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
@@ -90,6 +91,9 @@ def subject_of(net: Any, device: torch.device) -> Subject:
     config, layout = net.amsr, next((p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters()
                                      if p.dim() == 4), None)
     selection, backend = config.selection, type(backend_for(config.backend, device)).__name__
+    loaded = library() if net.region is not None and config.backend == 'auto' and device.type == 'cpu' else None
+    if loaded is not None:
+        backend = f'native, {loaded.isa}'
     how = (config.inside, config.unit, backend, selection.tile, getattr(selection, 'smooth', None), layout)
     return Subject(f'AMSR {net.plain_class.__name__}', f'{net.structure} {how}')
 
@@ -124,7 +128,7 @@ class Probes:
         selection = net.amsr.selection
         twin = twin_of(net)
         dense = copy.copy(twin)
-        dense.set_variant('D')
+        dense.amsr = dataclasses.replace(net.amsr, mode='dense')
         views: dict[float, Any] = {}
 
         def sparse(ratio: float) -> float:

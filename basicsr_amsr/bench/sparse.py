@@ -4,14 +4,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import count_costs
+from basicsr_amsr.amsr.calibration.region import goes_native
 from basicsr_amsr.amsr.decision import window_sizes
-from basicsr_amsr.bench.contenders import EAGER, Contender, Equality, Forward
+from basicsr_amsr.bench.contenders import EAGER, NATIVE, Contender, Equality, Forward
 from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.views import View, patch_view, tile_view
 from basicsr_amsr.errors import UserError
@@ -48,8 +49,11 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
     window, calibrated = next(iter(window_sizes(net)), None), net.region is not None
     tiles = (window,) if window else grid.tiles or (net.amsr.selection.tile,)
     named = net.amsr.backend
-    usual = backend_for(named, next(net.parameters()).device).name if named == 'auto' else named
+    first = next(net.parameters())
+    usual = backend_for(named, first.device).name if named == 'auto' else named
+    native = calibrated and goes_native(net.amsr, first) and not grid.backends
     backends = (EAGER,) if window else grid.backends or (usual,)
+    layout: Literal['NCHW', 'channels-last'] = 'NCHW' if native else 'channels-last'
     insides = (None,) if window or calibrated else grid.insides or (net.amsr.inside,)
     for tile in tiles:
         costs = count_costs(net, tile, *shape)
@@ -57,21 +61,23 @@ def tile_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
         for inside in insides:
             for amount in grid.amounts:
                 for backend in backends:
-                    view = View('tiles', amount=amount, tile=tile, inside=inside, backend=backend)
+                    view = View('tiles', layout, amount, tile, inside, 'auto' if native else backend)
                     own = view.of(net)
                     share = fixed_share(own, amount, shape)
                     ratio = Amount('ratio', TRIED if share is None else share)
-                    full = tile_view(net, Amount('ratio', 1.0), tile, inside, backend)
-                    masked = tile_view(net, ratio, tile, inside, backend, mode='dense_masked')
+                    full = tile_view(net, Amount('ratio', 1.0), tile, inside, view.backend)
+                    masked = tile_view(net, ratio, tile, inside, view.backend, mode='dense_masked')
                     equalities = (
                         Equality('the dense network where all is active', full, dense),
-                        Equality('the dense-masked reference', tile_view(net, ratio, tile, inside, backend), masked))
+                        Equality('the dense-masked reference', tile_view(net, ratio, tile, inside, view.backend),
+                                 masked))
                     form = f'windows {tile}' if window else form_name(tile, inside or 'calibrated')
-                    yield Contender(form, backend, 'sparse', view, own, share=share, slack=0.5 / cells,
+                    by = NATIVE if native else backend
+                    yield Contender(form, by, 'sparse', view, own, share=share, slack=0.5 / cells,
                                     most_macs=limit(amount, costs.dense), equalities=equalities)
                     if grid.auto:  # what it chooses among is compared already
                         either = dataclasses.replace(view, mode='auto')
-                        yield Contender(f'auto, {form}', backend, 'auto', either, either.of(net), share=None)
+                        yield Contender(f'auto, {form}', by, 'auto', either, either.of(net), share=None)
 
 
 def fixed_share(view: Any, amount: Amount, shape: Shape) -> float | None:

@@ -65,6 +65,11 @@ def build(kind, **config):
     return net, AMSRConfig(**{'calibration': calibration, 'selection': HALF, **config})
 
 
+def same(found, plain, kind):
+    """To the bit; what the native kernels run to rounding."""
+    return torch.allclose(found, plain, rtol=1e-5, atol=1e-5) if kind == 'calibrated' else torch.equal(found, plain)
+
+
 def run(net, x, config):
     accelerate_(net, config)
     with torch.no_grad():
@@ -72,13 +77,13 @@ def run(net, x, config):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_where_dense_is_faster_the_plain_network_runs_to_the_bit(kind, stub):
+def test_where_dense_is_faster_all_is_computed(kind, stub):
     net, config = build(kind, selection=dataclasses.replace(HALF, ratio=0.75))
     x = image(2, 3, 24, 20)
     with torch.no_grad():
         plain = net(x)
     found, ratio = run(net, x, config)
-    assert torch.equal(found, plain) and ratio == 1
+    assert same(found, plain, kind) and ratio == 1
     skipped, ratio = run(net, x, dataclasses.replace(config, mode='sparse'))
     assert not torch.allclose(skipped, plain, rtol=1e-5, atol=1e-5) and ratio == pytest.approx(0.75, abs=0.03)
     assert len(stub.asked) == 1
@@ -131,7 +136,7 @@ def test_nothing_is_asked_about_an_empty_mask(kind, stub):
 
 @pytest.mark.parametrize('known', [True, False])
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_full_mask_is_the_plain_network_to_the_bit(kind, known, monkeypatch, stub):
+def test_a_full_mask_is_the_plain_network(kind, known, monkeypatch, stub):
     net, config = build(kind, selection=dataclasses.replace(HALF, ratio=1.0))
     if not known:
         monkeypatch.setattr(stub, 'answer', None)
@@ -139,7 +144,7 @@ def test_a_full_mask_is_the_plain_network_to_the_bit(kind, known, monkeypatch, s
     with torch.no_grad():
         plain = net(x)
     found, ratio = run(net, x, config)
-    assert torch.equal(found, plain) and ratio == 1 and len(stub.asked) == 1
+    assert same(found, plain, kind) and ratio == 1 and len(stub.asked) == 1
 
 
 def test_only_inference_in_mode_auto_asks(stub):
@@ -220,7 +225,7 @@ def test_probes_run_the_dense_and_the_sparse_form(kind):
         plain = net(x)
         accelerate_(net, config)
         all_of_it = Probes(net, x)(2 * 48 * 40)
-        assert all_of_it.area == 2 * 48 * 40 and torch.equal(all_of_it.dense(), plain)
+        assert all_of_it.area == 2 * 48 * 40 and same(all_of_it.dense(), plain, kind)
         assert all_of_it.sparse(0.25) == pytest.approx(0.25, abs=0.02)
         assert Probes(net, x)(48 * 40 + 1).area == 48 * 40
         assert Probes(net, x)(16 * 16).area == 16 * 16

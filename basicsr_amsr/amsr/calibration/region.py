@@ -10,12 +10,20 @@ from torch import nn
 from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import trained_predictions
+from basicsr_amsr.execution.calibrated.form import CalibratedForm
+from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import tile_means, tiles
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.region.sparse import run_sparse
+
+
+def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
+    """What a network computes without conversion."""
+    return getattr(net, 'plain_class', type(net)).forward(net, x)
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,13 @@ class Region:
     Attributes:
         program: what the network computes.
         prediction: for skipped pixels.
+        dense: the whole network by the native kernels.
     """
 
     program: Program
     prediction: Prediction
+    dense: DenseForm = field(default_factory=lambda: DenseForm(plain_forward), compare=False)
+    _native: CalibratedForm = field(default_factory=lambda: CalibratedForm(plain_forward), compare=False)
     _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
     _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
 
@@ -54,9 +65,11 @@ class Region:
             masked: compute everything and mask it, with gradients.
         """
         size = config.selection.tile
-        if not masked and tiles.all():
-            plain: Any = type(net)
-            return plain.plain_class.forward(net, x)
+        if not masked and goes_native(config, x):
+            prediction = self.placed(net, x.new_empty(0, dtype=torch.float32))
+            image = self._native.image(net, x, tiles, size, prediction)
+            if image is not None:
+                return image
         given = (self.program, net, x, tiles, size, self.placed(net, x))
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
 
@@ -81,3 +94,8 @@ class Region:
         if key not in self._placed:
             self._placed[key] = self.prediction.to(x)
         return self._placed[key]
+
+
+def goes_native(config: Any, x: torch.Tensor) -> bool:
+    """Whether options (AMSRConfig) leave it to us what runs images x, and native kernels can."""
+    return config.backend == 'auto' and x.device.type == 'cpu' and library() is not None

@@ -18,7 +18,7 @@ from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool
 from basicsr_amsr.execution.graph.reference import Weights
 from basicsr_amsr.execution.graph.sizes import at
 from basicsr_amsr.execution.native.checks import MOST_SOURCES
-from basicsr_amsr.execution.native.maps import TYPES, Map, channels_of
+from basicsr_amsr.execution.native.maps import TYPES, Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
@@ -46,17 +46,16 @@ class Build:
         self.graph, self.segment, self.constants, self.precision = graph, segment, constants_of, precision
         self.fixed = constants(graph)
         self.program = Program()
+        self._lists()
         self.grids = Grids(graph, self.program)
         self.grids.learn([*segment.inputs, *(number + 1 for number in segment.ops)])
-        units = units_of(graph, list(segment.ops), set(segment.outputs), self.fixed)
-        units = fold(graph, units, set(segment.outputs), self.fixed)
-        self.units = scatter(graph, units, set(segment.outputs), self._scale)
+        self.units = self._units()
         self.places: dict[int, list[Channels]] = {}
         self.images: dict[int, Map] = {}
         self.owned: dict[int, Map] = {}
         self.blocks: dict[int, Map] = {}
         self.unused: dict[tuple[Any, ...], list[Map]] = {}
-        passes = passes_of(self.units, self.reads, self._grid)
+        passes = passes_of(self.units, self.reads, self._patches)
         self.pass_of = {unit.value: number for number, each in enumerate(passes) for unit in each.units}
         self.last, self.local = self._last_passes(passes)
         self.size = self.program.image(at(graph.image[1], graph.traced), name='the image, for its size')
@@ -69,10 +68,40 @@ class Build:
             with self.program.stage():
                 for each in stage:
                     self._declare(number, each)
+                    self._behind(number)
                     number += 1
+            self._between()
         for value in segment.outputs:
             if value not in self.images:
                 self._store(value)
+
+    # what other forms do otherwise
+
+    def _lists(self) -> None:
+        """Declares lists of patches."""
+
+    def _units(self) -> list[Unit]:
+        """The units, in the order in which they run."""
+        outputs = set(self.segment.outputs)
+        units = units_of(self.graph, list(self.segment.ops), outputs, self.fixed)
+        return scatter(self.graph, fold(self.graph, units, outputs, self.fixed), outputs, self._scale)
+
+    def where(self, value: int) -> Patches:
+        """On which patches a value is computed."""
+        return self.program.every_patch(self._geometry(value)[1]['grid'])
+
+    def _copy(self, value: int, parts: list[Channels], whole: Map) -> None:
+        """Copies what a value is made of into one map."""
+        at = 0
+        for part in parts:
+            self.program.pointwise(part, whole[at:at + part.channels])
+            at += part.channels
+
+    def _behind(self, number: int) -> None:
+        """Declares what follows a pass in its stage."""
+
+    def _between(self) -> None:
+        """Declares what follows a stage."""
 
     # values and where they are
 
@@ -103,10 +132,7 @@ class Build:
         parts = self.place(value)
         if len(parts) > 1:
             whole = self._new(value)
-            at = 0
-            for part in parts:
-                self.program.pointwise(part, whole[at:at + part.channels])
-                at += part.channels
+            self._copy(value, parts, whole)
             self.places[value] = parts = [channels_of(whole)]
         return parts[0]
 
@@ -115,8 +141,8 @@ class Build:
         return [(base, how) for value, how in reads_of(self.graph, unit, self.fixed)
                 for base in {value, *self.bases(value)}]
 
-    def _grid(self, unit: Unit) -> object:
-        return self._geometry(unit.source if self._is_mean(unit) else unit.result)[1]['grid']
+    def _patches(self, unit: Unit) -> Patches:
+        return self.where(unit.source if self._is_mean(unit) else unit.result)
 
     def _scale(self, value: int) -> int:
         where = self._geometry(value)[1]
@@ -136,7 +162,7 @@ class Build:
                     last[value] = number
                     if how > How.PIXEL or self.pass_of.get(value) != number:
                         apart.add(value)
-                if self._is_mean(unit) or self._grid(unit) is not self.program.image_grid:
+                if self._is_mean(unit) or self._patches(unit).grid is not self.program.image_grid:
                     apart.add(unit.value)
         for unit in self.units:
             if unit.fold:  # whose border is computed at the end
@@ -193,7 +219,7 @@ class Build:
         for unit in each.units:  # what is copied for a reader of neighbours is copied before
             if any(how > How.PIXEL for _, how in self.reads(unit)):
                 self._sources(unit, self.graph.ops[unit.ops[0]])
-        with self.program.fused(self.program.every_patch(each.grid)):  # type: ignore[arg-type]
+        with self.program.fused(each.patches):
             for unit in each.units:
                 head = self.graph.ops[unit.ops[0]]
                 if unit.half == Half.PRODUCTS:
@@ -234,7 +260,7 @@ class Build:
         image = self.images[value] = self._image(value)
         at = 0
         for part in self.place(value):
-            self.program.pointwise(part, image[at:at + part.channels])
+            self.program.pointwise(part, image[at:at + part.channels], patches=self.where(value))
             at += part.channels
 
     def _sources(self, unit: Unit, head: Op) -> list[Channels]:

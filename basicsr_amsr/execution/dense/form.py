@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._C import _len_torch_dispatch_stack
@@ -20,11 +23,25 @@ from basicsr_amsr.execution.graph.ops import Conv, Graph
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
+from basicsr_amsr.execution.native.maps import Map, Patches
 from basicsr_amsr.execution.native.runner import Runner
 
 LEAST_SHARE = 0.5  # of the MACs in native kernels, under which a network is left to torch
 USUAL = (64, 64)
 MOST_TURNS = 3  # native segments; each has to copy its maps in and out
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a program needs beside the image: other tensors, lists of patches (`Runner.run`), other weights."""
+
+    images: Mapping[Map, torch.Tensor] = field(default_factory=dict)
+    patches: Mapping[Patches, np.ndarray] = field(default_factory=dict)
+    near: Mapping[Patches, np.ndarray] = field(default_factory=dict)
+    weights: tuple[torch.Tensor, ...] = ()
+
+
+NOTHING = Given()
 
 
 class Schedule:
@@ -42,36 +59,43 @@ class Schedule:
         self.constants = Constants(graph)
         self.segments = segments_of(graph)
         _check(graph, self.segments)
-        self.builds = {number: Build(graph, segment, self.constants, precision)
-                       for number, segment in enumerate(self.segments) if segment.native}
+        self.builds: dict[int, Build] = {number: self._build(segment, precision)
+                                         for number, segment in enumerate(self.segments) if segment.native}
         self.library = loaded
         self.runners: dict[int, Runner] = {}
         self.stamp: Stamp | None = None
         self.lock = threading.Lock()
 
-    def run(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """`net(x)` for one image (1, C, H, W), float32."""
+    def _build(self, segment: Segment, precision: str) -> Build:
+        return Build(self.graph, segment, self.constants, precision)
+
+    def run(self, net: nn.Module, x: torch.Tensor, given: Given = NOTHING) -> torch.Tensor:
+        """`net(x)` for one image (1, C, H, W), float32.
+
+        Args:
+            given: what the programs need beside the image.
+        """
         with self.lock:
-            self._follow(net, x)
+            self._follow(net, x, given.weights)
             size = (x.shape[0], x.shape[2], x.shape[3])
-            values: list[Any] = [x] + [None] * len(self.graph.ops)
+            values: list[Any] = [x.contiguous()] + [None] * len(self.graph.ops)
             for number, segment in enumerate(self.segments):
                 if segment.native:
-                    self._native(number, segment, values, size)
+                    self._native(number, segment, values, size, given)
                     self.builds[number].mend(self.runners[number], reference.Weights(net, self.graph), values)
                 else:
                     self._torch(segment, net, values, size)
             return values[self.graph.output]
 
-    def _follow(self, net: nn.Module, x: torch.Tensor) -> None:
-        """Pack weights anew where they are not those of the last pass."""
-        stamp = Stamp(net, self.graph, self.library)
+    def _follow(self, net: nn.Module, x: torch.Tensor, others: tuple[torch.Tensor, ...]) -> None:
+        """Pack weights anew where they, or others, are not those of the last pass."""
+        stamp = Stamp(net, self.graph, self.library, others)
         if stamp == self.stamp:
             return
         if self.graph.merges and self.stamp is not None:
             with torch.no_grad():
                 net(x[:, :, :16, :16])
-            stamp = Stamp(net, self.graph, self.library)
+            stamp = Stamp(net, self.graph, self.library, others)
         self.constants.net = net
         if not self.runners:
             self.runners = {number: Runner(build.program, self.library) for number, build in self.builds.items()}
@@ -81,15 +105,16 @@ class Schedule:
         self.constants.net = None
         self.stamp = stamp
 
-    def _native(self, number: int, segment: Segment, values: list[Any], size: tuple[int, int, int]) -> None:
+    def _native(self, number: int, segment: Segment, values: list[Any], size: tuple[int, int, int],
+                given: Given) -> None:
         build = self.builds[number]
-        images = {build.size: values[0][0]}
+        images = {build.size: values[0][0], **given.images}
         for value, image in build.images.items():
             if value in segment.outputs:
                 shape = [dim.at(*size) if not isinstance(dim, int) else dim for dim in self.graph.shape(value)]
                 values[value] = torch.empty(shape)
             images[image] = values[value][0] if values[value].stride(-1) == 1 else values[value].contiguous()[0]
-        self.runners[number].run(images)
+        self.runners[number].run(images, given.patches, near=given.near)
 
     def _torch(self, segment: Segment, net: nn.Module, values: list[Any], size: tuple[int, int, int]) -> None:
         weights = reference.Weights(net, self.graph)
@@ -113,12 +138,19 @@ def _check(graph: Graph, segments: list[Segment]) -> None:
                          f'{len(others)} operators, the first in {others[0] if others else "none"}.')
 
 
-def _runs_here(net: nn.Module, x: torch.Tensor) -> bool:
+def runs_here(net: nn.Module, x: torch.Tensor) -> bool:
+    """Whether nothing but the native kernels has to see images x pass, see `DenseForm.image`."""
     if x.device.type != 'cpu' or x.dim() != 4 or not x.is_floating_point() or x.dtype == torch.float64:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_compiling() or _len_torch_dispatch_stack():
         return False
     return not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules() if module is not net)
+
+
+def precision_of(x: torch.Tensor) -> str:
+    """'bfloat16' for images of that type and under autocast to it, else 'float32'."""
+    autocast = torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu') == torch.bfloat16
+    return 'bfloat16' if autocast or x.dtype == torch.bfloat16 else 'float32'
 
 
 class DenseForm:
@@ -158,12 +190,10 @@ class DenseForm:
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The network's image, or None where the network itself has to run: off the CPU, while something watches its
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
-        if not _runs_here(net, x):
+        if not runs_here(net, x):
             return None
-        bf16 = x.dtype == torch.bfloat16 or (
-            torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu') == torch.bfloat16)
         try:
-            return self.run(net, x, 'bfloat16' if bf16 else 'float32')
+            return self.run(net, x, precision_of(x))
         except UserError as error:
             if str(error) not in self._said:
                 self._said.add(str(error))

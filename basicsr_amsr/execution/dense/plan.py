@@ -8,6 +8,7 @@ from enum import IntEnum
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Half, Unit
 from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Mean, Pool, Resize, Value
+from basicsr_amsr.execution.native.maps import Patches
 
 MOST_PASSES = 8  # of a stage: what they write and read of each other should stay in the cache
 
@@ -21,8 +22,8 @@ class How(IntEnum):
 
 @dataclass
 class Pass:
-    """Units that run together on a group of patches; `grid` is that of the patches."""
-    grid: object
+    """Units that run together on a group of patches."""
+    patches: Patches
     units: list[Unit] = field(default_factory=list)
 
 
@@ -57,24 +58,25 @@ def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]
 
 
 def passes_of(units: list[Unit], reads: Callable[[Unit], list[tuple[int, How]]],
-              grid_of: Callable[[Unit], object]) -> list[Pass]:
+              patches_of: Callable[[Unit], Patches]) -> list[Pass]:
     """Units that may run together and read the same, or each other, in one pass.
 
     Args:
-        reads: the values that a unit reads, those that are made of others resolved. grid_of: of the unit's patches.
+        reads: the values that a unit reads, those that are made of others resolved. patches_of: those on
+            which a unit runs.
     """
     passes: list[Pass] = []
     for unit in units:
         last = passes[-1] if passes else None
         mine = reads(unit)
-        if last is not None and last.grid is grid_of(unit):
+        if last is not None and last.patches is patches_of(unit):
             written = {each.value for each in last.units}
             apart = any(value in written and how > How.PIXEL for value, how in mine)
             near = {value for each in last.units for value, _ in reads(each)} | written
             if not apart and any(value in near for value, _ in mine):
                 last.units.append(unit)
                 continue
-        passes.append(Pass(grid_of(unit), [unit]))
+        passes.append(Pass(patches_of(unit), [unit]))
     return passes
 
 
@@ -86,7 +88,7 @@ def stages_of(passes: list[Pass], reads: Callable[[Unit], list[tuple[int, How]]]
         last = stages[-1] if stages else []
         written = {unit.value for one in last for unit in one.units}
         whole = any(value in written and how == How.WHOLE for unit in each.units for value, how in reads(unit))
-        if last and last[0].grid is each.grid and not whole and len(last) < most:
+        if last and last[0].patches.grid is each.patches.grid and not whole and len(last) < most:
             last.append(each)
         else:
             stages.append([each])

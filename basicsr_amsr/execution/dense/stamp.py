@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import nn
 
 from basicsr_amsr.execution.graph.ops import Graph
@@ -12,9 +13,9 @@ from basicsr_amsr.execution.native.library import Library
 class Stamp:
     """What the weights of a graph hold: a checksum of their bytes, as steps through `.data` leave no other trace."""
 
-    def __init__(self, net: nn.Module, graph: Graph, library: Library) -> None:
+    def __init__(self, net: nn.Module, graph: Graph, library: Library, others: tuple[torch.Tensor, ...] = ()) -> None:
         weights = Weights(net, graph)
-        tensors = [weights[name].detach() for name in graph.weights]
+        tensors = [*(weights[name].detach() for name in graph.weights), *others]
         kept = [tensor if tensor.is_contiguous() and tensor.device.type == 'cpu' else tensor.cpu().contiguous()
                 for tensor in tensors]
         pointers = np.array([tensor.data_ptr() for tensor in kept], np.uint64)

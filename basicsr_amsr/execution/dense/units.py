@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -105,11 +106,13 @@ def reader_counts(graph: Graph) -> Counter[int]:
     return counts
 
 
-def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int]) -> list[Unit]:
+def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int],
+             apart: Collection[int] = ()) -> list[Unit]:
     """The units of a segment, in the order in which they run.
 
     Args:
         members: numbers of the segment's ops. kept: values that are needed outside of it. fixed: constant values.
+        apart: values that have to be maps, not what a unit has on the way.
     """
     readers = reader_counts(graph)
     by_value: dict[int, Unit] = {}
@@ -122,7 +125,7 @@ def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int]) 
         # a picture that nearest neighbours enlarge is a step of what it is added to, not the other way round
         for main in sorted(mains(graph, op, fixed), key=lambda value: _is_resize(graph, by_value.get(value))):
             owner = by_value.get(main)
-            alone = readers[main] == 1 and main not in kept
+            alone = readers[main] == 1 and main not in kept and main not in apart
             if owner and alone and _takes(graph, owner, op, main, readers, kept, fixed, number):
                 unit = owner
                 del by_value[main]
@@ -131,7 +134,8 @@ def units_of(graph: Graph, members: list[int], kept: set[int], fixed: set[int]) 
             source = mains(graph, op, fixed)[0]
             unit = Unit([number], {number: source}, source)
             resize = by_value.get(source)
-            factor = _enlarges(graph, resize, op) if readers[source] == 1 and source not in kept else 1
+            factor = _enlarges(graph, resize, op) if readers[source] == 1 and not (
+                source in kept or source in apart) else 1
             if resize and factor > 1:
                 units.remove(resize)
                 unit.source, unit.shuffle, unit.enlarged = resize.source, factor, factor

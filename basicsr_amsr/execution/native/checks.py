@@ -74,6 +74,9 @@ def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
               'means go to a float32 map')
         return
     _need(first.grid is patches.grid, f'{first} is of another grid than the patches')
+    if op.kind == OpKind.PREDICT:
+        _need(scale == 1 and first.layout != Layout.PLANAR, 'it predicts pixels of the list, into maps')
+        _need(0 <= op.reach <= 4 * first.scale, f'a reach of {op.reach} pixels of {first}: a patch at most')
 
 
 def _check_blocks(program: Program, op: Op, patches: Patches) -> None:
@@ -96,7 +99,8 @@ def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
     _need(one.layout != Layout.PLANAR or op.kind == OpKind.POINTWISE, f'{one} is an image: copy it into a map first')
     if op.kind == OpKind.MEAN:
         _need(one.grid is patches.grid and one.scale == 1, f'{one} is of another grid than the patches')
-    elif not resampling and op.stride == 1 and op.kind != OpKind.GATHER:
+    elif not resampling and op.stride == 1 and op.kind != OpKind.GATHER and (
+            op.pad == (op.kernel - 1) // 2):  # else the output has another size
         _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the output')
     if one.layout == Layout.LOCAL:
         _need(not op.reads_around or op.kind == OpKind.MEAN, f'{one} is local, without neighbours to read')
@@ -114,7 +118,8 @@ def _check_step_source(op: Op, kind: StepKind, source: Slice, scale: int) -> Non
     if kind == StepKind.ADD_NEAREST:
         _need(op.out[0].map.layout == Layout.PLANAR, 'add_nearest needs an image as output')
     else:
-        _need(op.shuffle == 1, 'steps that read maps do not go with pixel shuffle')
+        _need(op.shuffle == 1 or op.out[0].map.layout == Layout.PLANAR,
+              'steps that read maps do not go with pixel shuffle into a map')
 
 
 def _check_order(op: Op, fused: Pass | None, program: Program) -> None:

@@ -65,6 +65,7 @@ class Tables:
             c.scale = op.sources[0].map.scale
         c.source, c.sources, c.step, c.steps = source, len(op.sources), step, len(op.steps)
         c.planar, c.accumulate = op.out[0].map.layout == Layout.PLANAR, op.accumulate
+        c.reach, c.rectified = op.reach, op.rectified
         places: list[Slice | None] = [*op.out, None][:2]
         for i, place in enumerate(places):
             found = (place.map.index, place.first, place.lanes) if place else (-1, 0, 0)
@@ -93,7 +94,9 @@ class Tables:
                     self.c_steps[c.step + i].vector = self._vector(op, step.values, lanes).ctypes.data
 
     @staticmethod
-    def _weight_shape(op: Op) -> tuple[int, int, int, int]:
+    def _weight_shape(op: Op) -> tuple[int, ...]:
+        if op.kind == OpKind.PREDICT:
+            return op.out_channels, op.in_channels * (1 + op.rectified)
         inputs = 1 if op.kind == OpKind.DEPTHWISE else op.in_channels // op.groups
         return op.out_channels, inputs, op.kernel, op.kernel
 

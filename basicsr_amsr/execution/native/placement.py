@@ -55,7 +55,7 @@ class Placement:
         margins = self._margins()
         bases, self.map_bytes, self.local_bytes = self._lay_out(margins)
         self.c = self._c_program(tables, threads, chunk)
-        full = (CList * len(program.all_patches))(*(CList(0, self.patches_of(each)) for each in program.all_patches))
+        full = (CList * len(program.all_patches))(*(CList(0, self.patches_of(each), 0) for each in program.all_patches))
         self.c.list_table, self.c.lists = ctypes.addressof(full), len(full)
         self.c.scratch_bytes = tables.library.c.amsr_scratch(ctypes.byref(self.c))  # shorter lists need no more
         total = self.map_bytes + self.c.scratch_bytes + SLACK

@@ -36,6 +36,8 @@ class Op:
     weight: Values | None = None
     bias: Values | None = None
     ratio: tuple[float, float] | None = None
+    reach: int = 0
+    rectified: bool = False
 
     @property
     def in_channels(self) -> int:
@@ -136,6 +138,11 @@ class Program:
         self.maps.append(made)
         return made
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a group of operators that run together is being declared."""
+        return self._open_pass is not None
+
     # what happens
 
     @contextmanager
@@ -216,6 +223,10 @@ class Program:
         products = self.local(TAPS * outputs, scale=given.map.scale, grid=given.map.grid,
                               name=f'products of {given.map}')
         self.conv(given, columns, None, products, out_channels=TAPS * outputs, kernel=1, compute=compute)
+        self.collect(products, blocks)
+
+    def collect(self, products: Map, blocks: Map) -> None:
+        """The second half of `scatter`: sums float32 products, [tap][output] of each pixel, to blocks."""
         self._add(Op(OpKind.COLLECT, [channels_of(products)], [channels_of(blocks)], blocks.channels), None)
 
     def gather(self, blocks: Map, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
@@ -269,6 +280,22 @@ class Program:
         given = channels_of(source)
         self._add(Op(OpKind.MAX_POOL, [given], [channels_of(out)], given.channels, tuple(steps), kernel=kernel,
                      stride=stride, pad=padding), patches)
+
+    def predict(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, out_channels: int,
+                shuffle: int = 1, reach: int = 0, rectified: bool = False, compute: str = 'float32',
+                patches: Patches | None = None) -> None:
+        """out = weight · source + bias, then pixel shuffle, at single pixels of the listed patches.
+
+        Args:
+            weight: (out_channels, channels of the source), or a function that returns it; twice as many where
+                `rectified`, the second half for max(source, 0).
+            reach: only pixels of `out` within so many of active neighbours of their patch; `run` is told which those
+                are. 0: all pixels.
+            compute: as in `conv`.
+        """
+        given = channels_of(source)
+        self._add(Op(OpKind.PREDICT, [given], [channels_of(out)], out_channels, (), TYPES[compute], shuffle=shuffle,
+                     weight=weight, bias=bias, reach=reach, rectified=rectified), patches)
 
     def _listed(self, output: Map) -> Patches:
         return self._open_pass.patches if self._open_pass else self.every_patch(output.grid)

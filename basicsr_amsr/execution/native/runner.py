@@ -44,6 +44,7 @@ class Runner:
         self._lock = threading.Lock()
         self._images = [each for each in program.maps if each.layout == Layout.PLANAR]
         self._full: list[np.ndarray] = []
+        self._near = {each.patches for each in program.passes for op in each.ops if op.reach}
 
     def pack(self) -> None:
         """Read weights, biases and vectors anew."""
@@ -51,7 +52,7 @@ class Runner:
             self.tables.pack()
 
     def run(self, images: Mapping[Map, torch.Tensor], patches: Mapping[Patches, np.ndarray] | None = None,
-            size: tuple[int, int] | None = None) -> None:
+            size: tuple[int, int] | None = None, near: Mapping[Patches, np.ndarray] | None = None) -> None:
         """Compute one image.
 
         Args:
@@ -59,8 +60,9 @@ class Runner:
                 inputs and outputs.
             patches: positions of active patches for the lists that are not to be full: (N, 2), int16, y and x in
                 patches, each once, in any order (a wavefront needs them sorted by y).
-
             size: the image's height and width; by default that of the first of `images` on the image's own grid.
+            near: for lists that `predict` uses with a reach, which neighbours of each patch are active: (N,), uint8,
+                a bit each, those above, beside, below from left to right.
 
         Raises:
             ValueError: a tensor or list does not fit.
@@ -75,8 +77,10 @@ class Runner:
                 self._set_image(placement, each, images)
             lists = (CList * len(self.program.all_patches))()
             kept = [self._list(placement, each, patches or {}) for each in self.program.all_patches]
-            for c, array in zip(lists, kept, strict=True):
+            for c, array, listed in zip(lists, kept, self.program.all_patches, strict=True):
                 c.patches, c.count = array.ctypes.data, len(array)
+                if listed in self._near:
+                    c.near = self._neighbours(listed, array, near or {})
             placement.c.list_table, placement.c.lists = ctypes.addressof(lists), len(lists)
             if self.library.c.amsr_run(ctypes.byref(placement.c)):
                 raise RuntimeError('the native library refused a program: its scratch memory does not fit')
@@ -120,6 +124,14 @@ class Runner:
             raise ValueError(f'{each} has strides {tensor.stride()}: rows must be contiguous')
         c = placement.c_maps[each.index]
         c.base, c.row, c.plane = tensor.data_ptr(), tensor.stride(1), tensor.stride(0)
+
+    def _neighbours(self, each: Patches, positions: np.ndarray, given: Mapping[Patches, np.ndarray]) -> int:
+        marks = given.get(each)
+        if marks is None or marks.dtype != np.uint8 or marks.shape != (len(positions),) or (
+                not marks.flags.c_contiguous):
+            raise ValueError(f'for a list of {len(positions)} patches contiguous uint8 ({len(positions)},) is needed: '
+                             'which of their neighbours are active')
+        return marks.ctypes.data
 
     def _list(self, placement: Placement, each: Patches, given: Mapping[Patches, np.ndarray]) -> np.ndarray:
         array = given.get(each)

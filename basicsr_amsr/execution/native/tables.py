@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 2
+ABI = 3
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -51,6 +51,7 @@ class OpKind(IntEnum):
     MAX_POOL = 7
     COLLECT = 8
     GATHER = 9
+    PREDICT = 10
 
 
 _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
@@ -78,13 +79,14 @@ class COp(ctypes.Structure):
     _fields_ = [('kind', _i32), ('compute', _i32), ('kernel', _i32), ('stride', _i32), ('pad', _i32), ('groups', _i32),
                 ('in_channels', _i32), ('out_channels', _i32), ('scale', _i32), ('shuffle', _i32), ('source', _i32),
                 ('sources', _i32), ('step', _i32), ('steps', _i32), ('out', _i32 * 2), ('out_channel', _i32 * 2),
-                ('out_lanes', _i32 * 2), ('planar', _i32), ('accumulate', _i32), ('value', _f32 * 2), ('weights', _ptr),
+                ('out_lanes', _i32 * 2), ('planar', _i32), ('accumulate', _i32),
+                ('reach', _i32), ('rectified', _i32), ('value', _f32 * 2), ('weights', _ptr),
                 ('vector', _ptr)]
 
 
 class CList(ctypes.Structure):
     """AmsrList."""
-    _fields_ = [('patches', _ptr), ('count', _i64)]
+    _fields_ = [('patches', _ptr), ('count', _i64), ('near', _ptr)]
 
 
 class CPass(ctypes.Structure):

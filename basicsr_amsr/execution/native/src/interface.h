@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 2 };
+enum { AMSR_ABI = 3 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -72,6 +72,7 @@ enum AmsrOpKind {
   // pixel of `out` each: a listed patch's 4 * scale pixels a side and a ring around, of four floats. GATHER adds blocks up.
   AMSR_COLLECT = 8,
   AMSR_GATHER = 9,
+  AMSR_PREDICT = 10,   // matrix product at those pixels of the listed patches that lie near active patches
 };
 
 struct AmsrOp {
@@ -85,6 +86,7 @@ struct AmsrOp {
   int32_t out[2], out_channel[2];      // maps to write; -1: none
   int32_t out_lanes[2];                // channels from out_channel on that may be overwritten, at least out_channels
   int32_t planar, accumulate;          // planar: out is PLANAR; accumulate: add to what is there
+  int32_t reach, rectified;            // PREDICT: how near, in pixels of out (0: all pixels); max(x, 0) beside each x is read too
   float value[2];                      // MEAN: 1 / number of pixels; BILINEAR, NEAREST: source pixels for each output pixel, y, x
   const void *weights;                 // packed by amsr_pack
   const float *vector;                 // bias, one value for each packed lane
@@ -94,9 +96,12 @@ struct AmsrPatch {  // in units of patches at the list's resolution
   int16_t y, x;
 };
 
+// near: for each patch which of its eight neighbours are active, bit (dy + 1) * 3 + dx + 1, without the middle one (4 and up
+// move down); null where no operator asks.
 struct AmsrList {
   const AmsrPatch *patches;
   int64_t count;
+  const uint8_t *near;
 };
 
 // Operators [op, op + ops) run group by group (12 patches, or fewer where all operators are of a larger scale), so that local maps and what was just written stay in the cache. Passes of

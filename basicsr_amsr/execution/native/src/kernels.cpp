@@ -1,6 +1,7 @@
 // One instruction set's kernels: compiled once for each, with its flags and SET as its name.
 #include "kernels.h"
 #include "direct.h"
+#include "predict.h"
 #include "scatter.h"
 #include "selection.h"
 #include "winograd.h"
@@ -38,13 +39,18 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
     case AMSR_POINTWISE: return pointwise(c, op, spots, n);
     case AMSR_MEAN: return mean(c, op, spots, n, height, width);
     case AMSR_GATHER: return gather(c, op, spots, n);
+    case AMSR_PREDICT:
+#if defined(__AVX512BF16__)
+      if (op.compute == AMSR_BF16) return predict<bf16>(c, op, spots, n);
+#endif
+      return predict<float>(c, op, spots, n);
     default: return resample(c, op, spots, n);
   }
 }
 
 static void run_group(const GroupRun &run) {
   const AmsrProgram &p = *run.program;
-  Context c = {&p, run.scratch, run.locals, run.mean};
+  Context c = {&p, run.scratch, run.locals, run.mean, run.near};
   Spot spots[AMSR_GROUP * MOST_SCALE * MOST_SCALE + AMSR_GROUP];
   for (int i = 0; i < run.pass->ops; i++) {
     const AmsrOp &op = p.op_table[run.pass->op + i];
@@ -82,6 +88,7 @@ template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource
     const int few = few_outputs(op, s);
     return panel_elements<T>(op, sources, s.vectors - (few ? 1 : 0)) * op.groups + dot_elements<T>(op, sources, few);
   }
+  if (op.kind == AMSR_PREDICT) return (int64_t)features<T>(op) * s.vectors * LANES;
   if (op.kind != AMSR_WINOGRAD) return 0;
   return (int64_t)TILE * winograd_depth<T>(op, sources) * op.groups * s.vectors * LANES;
 }
@@ -101,6 +108,9 @@ static void pack(const AmsrOp &op, const AmsrSource *sources, const float *weigh
   } else if (op.kind == AMSR_CONV) {
     if (op.compute == AMSR_BF16) pack_direct(op, sources, weights, (bf16 *)packed);
     else pack_direct(op, sources, weights, (float *)packed);
+  } else if (op.kind == AMSR_PREDICT) {
+    if (op.compute == AMSR_BF16) pack_predict(op, weights, (bf16 *)packed);
+    else pack_predict(op, weights, (float *)packed);
   } else if (op.kind == AMSR_WINOGRAD) {
     if (op.compute == AMSR_BF16) pack_winograd(op, sources, weights, (bf16 *)packed);
     else pack_winograd(op, sources, weights, (float *)packed);
@@ -115,6 +125,7 @@ static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
     for (int s = 0; s < op.sources; s++) gather |= p.map_table[sources[s].map].type != op.compute;
     return gather ? AMSR_GROUP * gathered(op, sources) * size + 256 : 0;
   }
+  if (op.kind == AMSR_PREDICT) return (int64_t)AMSR_GROUP * 16 * features<bf16>(op) * size + 256;
   if (op.kind != AMSR_WINOGRAD) return 0;
   const int64_t channels = winograd_channels(op, sources), lanes = packed_lanes(op) / op.groups;
   return TILE * AMSR_GROUP * (channels * size + lanes * 4) + 256;

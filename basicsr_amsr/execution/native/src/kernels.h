@@ -6,6 +6,7 @@ struct GroupRun {
   const AmsrProgram *program;
   const AmsrPass *pass;
   const AmsrPatch *patches, *next;  // next: what this thread will probably get afterwards, to prefetch
+  const uint8_t *near;               // AmsrList::near of the first of `patches`
   int count, next_count;
   char *scratch, *locals;  // this thread's
   float *mean;             // sums of this group, for each MEAN operator of the pass in turn

@@ -18,6 +18,7 @@ struct Context {
   const AmsrProgram *program;
   char *scratch, *locals;  // this thread's
   float *mean;             // where this group's sums go
+  const uint8_t *near;     // for each listed patch of this group its active neighbours
 };
 
 struct Shape {

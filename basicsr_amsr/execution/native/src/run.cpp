@@ -86,6 +86,8 @@ void run_one(const Job &job, int64_t group, int64_t group_end, int thread) {
   run.pass = job.pass;
   const int64_t from = job.range.from + group * job.size;
   run.patches = patches + from;
+  run.near = p.list_table[job.pass->list].near;
+  if (run.near) run.near += from;
   run.count = (int)std::min<int64_t>(job.size, job.range.to - from);
   if (group + 1 < group_end) {
     run.next = run.patches + job.size;

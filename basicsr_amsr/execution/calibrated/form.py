@@ -1,0 +1,139 @@
+"""A calibrated network by the native kernels: scheduled once for a kind of size, lists of patches for each image."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.calibrated.build import CalibratedBuild, Predicted
+from basicsr_amsr.execution.calibrated.lists import marked
+from basicsr_amsr.execution.dense.build import Build
+from basicsr_amsr.execution.dense.form import Given, Schedule, precision_of, runs_here
+from basicsr_amsr.execution.dense.segments import Segment
+from basicsr_amsr.execution.graph.ops import Graph
+from basicsr_amsr.execution.graph.rules import Rules, rules_of
+from basicsr_amsr.execution.graph.trace import Forward, Unreadable
+from basicsr_amsr.execution.graph.traces import Traces
+from basicsr_amsr.execution.native.selection import patches_of
+from basicsr_amsr.execution.native.tables import PATCH
+from basicsr_amsr.execution.region.prediction import Prediction
+
+
+class CalibratedSchedule(Schedule):
+    """A graph with predictions, ready to run.
+
+    Raises:
+        UserError: the native kernels are absent, or lack something of the network.
+    """
+
+    def __init__(self, graph: Graph, prediction: Prediction, precision: str) -> None:
+        self.rules = rules_of(graph)
+        self.predicted = Predicted(renumbered(prediction, self.rules))
+        super().__init__(graph, precision)
+
+    def _build(self, segment: Segment, precision: str) -> Build:
+        rows = [value for value in range(len(self.graph.ops) + 1) if self.rules.form(value) == 'rows']
+        if not {value - 1 for value in (self.rules.anchor, *rows)} <= set(segment.ops):
+            other = next(self.graph.ops[value - 1].where for value in rows if value - 1 not in segment.ops)
+            raise Unreadable(f'{self.graph.name}: the native kernels have not all of it: {other}')
+        return CalibratedBuild(self.rules, segment, self.constants, self.predicted, precision)
+
+    def skip(self, net: nn.Module, x: torch.Tensor, active: np.ndarray, prediction: Prediction) -> torch.Tensor:
+        """The network's image for one image (1, C, H, W), float32.
+
+        Args:
+            active: bool (⌈H/4⌉, ⌈W/4⌉), the active patches.
+            prediction: for skipped pixels, built as the one that it was made for.
+        """
+        lists, near, share = marked(active, x.shape[2], x.shape[3])
+        (build,) = self.builds.values()
+        assert isinstance(build, CalibratedBuild)
+        images = {}
+        if build.padded is not None:
+            images[build.padded] = F.pad(x, (build.border,) * 4, mode='replicate')[0].contiguous()
+        if build.rest is not None:
+            images[build.rest] = torch.full((1, 1, 1), share)
+        patches = {build.active: lists.active, build.skipped: lists.skipped, build.band: lists.band}
+        self.predicted.now = renumbered(prediction, self.rules)
+        return self.run(net, x, Given(images, patches, {build.band: near}, _tensors(prediction)))
+
+
+class CalibratedForm:
+    """Runs a calibrated network's forward by the native kernels. Copies and pickles start anew.
+
+    Args:
+        forward: called as `forward(net, x)` in place of `net(x)`.
+    """
+
+    def __init__(self, forward: Forward | None = None) -> None:
+        self.traces = Traces(forward)
+        self._schedules: dict[tuple[int, str], CalibratedSchedule] = {}
+        self._said: set[str] = set()
+
+    def run(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int, prediction: Prediction,
+            precision: str = 'float32') -> torch.Tensor:
+        """Equals `run_masked`, without gradients, for (B, C, H, W) on the CPU.
+
+        Args:
+            tiles: bool (B, ⌈H/size⌉, ⌈W/size⌉), the active ones. size: their side.
+            prediction: float32.
+            precision: 'float32' or 'bfloat16', of features and products.
+
+        Raises:
+            UserError: the network cannot be read, the kernels lack something, or are not there.
+        """
+        if size % PATCH:
+            raise Unreadable(f'tiles of {size} pixels: native kernels compute patches of {PATCH}')
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast('cpu', enabled=False):
+            images = x.detach().float().split(1)
+            active = patches_of(tiles.cpu(), size, x.shape[2], x.shape[3])
+            parts = [self._schedule(net, image, prediction, precision).skip(net, image, patches, prediction)
+                     for image, patches in zip(images, active, strict=True)]
+            return torch.cat(parts).to(x.dtype) if len(parts) > 1 else parts[0].to(x.dtype)
+
+    def _schedule(self, net: nn.Module, x: torch.Tensor, prediction: Prediction, precision: str) -> CalibratedSchedule:
+        graph = self.traces.graph(net, x)
+        key = (id(graph), precision)
+        if key not in self._schedules:
+            self._schedules[key] = CalibratedSchedule(graph, prediction, precision)
+        return self._schedules[key]
+
+    def image(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+              prediction: Prediction) -> torch.Tensor | None:
+        """The network's image, or None where torch has to run it: off the CPU, while something watches its operators or
+        modules (counters, tracers, hooks), and for what the kernels do not have."""
+        if not runs_here(net, x):
+            return None
+        try:
+            return self.run(net, x, tiles, size, prediction, precision_of(x))
+        except UserError as error:
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                logging.getLogger('basicsr').warning(f'Runs by torch: {error}')
+            return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CalibratedForm, (self.traces.forward,)
+
+
+def renumbered(prediction: Prediction, rules: Rules) -> Prediction:
+    """A prediction by the values of a graph: those that are predicted come in the same order in every reading."""
+    contexts = dict(zip(rules.contexts, (affine for _, affine in sorted(prediction.contexts.items())), strict=False))
+    same = len(prediction.contexts) == len(rules.contexts) and all(
+        affine.scale == rules.scale(value) and len(affine.bias) == rules.channels(value) * affine.scale ** 2
+        for value, affine in contexts.items())
+    if not same:
+        raise Unreadable(f'{rules.graph.name}: the calibration is of another reading of the network')
+    return Prediction(contexts, prediction.tail)
+
+
+def _tensors(prediction: Prediction) -> tuple[torch.Tensor, ...]:
+    affines = [*prediction.contexts.values(), *([prediction.tail.feature] if prediction.tail else [])]
+    held = [(affine.weight, affine.bias, affine.narrow) for affine in affines]
+    image = (prediction.tail.image,) if prediction.tail else ()
+    return *(tensor for each in held for tensor in each if tensor is not None), *image
