@@ -31,6 +31,8 @@ class CalibratedSchedule(Schedule):
         UserError: the native kernels are absent, or lack something of the network.
     """
 
+    chunk = 0  # of lists that are not full a wavefront's steps are so short that threads wait more than caches save
+
     def __init__(self, graph: Graph, prediction: Prediction, precision: str) -> None:
         self.rules = rules_of(graph)
         self.predicted = Predicted(renumbered(prediction, self.rules))

@@ -24,7 +24,7 @@ from basicsr_amsr.execution.graph.trace import Forward, Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
 from basicsr_amsr.execution.native.maps import Map, Patches
-from basicsr_amsr.execution.native.runner import Runner
+from basicsr_amsr.execution.native.runner import CHUNK, Runner
 
 LEAST_SHARE = 0.5  # of the MACs in native kernels, under which a network is left to torch
 USUAL = (64, 64)
@@ -50,6 +50,8 @@ class Schedule:
     Raises:
         UserError: the native kernels are absent, or have too little of the network.
     """
+
+    chunk = CHUNK  # of the wavefronts
 
     def __init__(self, graph: Graph, precision: str) -> None:
         loaded = library()
@@ -98,7 +100,8 @@ class Schedule:
             stamp = Stamp(net, self.graph, self.library, others)
         self.constants.net = net
         if not self.runners:
-            self.runners = {number: Runner(build.program, self.library) for number, build in self.builds.items()}
+            self.runners = {number: Runner(build.program, self.library, chunk=self.chunk)
+                            for number, build in self.builds.items()}
         else:
             for runner in self.runners.values():
                 runner.pack()

@@ -8,12 +8,28 @@ namespace SET {
 // Elements that a pixel is predicted from.
 template <class T> INLINE int features(const AmsrOp &op) { return depth<T>(op.in_channels) * (op.rectified ? 2 : 1); }
 
-// Whether a pixel of a patch, `edge` pixels a side, is within `reach` of an active neighbour.
-INLINE bool is_near(int near, int y, int x, int edge, int reach) {
-  if (!reach) return true;
-  const int rows = (y < reach ? 0x07 : 0) | 0x18 | (y >= edge - reach ? 0xe0 : 0);   // neighbours above, beside, below
-  const int columns = (x < reach ? 0x29 : 0) | 0x42 | (x >= edge - reach ? 0x94 : 0);  // to the left, in line, to the right
-  return near & rows & columns;
+// Which pixels of a patch, a bit each, row by row, lie near active neighbours.
+struct Nearness {
+  int up, down, left, right;  // pixels within reach of each side
+
+  INLINE_LAMBDA inline int of(int near) const {
+    const auto if_set = [near](int bit, int pixels) INLINE_LAMBDA { return near & bit ? pixels : 0; };
+    return if_set(1, up & left) | if_set(2, up) | if_set(4, up & right) | if_set(8, left) | if_set(16, right) |
+           if_set(32, down & left) | if_set(64, down) | if_set(128, down & right);
+  }
+};
+
+// Of four pixels in a row or column, a bit each, those whose part `part` is one of the first, or last, `reach` of 4 * by.
+INLINE int first_ones(int reach, int by, int part) {
+  const int n = (reach - part + by - 1) / by;
+  return n <= 0 ? 0 : (1 << least(n, 4)) - 1;
+}
+INLINE int last_ones(int reach, int by, int part) { return 0xf & ~first_ones(4 * by - reach, by, part); }
+INLINE int rows_of(int bits) { return (bits & 1) * 0xf | (bits >> 1 & 1) * 0xf0 | (bits >> 2 & 1) * 0xf00 | (bits >> 3) * 0xf000; }
+
+INLINE Nearness nearness(int reach, int by, int i, int j, int last_i, int last_j) {
+  return {rows_of(first_ones(reach, by, i)), rows_of(last_ones(reach, by, last_i)), first_ones(reach, by, j) * 0x1111,
+          last_ones(reach, by, last_j) * 0x1111};
 }
 
 template <class T> struct Predicted {
@@ -96,39 +112,56 @@ INLINE void predict_panel(const Finish &f, const Predicted<T> *const *pixels, in
   }
 }
 
+// Where a pixel's channels are, for reading or writing, brought into the L2 while others are listed.
+template <int WRITE> INLINE void prefetch_pixel(const AmsrMap &m, const Spot &spot, int y, int x, int channel, int channels) {
+  if (m.layout != AMSR_NHWC) return;
+  const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
+  const char *p = (const char *)m.base + ((spot.y + y) * m.row + (spot.x + x) * m.pixel + channel) * size;
+  for (int64_t b = 0; b < channels * size; b += 64) __builtin_prefetch(p + b, WRITE, 2);
+}
+
 template <class T> NOINLINE void predict(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
   const Finish f = finish_of(c, op);
   const AmsrSource &source = c.program->source_table[op.source];
-  const AmsrMap &m = c.program->map_table[source.map];
-  const int by = op.shuffle, edge = 4 * by;
+  const AmsrMap &m = c.program->map_table[source.map], &out = f.maps[op.out[0]];
+  const int by = op.shuffle;
+  const Nearness any = nearness(op.reach, by, 0, 0, by - 1, by - 1);
   Predicted<T> pixels[AMSR_GROUP * 16];
+  uint8_t number[AMSR_GROUP][16];
+  int inside[AMSR_GROUP], count = 0;
+  for (int k = 0; k < n; k++) {
+    inside[k] = rows_of((1 << least(4, f.height - spots[k].y)) - 1) & ((1 << least(4, f.width - spots[k].x)) - 1) * 0x1111;
+    for (int left = inside[k] & (op.reach ? any.of(c.near[spots[k].k]) : 0xffff); left; left &= left - 1) {
+      const int i = __builtin_ctz(left), y = i / 4, x = i % 4;
+      number[k][i] = (uint8_t)count;
+      pixels[count++] = {spots + k, y, x, nullptr};
+      prefetch_pixel<0>(m, spots[k], y, x, source.channel, source.channels);
+      if (by == 1) prefetch_pixel<1>(out, spots[k], y, x, op.out_channel[0], op.out_channels);
+    }
+  }
   T *gathered = (T *)c.scratch;
-  int count = 0;
-  for (int k = 0; k < n; k++)
-    for (int y = 0; y < least(4, f.height - spots[k].y); y++)
-      for (int x = 0; x < least(4, f.width - spots[k].x); x++) {
-        bool needed = !op.reach;
-        for (int i = 0; i < by * by && !needed; i++)
-          needed = is_near(c.near[spots[k].k], y * by + i / by, x * by + i % by, edge, op.reach);
-        if (!needed) continue;
-        const int64_t offset = y * m.row + x * m.pixel + source.channel;
-        if (m.type == AMSR_BF16) copy_features(gathered, address<bf16>(c, m, spots[k], 1) + offset, op);
-        else copy_features(gathered, address<float>(c, m, spots[k], 1) + offset, op);
-        pixels[count++] = {spots + k, y, x, gathered};
-        gathered += features<T>(op);
-      }
+  for (int i = 0; i < count; i++, gathered += features<T>(op)) {
+    Predicted<T> &p = pixels[i];
+    const int64_t offset = p.y * m.row + p.x * m.pixel + source.channel;
+    if (m.type == AMSR_BF16) copy_features(gathered, address<bf16>(c, m, *p.spot, 1) + offset, op);
+    else copy_features(gathered, address<float>(c, m, *p.spot, 1) + offset, op);
+    p.features = gathered;
+  }
   const T *w = (const T *)op.weights;
   for (int unit = 0; unit < f.shape.units; unit++) {
     const Predicted<T> *chosen[AMSR_GROUP * 16];
     int some = 0;
-    for (int i = 0; i < count; i++) {
-      const Predicted<T> &p = pixels[i];
-      const int y = p.y * by + unit / by, x = p.x * by + unit % by;
-      if (by == 1 || !op.reach || is_near(c.near[p.spot->k], y, x, edge, op.reach)) chosen[some++] = &p;
+    if (by == 1 || !op.reach) {
+      for (; some < count; some++) chosen[some] = pixels + some;
+    } else {
+      const Nearness part = nearness(op.reach, by, unit / by, unit % by, unit / by, unit % by);
+      for (int k = 0; k < n; k++)
+        for (int left = inside[k] & part.of(c.near[spots[k].k]); left; left &= left - 1)
+          chosen[some++] = pixels + number[k][__builtin_ctz(left)];
     }
+    if (!some) continue;
     for (int v = 0; v < f.shape.unit_vectors;) {
       const int size = panel_size(f.shape.unit_vectors - v), vector = unit * f.shape.unit_vectors + v;
-      if (!some) break;
       const T *panel = w + (int64_t)vector * LANES * features<T>(op);
       if (size == 1) predict_panel<T, 1>(f, chosen, some, panel, vector);
       else if (size == 2) predict_panel<T, 2>(f, chosen, some, panel, vector);
