@@ -69,6 +69,7 @@ class CalibratedBuild(Build):
         self.border = 0
         self._due: dict[int, list[int]] = {}
         self._scattered: dict[int, Unit] = {}
+        self._narrow: dict[int, Channels] = {}
         self._averages: list[tuple[Unit, Map, Map]] = []
         self._sums: Map | None = None
         super().__init__(rules.graph, segment, constants_of, precision)
@@ -121,6 +122,8 @@ class CalibratedBuild(Build):
         for patches in (self.band, self.skipped):
             values = [value for value in self._due.get(number, ())
                       if (value in self.rules.everywhere) == (patches is self.skipped)]
+            if values and patches is self.skipped:
+                self._narrow_all()
             if values:
                 with self.program.fused(patches):
                     for value in values:
@@ -133,7 +136,9 @@ class CalibratedBuild(Build):
         """What a value is predicted from, as arguments of `Program.predict`."""
         affine, scale = self.predicted.now.contexts[value], self.rules.scale(value)
         source, compute = self._anchor()
-        if affine.narrow is not None:
+        if value in self._narrow:
+            source = self._narrow[value]
+        elif affine.narrow is not None:
             narrow = self.program.local(len(affine.narrow), dtype=compute, name=f'for value {value}')
             self.program.predict(source, self.predicted.context(value, 'narrow'), None, narrow,
                                  out_channels=narrow.channels, reach=-(-reach // scale), rectified=True,
@@ -141,6 +146,23 @@ class CalibratedBuild(Build):
             source = channels_of(narrow)
         return {'source': source, 'shuffle': scale, 'reach': reach, 'rectified': affine.narrow is None,
                 'compute': compute}
+
+    def _narrow_all(self) -> None:
+        """The low-rank features of all that is predicted at every skipped pixel, from one look at the anchor."""
+        values = [value for value in sorted(self.rules.everywhere & set(self.rules.contexts))
+                  if self.predicted.now.contexts[value].narrow is not None]
+        if self._narrow or len(values) < 2:
+            return
+        source, compute = self._anchor()
+        ranks = [len(self.predicted.now.contexts[value].narrow) for value in values]  # type: ignore[arg-type]
+        whole = self.program.map(sum(ranks), dtype=compute, name='low ranks')
+        first = 0
+        for value, rank in zip(values, ranks, strict=True):
+            self._narrow[value] = whole[first:first + rank]
+            first += rank
+        reads = [self.predicted.context(value, 'narrow') for value in values]
+        self.program.predict(source, lambda: torch.cat([read() for read in reads]), None, whole, rectified=True,
+                             out_channels=whole.channels, compute=compute, patches=self.skipped)
 
     def _predict(self, value: int, reach: int) -> None:
         features, scale, first = self._features(value, reach), self.rules.scale(value), 0

@@ -14,8 +14,8 @@ class Stamp:
     """What the weights of a graph hold: a checksum of their bytes, as steps through `.data` leave no other trace."""
 
     def __init__(self, net: nn.Module, graph: Graph, library: Library, others: tuple[torch.Tensor, ...] = ()) -> None:
-        weights = Weights(net, graph)
-        tensors = [*(weights[name].detach() for name in graph.weights), *others]
+        weights, held = Weights(net, graph), _held(net)
+        tensors = [*((held[name] if name in held else weights[name]).detach() for name in graph.weights), *others]
         kept = [tensor if tensor.is_contiguous() and tensor.device.type == 'cpu' else tensor.cpu().contiguous()
                 for tensor in tensors]
         pointers = np.array([tensor.data_ptr() for tensor in kept], np.uint64)
@@ -27,3 +27,9 @@ class Stamp:
         return isinstance(other, Stamp) and (self.sum, self.shapes) == (other.sum, other.shapes)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _held(net: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, in one walk: a tenth of the time of looking each up."""
+    return {f'{path}.{name}' if path else name: tensor for path, module in net.named_modules()
+            for kept in (module._parameters, module._buffers) for name, tensor in kept.items() if tensor is not None}
