@@ -128,7 +128,8 @@ static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
   if (op.kind == AMSR_PREDICT) return (int64_t)AMSR_GROUP * 16 * features<bf16>(op) * size + 256;
   if (op.kind != AMSR_WINOGRAD) return 0;
   const int64_t channels = winograd_channels(op, sources), lanes = packed_lanes(op) / op.groups;
-  return TILE * AMSR_GROUP * (channels * size + lanes * 4) + 256;
+  const int64_t stride = op.compute == AMSR_BF16 ? place_stride<bf16>(channels) : place_stride<float>(channels);
+  return TILE * (stride * size + AMSR_GROUP * lanes * 4) + 256;
 }
 
 }  // namespace SET

@@ -7,7 +7,10 @@
 
 namespace SET {
 
-enum { TILE = 36 };                      // elements of a transformed tile
+// Transformed tiles are [36][patch][channel], a line of the cache more from place to place, so that these do not fall into
+// the same sets; products are [vector][36][patch][lane].
+enum { TILE = 36, SLICE = AMSR_GROUP * LANES, VECTOR = TILE * SLICE };
+template <class T> INLINE int64_t place_stride(int64_t channels) { return AMSR_GROUP * channels + 64 / sizeof(T); }
 const float A = 0.70710678f, B = 1.41421356f;
 
 // Rows of B^T times d.
@@ -34,7 +37,7 @@ INLINE void transform_out(const Vec *m, Vec *o, int step) {
   o[3 * step] = fma(splat(2 * B), d2, fma(splat(A / 2), d1, m[5]));
 }
 
-// One patch, LANES channels, to 36 vectors `stride` elements apart.
+// One patch, LANES channels.
 template <class S, class T> INLINE void tile_in(const S *in, int64_t row, int64_t pixel, T *out, int64_t stride) {
   Vec t[TILE];
   UNROLL(6)
@@ -53,13 +56,13 @@ template <class S, class T> INLINE void tile_in(const S *in, int64_t row, int64_
   }
 }
 
-INLINE void tile_out(const float *in, int64_t stride, Vec (&out)[16][1]) {
+INLINE void tile_out(const float *in, Vec (&out)[16][1]) {
   Vec t[24];
   UNROLL(6)
   for (int x = 0; x < 6; x++) {
     Vec m[6];
     UNROLL(6)
-    for (int y = 0; y < 6; y++) m[y] = load(in + (y * 6 + x) * stride);
+    for (int y = 0; y < 6; y++) m[y] = load(in + (y * 6 + x) * SLICE);
     transform_out(m, t + x, 6);
   }
   UNROLL(4)
@@ -73,19 +76,19 @@ INLINE void tile_out(const float *in, int64_t stride, Vec (&out)[16][1]) {
 
 // Products of 4 * QUADS patches with one panel at one of the 36 places.
 template <class T, int QUADS, int VECTORS>
-INLINE void multiply_block(const T *u, int64_t pixel, int n, const T *w, float *m, int64_t lanes) {
+INLINE void multiply_block(const T *u, int64_t pixel, int n, const T *w, float *m) {
   Vec sum[4 * QUADS][VECTORS];
   fill(sum, nullptr);
   accumulate<QUADS, VECTORS>(u, 4 * pixel, pixel, n, w, sum);
   UNROLL(12)
   for (int i = 0; i < 4 * QUADS; i++) {
     UNROLL(4)
-    for (int v = 0; v < VECTORS; v++) store(m + i * lanes + v * LANES, sum[i][v]);
+    for (int v = 0; v < VECTORS; v++) store(m + v * VECTOR + i * LANES, sum[i][v]);
   }
 }
 
 template <class T, int VECTORS>
-INLINE void multiply(const T *u, int64_t pixel, int n, const T *w, float *m, int64_t lanes, int quads) {
+INLINE void multiply(const T *u, int64_t pixel, int n, const T *w, float *m, int quads) {
 #if defined(__AVX512F__) || defined(__aarch64__)
   constexpr int MOST = VECTORS == 3 ? 2 : 3;
 #else
@@ -93,14 +96,14 @@ INLINE void multiply(const T *u, int64_t pixel, int n, const T *w, float *m, int
 #endif
   int q = 0;
   for (; q + MOST <= quads; q += MOST)
-    multiply_block<T, MOST, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * lanes, lanes);
+    multiply_block<T, MOST, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * LANES);
   if constexpr (MOST == 3)
     if (q + 2 <= quads) {
-      multiply_block<T, 2, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * lanes, lanes);
+      multiply_block<T, 2, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * LANES);
       q += 2;
     }
   if constexpr (MOST > 1)
-    if (q < quads) multiply_block<T, 1, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * lanes, lanes);
+    if (q < quads) multiply_block<T, 1, VECTORS>(u + q * 4 * pixel, pixel, n, w, m + q * 4 * LANES);
 }
 
 // Channels of a transformed tile: those of one group, or of all sources, each padded to vectors.
@@ -133,38 +136,39 @@ INLINE void transform_sources(const Context &c, const AmsrOp &op, int group, con
 }
 
 // Group by group of the convolution, so that its tiles stay in the L1.
-template <class T>
-NOINLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n) {
+// CHANNELS of a tile, or 0 where that is not known before.
+template <class T, int CHANNELS>
+NOINLINE void winograd_of(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n) {
   const Finish f = finish_of(c, op);
   const AmsrSource *sources = c.program->source_table + op.source;
-  const int64_t channels = winograd_channels(op, sources), lanes = (int64_t)f.shape.vectors * LANES;
-  T *u = (T *)c.scratch;  // [36][patch][channel]
-  float *m = (float *)(c.scratch + (TILE * AMSR_GROUP * channels * (int64_t)sizeof(T) + 63) / 64 * 64);  // [36][patch][lane]
+  const int64_t channels = CHANNELS ? CHANNELS : winograd_channels(op, sources), stride = place_stride<T>(channels);
+  T *u = (T *)c.scratch;
+  float *m = (float *)(c.scratch + TILE * stride * (int64_t)sizeof(T));
   const int quads = (n + 3) / 4, d = winograd_depth<T>(op, sources);
   const T *w = (const T *)op.weights;
   for (int group = 0; group < op.groups; group++) {
     for (int k = 0; k < n; k++)
-      transform_sources<T>(c, op, group, spots[k], u + k * channels, AMSR_GROUP * channels);
+      transform_sources<T>(c, op, group, spots[k], u + k * channels, stride);
     for (int place = 0; place < TILE; place++) {
       // of the next patches, spread over the products
       for (int i = place % 6; i < next_n; i += 6)
         if (i / 6 % op.groups == group) prefetch_input(c, op, next[i], place / 6, place / 6 + 1);
-      const T *x = u + place * AMSR_GROUP * channels;
-      float *out = m + place * AMSR_GROUP * lanes;
+      const T *x = u + place * stride;
+      float *out = m + place * SLICE;
       for (int v = 0; v < f.shape.vectors;) {
         const int size = panel_size(f.shape.vectors - v);
-        if (size == 1) multiply<T, 1>(x, channels, d, w, out, lanes, quads);
-        else if (size == 2) multiply<T, 2>(x, channels, d, w, out, lanes, quads);
-        else if constexpr (MOST_PANEL >= 3) multiply<T, 3>(x, channels, d, w, out, lanes, quads);
+        if (size == 1) multiply<T, 1>(x, channels, d, w, out, quads);
+        else if (size == 2) multiply<T, 2>(x, channels, d, w, out, quads);
+        else if constexpr (MOST_PANEL >= 3) multiply<T, 3>(x, channels, d, w, out, quads);
         w += (int64_t)d * size * LANES;
-        out += size * LANES;
+        out += size * VECTOR;
         v += size;
       }
     }
     for (int k = 0; k < n; k++)
       for (int v = 0; v < f.shape.vectors; v++) {
         Vec x[16][1];
-        tile_out(m + k * lanes + v * LANES, AMSR_GROUP * lanes, x);
+        tile_out(m + v * VECTOR + k * LANES, x);
         const int vector = group * f.shape.vectors + v;
         const Vec bias = load(op.vector + vector * LANES);
         UNROLL(16)
@@ -172,6 +176,14 @@ NOINLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, in
         finish(f, Block{spots[k], 0, vector}, x);
       }
   }
+}
+
+template <class T>
+INLINE void winograd(const Context &c, const AmsrOp &op, const Spot *spots, int n, const Spot *next, int next_n) {
+  const int64_t channels = winograd_channels(op, c.program->source_table + op.source);
+  if (channels == 16) return winograd_of<T, 16>(c, op, spots, n, next, next_n);
+  if (channels == 64) return winograd_of<T, 64>(c, op, spots, n, next, next_n);
+  winograd_of<T, 0>(c, op, spots, n, next, next_n);
 }
 
 // [group][place][panel][channel][lane]
