@@ -33,8 +33,9 @@ def _summands(graph: Graph, unit: Unit, fixed: set[int]) -> list[int]:
     if not isinstance(op, Arithmetic) or op.function not in ('add', 'sub') or number in unit.nearest:
         return []
     other = other_of(op, unit.main[number])
-    is_map = isinstance(other, Value) and kind_of(graph, other, op.shape, fixed) == Kind.MAP
-    return [unit.value, other.number] if is_map else []
+    if not isinstance(other, Value) or kind_of(graph, other, op.shape, fixed) != Kind.MAP:
+        return []
+    return [unit.value, other.number]
 
 
 def _is_winograd(graph: Graph, unit: Unit) -> bool:
