@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
-from basicsr_amsr.amsr.calibration.region import Region, goes_native, plain_forward
+from basicsr_amsr.amsr.calibration.region import Region, goes_native
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.decision import form_for, share_of
@@ -24,6 +24,7 @@ from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.pieces import is_large
+from basicsr_amsr.execution.region.reading import plain_forward
 from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.ratio import at_ratio
 
@@ -161,12 +162,12 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
     restore_(net)
     if config.mode == 'dense':
         native = DenseForm(plain_forward)
-        report = Report.of_graph(net, native.trial(net))
+        report = Report.of_weights(net, 'dense', native.trial(net))
         _convert(net, config, None, native)
         return report
     if config.calibration is not None:
         region = Region.of(net, config.calibration)
-        report = Report.of_program(net, region.program)
+        report = Report.of_weights(net, 'calibration', region.program.skipped_weights)
         _convert(net, config, region)
         return report
     family = find_backbone(net)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from basicsr_amsr.execution.region.program import Program
-
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -45,16 +43,10 @@ class Report:
         return cls(type(net).__name__, by, {path: type(modules[path]).__name__ for path in paths}, dense, share)
 
     @classmethod
-    def of_program(cls, net: nn.Module, program: Program) -> Report:
-        """The report of a calibrated network: all of it, but for what its program runs on whole maps."""
-        paths = sorted({step.called for step in program.steps if step.form == 'rows' and isinstance(step.called, str)})
-        return cls.of(net, 'calibration', [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
-
-    @classmethod
-    def of_graph(cls, net: nn.Module, native: Iterable[str]) -> Report:
-        """The report of a network of which the native kernels run the convolutions with these weights."""
-        paths = sorted({name.rpartition('.')[0] for name in native})
-        return cls.of(net, 'dense', [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
+    def of_weights(cls, net: nn.Module, by: str, names: Iterable[str]) -> Report:
+        """The report of a network of which the convolutions with these weights are converted."""
+        paths = sorted({name.rpartition('.')[0] for name in names})
+        return cls.of(net, by, [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
 
     def __str__(self) -> str:
         kinds: dict[str, int] = {}

@@ -29,8 +29,6 @@ class ESA(nn.Module):
     zero-padded to 3×3 for it.
     """
 
-    whole_map = ('overview',)  # what sparse execution has to give the whole map
-
     def __init__(self, num_feat: int, pool: bool = True) -> None:
         super().__init__()
         self.pool = pool

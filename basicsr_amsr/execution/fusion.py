@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from basicsr_amsr.execution.graph import ops as graph
+from basicsr_amsr.execution.graph.reference import Weights
 from basicsr_amsr.execution.reading import Call, Value
 from basicsr_amsr.execution.unit import add
 
@@ -54,8 +56,15 @@ class Fused(NamedTuple):
     epilogue: Epilogue = PLAIN
 
 
+class BoundOp(NamedTuple):
+    """An op of a graph with the weights of a network."""
+
+    op: graph.Op
+    weights: Weights
+
+
 class Operation(Protocol):
-    """What is common to the nodes of units and the steps of networks."""
+    """What is common to the nodes of units and the facts of graphs."""
 
     @property
     def kind(self) -> str:
@@ -75,7 +84,7 @@ def readers_of(operations: Sequence[Operation]) -> dict[int, list[int]]:
     return readers
 
 
-def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Callable[..., Any]],
+def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Any],
           readers: Mapping[int, Sequence[int]], kept: Container[int]) -> list[Fused]:
     """The values of a stage in the order in which to compute them, convolutions with what can follow at once.
 
@@ -105,7 +114,7 @@ def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence
     return found
 
 
-def _extended(epilogue: Epilogue, call: Callable[..., Any], inputs: tuple[int, ...], last: int,
+def _extended(epilogue: Epilogue, call: Any, inputs: tuple[int, ...], last: int,
               conv: int) -> Epilogue | None:
     """The epilogue with one more operation on value `last`, or None where that has no place in it."""
     if epilogue.after:
@@ -124,8 +133,14 @@ def _extended(epilogue: Epilogue, call: Callable[..., Any], inputs: tuple[int, .
     return None if factor is None else epilogue._replace(scale=epilogue.scale * factor)
 
 
-def activation_of(call: Callable[..., Any]) -> Activation | None:
-    """The activation that a module or a `Call` is, if it is one of those."""
+def activation_of(call: Any) -> Activation | None:
+    """The activation that a module, a `Call` or a `BoundOp` is, if it is one of those."""
+    if isinstance(call, BoundOp):
+        function = getattr(call.op, 'function', None) if isinstance(call.op, graph.Pointwise) else None
+        if function == 'prelu':
+            return Activation(call.weights[call.op.weight])  # type: ignore[attr-defined]
+        slope = {'relu': 0.0, 'leaky_relu': next(iter(getattr(call.op, 'arguments', ())), 0.0)}.get(function or '')
+        return None if slope is None else Activation(float(slope))
     if isinstance(call, nn.ReLU):
         return Activation(0.0)
     if isinstance(call, nn.LeakyReLU):
@@ -142,16 +157,22 @@ def activation_of(call: Callable[..., Any]) -> Activation | None:
     return None
 
 
-def is_sum(call: Callable[..., Any]) -> bool:
+def is_sum(call: Any) -> bool:
     """Whether two values are added, without a factor."""
+    if isinstance(call, BoundOp):
+        return isinstance(call.op, graph.Arithmetic) and call.op.function == 'add' and len(call.op.inputs) == 2
     if call is add:
         return True
     return isinstance(call, Call) and call.function in ADD and not call.kwargs and all(
         isinstance(arg, Value) for arg in call.args)
 
 
-def factor_of(call: Callable[..., Any]) -> float | None:
+def factor_of(call: Any) -> float | None:
     """The number that a value is multiplied by."""
+    if isinstance(call, BoundOp):
+        if not isinstance(call.op, graph.Arithmetic) or call.op.function != 'mul':
+            return None
+        return next((float(side) for side in (call.op.left, call.op.right) if isinstance(side, (int, float))), None)
     if not isinstance(call, Call) or call.function not in MUL or call.kwargs or len(call.args) != 2:
         return None
     numbers = [arg for arg in call.args if isinstance(arg, (int, float)) and not isinstance(arg, bool)]

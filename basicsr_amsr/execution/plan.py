@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -16,7 +17,7 @@ def reach(node: Node) -> Reach:
     return conv_reach(node.call) if isinstance(node.call, nn.Conv2d) else (0, 0)
 
 
-def conv_reach(conv: nn.Conv2d) -> Reach:
+def conv_reach(conv: Any) -> Reach:
     """How far a convolution looks."""
     return tuple(d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))  # type: ignore[return-value]
 

@@ -36,21 +36,6 @@ class Attribute(NamedTuple):
     path: str
 
 
-@dataclass(frozen=True)
-class Submodule:
-    """Stands for a module of the block, or a method of it, that is called with more than one tensor."""
-
-    path: str
-    method: str = '__call__'
-
-    @property
-    def __name__(self) -> str:  # fx names its nodes after what they call
-        return self.method
-
-    def __call__(self, *args: Any) -> torch.Tensor:
-        raise TypeError('a place in a network, bound before it is called')
-
-
 def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
     """An argument with `new` of everything in it, in lists, tuples, slices and dictionaries too."""
     if isinstance(arg, (Value, Attribute)):
@@ -129,10 +114,7 @@ def bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]:
     def value(arg: Any) -> Any:
         return operator.attrgetter(arg.path)(module) if isinstance(arg, Attribute) else arg
 
-    function: Any = called.function
-    if isinstance(function, Submodule):
-        function = getattr(module.get_submodule(function.path), function.method)
-    return Call(function, tuple(replaced(arg, value) for arg in called.args),
+    return Call(called.function, tuple(replaced(arg, value) for arg in called.args),
                 {key: replaced(arg, value) for key, arg in called.kwargs.items()})
 
 

@@ -12,6 +12,7 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.backbones.pretrained import build
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.pieces import cut, in_pieces
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -60,9 +61,11 @@ def test_pieces_with_enough_overlap_equal_the_whole_image_and_its_masks(monkeypa
         expected, share = net(x), net.last_mask_ratio
         accelerate_(net, AMSRConfig(**given, piece=24, overlap=16))
         made = []
-        score = HighFrequencyMask.score
+        score, native = HighFrequencyMask.score, native_selection._detail
         monkeypatch.setattr(HighFrequencyMask, 'score', lambda self, images: made.append(images.shape) or score(
             self, images))
+        monkeypatch.setattr(native_selection, '_detail', lambda self, images, *given, **named: made.append(
+            images.shape) or native(self, images, *given, **named))
         result = net(x)
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
     assert made == [x.shape]

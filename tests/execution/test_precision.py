@@ -10,6 +10,7 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.cli.network import read_options
 from basicsr_amsr.data.bicubic import imresize
 from basicsr_amsr.execution import precision
+from basicsr_amsr.execution.graph.reference import call
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, compute_dtype, computing_in
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.reading import read_network
@@ -47,8 +48,7 @@ def test_masks_are_those_of_float32(selection, dtype):
 @torch.no_grad()
 def test_calibrated_networks(name, size, density):
     net, _ = net_of(name)
-    program = read_network(net)
-    x = image(2, 3, 17, 12)
+    program, x = read_network(net, 3, (2, 17, 12)), image(2, 3, 17, 12)
     tiles, prediction = random_tiles(x, size, density), random_prediction(program)
     exact = run_masked(program, net, x, tiles, size, prediction)
     with low():
@@ -59,11 +59,18 @@ def test_calibrated_networks(name, size, density):
 
 
 @torch.no_grad()
-def test_the_anchor_is_computed_in_float32():
+def test_the_anchor_is_computed_in_float32(monkeypatch):
     net, _ = net_of('RFDN')
-    program, x, seen = read_network(net), image(1, 3, 9, 8), []
-    conv = net.get_submodule(program.steps[program.anchor - 1].called)
-    conv.register_forward_hook(lambda module, args, output: seen.append(output.clone()))
+    program, x, seen = read_network(net), image(1, 3, 19, 18), []
+    anchor = program.graph.ops[program.anchor - 1]
+
+    def recorded(op, *given):
+        result = call(op, *given)
+        if op is anchor:
+            seen.append(result)
+        return result
+
+    monkeypatch.setattr('basicsr_amsr.execution.region.masked.call', recorded)
     for dtype in ('fp32', 'bf16'):
         with low(dtype):
             run_sparse(program, net, x, random_tiles(x, 4, 0.5), 4, random_prediction(program))

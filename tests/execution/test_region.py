@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.reading import Submodule, Unreadable
+from basicsr_amsr.execution.graph.ops import Conv
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
@@ -63,26 +64,24 @@ def hooked(program, net, x, tiles, size, prediction):
         rectified = torch.cat([seen['anchor'], seen['anchor'].clamp(min=0)], 1)
         return torch.where(mask(program.scale(value)), values, prediction.contexts[value].map(rectified))
 
-    def hook(step):
+    def hook(value):
         def replace(module, args):
-            pieces, parts = [], program.parts(step.inputs[0]) if step.kind == 'conv' else step.inputs[:1]
-            for part, values in zip(parts, args[0].split([program.channels(i) for i in parts], 1), strict=True):
-                pieces.append(mixed(part, values))
+            inputs = program.inputs(value)
+            parts = program.parts(inputs[0]) if program.facts[value].kind == 'conv' else inputs[:1]
+            pieces = [mixed(part, values) for part, values in zip(
+                parts, args[0].split([program.channels(i) for i in parts], 1), strict=True)]
             return (torch.cat(pieces, 1),)
         return replace
 
-    anchor = program.steps[program.anchor - 1].called
+    anchor = program.graph.ops[program.anchor - 1].weight.rpartition('.')[0]
     net.get_submodule(anchor).register_forward_hook(lambda module, args, output: seen.update(anchor=output.clone()))
-    for number, step in enumerate(program.steps, 1):
-        if not program.looks_around(number) or not step.inputs or number == program.anchor:
-            continue
-        if isinstance(step.called, str):
-            net.get_submodule(step.called).register_forward_pre_hook(hook(step))
-        elif isinstance(step.called.function, Submodule):
-            place = step.called.function
-            module = net.get_submodule(place.path)
-            method = getattr(module, place.method)
-            module.__dict__[place.method] = lambda *args, method=method, step=step: method(*hook(step)(None, args))
+    for value, op in enumerate(program.graph.ops, 1):
+        if value > program.anchor and program.looks_around(value) and any(
+                part in program.contexts for i in op.inputs for part in program.parts(i)):
+            path = op.weight.rpartition('.')[0] if isinstance(op, Conv) else op.where.partition(':')[0]
+            module = net.get_submodule(path)
+            assert not list(module.children())
+            module.register_forward_pre_hook(hook(value))
     with torch.no_grad():
         result = net(x)
     last = program.scale(program.output)
@@ -94,7 +93,7 @@ def hooked(program, net, x, tiles, size, prediction):
 @pytest.mark.parametrize('name', NAMES)
 def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, height, width):
     net, channels = net_of(name)
-    program = read_network(net, channels)
+    program = read_network(net, channels, (3, height, width))
     prediction = random_prediction(program, channels)
     x = image(3, channels, height, width)
     for density in (0.0, 0.4, 1.0):
@@ -144,7 +143,7 @@ def test_every_scale(name, scale):
 def test_half_precision(name):
     net, _ = net_of(name)
     net = net.bfloat16()
-    program = read_network(net)
+    program = read_network(net, 3, (2, 17, 12))
     x = image(2, 3, 17, 12).bfloat16()
     tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program).to(x)
     with torch.no_grad():
@@ -154,20 +153,23 @@ def test_half_precision(name):
     assert (sparse.float() - masked.float()).abs().max() < 0.03 * masked.abs().max()
 
 
-def test_what_stays_dense():
-    def dense(name):
-        program = read_network(network(name, 4))
-        return [step.called for step in program.steps if step.form == 'map' and isinstance(step.called, str)]
+def whole_maps(name):
+    """The modules behind the first convolution that run on whole maps."""
+    program = read_network(network(name, 4))
+    return [op.where.partition(':')[0] for value, op in enumerate(program.graph.ops, 1)
+            if value > program.anchor and program.form(value) == 'map' and isinstance(op, Conv)], program
 
-    assert dense('EDSR') == ['conv_first'] and dense('PAN') == ['conv_first'] and dense('CARN') == ['conv_first']
-    assert dense('RFDN') == ['conv_first']
-    assert dense('FSRCNN') == ['feature.0', 'feature.1', 'upsampler']
+
+def test_what_stays_dense():
+    for name in ('EDSR', 'PAN', 'CARN'):
+        assert whole_maps(name)[0] == []
+    assert whole_maps('FSRCNN')[0] == ['upsampler.deconv']
 
 
 def test_of_esa_only_the_overview_needs_the_whole_map():
-    program = read_network(network('RFDN', 4))
-    called = [step.called.function for step in program.steps[program.anchor:] if step.form == 'map']
-    assert called == [Submodule(f'body.blocks.{i}.esa', 'overview') for i in range(2)]
+    paths, program = whole_maps('RFDN')
+    convolutions = ('conv_stride', 'conv_group.0', 'conv_group.2', 'conv_group.4')
+    assert paths == [f'body.blocks.{i}.esa.{conv}' for i in range(2) for conv in convolutions]
     assert {program.channels(value) for value in program.everywhere} == {2}  # of 8
 
 
@@ -185,7 +187,7 @@ def test_contexts_are_what_convolutions_read():
             return self.up(self.three(self.two(torch.cat([z, y], 1))))
 
     program = read_network(Net().eval())
-    assert program.anchor == 1 and [step.kind for step in program.steps] == [
+    assert program.anchor == 1 and [fact.kind for fact in program.facts[1:]] == [
         'map', 'conv', 'pointwise', 'cat', 'conv', 'conv', 'shuffle']
     # The anchor is known everywhere; of the concatenation only the other part has to be predicted.
     assert program.contexts == {3: (1, 1), 5: (2, 2)} and program.halo == 2
@@ -193,20 +195,20 @@ def test_contexts_are_what_convolutions_read():
     assert program.stages == [[1], [2, 3, 4], [5], [6, 7]]
 
 
-def test_modules_that_cannot_be_looked_into_run_on_whole_maps():
+def test_what_nothing_is_known_of_runs_on_whole_maps():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(4, 4, 3, padding=1)
 
         def forward(self, x):
-            return self.conv(x) if x.mean() > 0 else x
+            return self.conv(torch.flip(x, (2,)).cumsum(3))
 
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), Odd(),
                         nn.Conv2d(4, 3, 3, padding=1)).eval()
     program = read_network(net)
-    assert [step.form for step in program.steps] == ['map', 'rows', 'map', 'rows']
-    assert program.contexts == {2: (0, 0)} and program.everywhere == {2}
+    assert [fact.form for fact in program.facts[1:]] == ['map', 'rows', 'map', 'map', 'rows', 'rows']
+    assert program.contexts == {2: (0, 0), 5: (1, 1)} and program.everywhere == {2}
     x = image(2, 3, 12, 10)
     tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
     with torch.no_grad():
@@ -238,10 +240,10 @@ def test_batch_normalisation_and_changes_in_place():
 
 
 @pytest.mark.parametrize(('net', 'why'), [
-    (nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), 'does not run on an image'),
-    (nn.Sequential(nn.ConvTranspose2d(3, 3, 3, padding=1)), 'no convolution'),
+    (nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), 'cannot be read'),
+    (nn.Sequential(nn.ReLU()), 'no convolution'),
     (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.PixelShuffle(2)), 'nothing can be skipped'),
-    (nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 3, 3, padding=1)), 'size of the image'),
+    (nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 3, 3, padding=1)), 'another size than the image'),
 ])
 def test_networks_without_anything_to_skip_are_refused(net, why):
     with pytest.raises(Unreadable, match=why):

@@ -104,8 +104,7 @@ def test_a_unit_is_as_many_launches_as_it_has_convolutions(interpreter, monkeypa
 @pytest.mark.parametrize('name, size', [('CARN', 4), ('EDSR', 1), ('RFDN', 1), ('RFDN', 4), ('PAN', 4), ('RRDBNet', 4)])
 def test_a_network_at_active_tiles(interpreter, name, size):
     net, channels = net_of(name)
-    program = read_network(net, channels)
-    x = image(2, channels, 9, 10)
+    program, x = read_network(net, channels, (2, 9, 10)), image(2, channels, 9, 10)
     tiles, prediction = random_tiles(x, size, 0.4), random_prediction(program)
     by_triton = run_sparse(program, net, x, tiles, size, prediction, 'triton')
     torch.testing.assert_close(by_triton, run_sparse(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
@@ -136,8 +135,7 @@ def test_on_cuda(name, size, inside):
 @pytest.mark.parametrize('name', ['EDSR', 'RFDN'])
 def test_a_whole_network_under_autocast(interpreter, name):
     net, _ = net_of(name)
-    program = read_network(net)
-    x = image(2, 3, 9, 12)
+    program, x = read_network(net, 3, (2, 9, 12)), image(2, 3, 9, 12)
     tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         result = run_sparse(program, net, x, tiles, 4, prediction, backend='triton')

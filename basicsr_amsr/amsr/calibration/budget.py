@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
+from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
@@ -73,8 +74,9 @@ def count_region(program: Program, net: nn.Module, prediction: Prediction, chann
         twin = meta_twin(net)
         plain = getattr(type(twin), 'plain_class', type(twin))
         plain.forward(twin, torch.empty(1, channels, height, width, device='meta'))
-    active = sum(call.weight.numel() * step.scale**2 for step, call in program.bind(net)
-                 if isinstance(call, nn.Conv2d) and step.form == 'rows')
+    graph = program.graph
+    active = sum(graph.weights[op.weight].numel() * program.scale(value)**2 for value, op in enumerate(graph.ops, 1)
+                 if isinstance(op, Conv) and program.form(value) == 'rows')
     near = {value: affine.macs for value, affine in prediction.contexts.items()}
     everywhere = sum(near[value] for value in program.everywhere)
     tail = prediction.tail

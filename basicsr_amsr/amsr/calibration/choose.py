@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import accelerate_, restore_
-from basicsr_amsr.amsr.calibration.file import Calibration, fingerprint
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import fit
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.errors import UserError
@@ -83,7 +83,7 @@ def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[tor
     net.train(training)
     settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'levels': levels, 'images': len(images),
                                 'pixels': sum(image[0, 0].numel() for image in images)}
-    return Calibration(prediction, type(net).__name__, fingerprint(program), settings)
+    return Calibration(prediction, type(net).__name__, program.fingerprint, settings)
 
 
 class Meter:

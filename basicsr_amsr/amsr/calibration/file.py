@@ -1,7 +1,6 @@
 """A calibration: predictions for the skipped pixels of one network, in a small file beside its weights."""
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import at_share
 
-FORMAT = 3
+FORMAT = 4
 SUFFIX = '.amsr'
 
 
@@ -32,7 +31,7 @@ class Calibration:
     Attributes:
         prediction: for skipped pixels.
         network: name of the network's class.
-        program: fingerprint of what it computes, see `fingerprint`.
+        program: fingerprint of what it computes, see `Program`.
         settings: what it was fitted with: selection, number of images, quantiles of their tiles' levels.
     """
 
@@ -43,9 +42,9 @@ class Calibration:
 
     def check(self, program: Program) -> None:
         """UserError unless the program is the one that was calibrated."""
-        if fingerprint(program) != self.program:
-            raise UserError(f'the calibration is of another network, a {self.network}: {program.name} does not compute '
-                            'what it was fitted to; run basicsr calibrate on it.')
+        if program.fingerprint != self.program:
+            raise UserError(f'the calibration is of another network, a {self.network}: {program.graph.name} does not '
+                            'compute what it was fitted to; run basicsr calibrate on it.')
         for value in program.contexts:
             _check_shape(self.prediction.contexts.get(value), program, value, 2)  # of the rectified anchor
         if self.prediction.tail is not None:
@@ -125,12 +124,6 @@ def _check_shape(affine: Affine | None, program: Program, value: int, times: int
             affine.narrow is not None and affine.narrow.shape[0] != affine.weight.shape[1]):
         raise UserError(f'the calibration holds a prediction of the wrong shape, {held[0]}x{held[1]} instead of '
                         f'{wanted[0]}x{wanted[1]}: run basicsr calibrate again.')
-
-
-def fingerprint(program: Program) -> str:
-    """A hash of a program's steps, without weights: the same for all networks built alike."""
-    steps = [(*step[:2], step.form, step.scale, step.channels, step.reach, step.factor) for step in program.steps]
-    return hashlib.sha256(repr((steps, program.anchor)).encode()).hexdigest()[:16]
 
 
 def _packed(affine: Affine) -> dict[str, Any]:

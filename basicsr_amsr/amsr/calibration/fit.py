@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.region.dense import run_dense
+from basicsr_amsr.execution.region.masked import run_dense
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.selection.regions import expand_blocks
 
 RIDGE = 1e-4  # of the features' mean square
@@ -86,6 +87,9 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
     channels = 3
     for image in images:
         channels = image.shape[1]
+        size_of = (1, *image.shape[2:])
+        own = program if program.holds_for(size_of) else read_network(net, channels, size_of)
+        number = dict(zip(own.contexts, program.contexts, strict=True))
         skipped = ~expand_blocks(tiles(image), size, *image.shape[-2:])[0, 0]
         rows: list[torch.Tensor] = []
         seen: set[int] = set()
@@ -95,15 +99,15 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
             return F.pixel_unshuffle(values, scale)[0][:, chosen].T.double()
 
         def read(value: int, values: torch.Tensor, anchor: torch.Tensor, rows=rows, seen=seen,
-                 samples=samples) -> torch.Tensor:
+                 samples=samples, number=number) -> torch.Tensor:
             if not rows:
                 rows.append(_with_one(rectified(samples(anchor))))
             if value not in seen:
-                inner.values(value, rows[0], samples(values))
+                inner.values(number[value], rows[0], samples(values))
                 seen.add(value)
             return values
 
-        result, anchor = run_dense(program, net, image, read)
+        result, anchor = run_dense(own, net, image, read)
         inner.features(rows[0] if rows else _with_one(rectified(samples(anchor))))
         patches = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
             1, -1, *image.shape[-2:])

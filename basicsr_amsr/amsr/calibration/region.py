@@ -15,15 +15,10 @@ from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import tile_means, tiles
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.prediction import Prediction, renumbered
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.execution.region.reading import plain_forward, read_network
 from basicsr_amsr.execution.region.sparse import run_sparse
-
-
-def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
-    """What a network computes without conversion."""
-    return getattr(net, 'plain_class', type(net)).forward(net, x)
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Region:
     """All of a network behind its first convolution. It holds no modules, so networks can be copied.
 
     Attributes:
-        program: what the network computes.
+        program: what the network computes; by its values the prediction is numbered.
         prediction: for skipped pixels.
         dense: the whole network by the native kernels.
     """
@@ -40,6 +35,7 @@ class Region:
     prediction: Prediction
     dense: DenseForm = field(default_factory=lambda: DenseForm(plain_forward), compare=False)
     _native: CalibratedForm = field(default_factory=lambda: CalibratedForm(plain_forward), compare=False)
+    _others: list[Program] = field(default_factory=list, compare=False)
     _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
     _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
 
@@ -70,8 +66,21 @@ class Region:
             image = self._native.image(net, x, tiles, size, prediction)
             if image is not None:
                 return image
-        given = (self.program, net, x, tiles, size, self.placed(net, x))
+        program, prediction = self.program_for(net, x), self.placed(net, x)
+        if program is not self.program:
+            prediction = renumbered(prediction, program)
+        given = (program, net, x, tiles, size, prediction)
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
+
+    def program_for(self, net: nn.Module, x: torch.Tensor) -> Program:
+        """What the network computes for images of the size of x; most networks do the same at every size."""
+        size = (len(x), *x.shape[2:])
+        for program in (self.program, *self._others):
+            if program.holds_for(size):
+                return program
+        program = read_network(net, x.shape[1], size)
+        self._others.append(program)
+        return program
 
     def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
         """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""

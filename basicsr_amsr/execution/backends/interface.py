@@ -11,6 +11,30 @@ from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
 
 
+class Convolution(NamedTuple):
+    """What a convolution of stride 1 that keeps height and width computes, by the names that nn.Conv2d has."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def kernel_size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    @property
+    def in_channels(self) -> int:
+        """Of the whole convolution."""
+        return self.weight.shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        """Of the whole convolution."""
+        return self.weight.shape[0]
+
+
 class Read(NamedTuple):
     """Rows of a table (·, C) picked by a list, 0 where it says so; without a list all rows in turn."""
 
@@ -41,7 +65,7 @@ class Backend(Protocol):
     name: str
     whole: bool
 
-    def convolve(self, conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
+    def convolve(self, conv: nn.Conv2d | Convolution, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
                  place: Place | None = None) -> torch.Tensor:
         """A convolution, then `epilogue`.
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.execution.active import pixel_rows, write
-from basicsr_amsr.execution.backends.interface import Place, Read
+from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
 from basicsr_amsr.execution.plan import conv_reach
 
@@ -19,7 +19,7 @@ class TorchBackend:
     name = 'torch'
     whole = False
 
-    def convolve(self, conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
+    def convolve(self, conv: nn.Conv2d | Convolution, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
                  place: Place | None = None) -> torch.Tensor:
         """See `Backend`."""
         rows = convolve_parts(conv, [part.fetch() for part in parts], size)
@@ -53,7 +53,7 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
     return steps[-1](rows, rows if out is None else out)
 
 
-def convolve_parts(conv: nn.Conv2d, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
     """As `convolve_rows`, of what lies side by side along the channels: (tiles · size², out channels)."""
     if len(reads) == 1 or conv.kernel_size != (1, 1) or conv.groups > 1 or torch.is_autocast_enabled(
             reads[0].device.type):
@@ -66,7 +66,7 @@ def convolve_parts(conv: nn.Conv2d, reads: Sequence[torch.Tensor], size: int) ->
     return rows
 
 
-def convolve_rows(conv: nn.Conv2d, read: torch.Tensor, size: int) -> torch.Tensor:
+def convolve_rows(conv: nn.Conv2d | Convolution, read: torch.Tensor, size: int) -> torch.Tensor:
     """The convolution of what was gathered around tiles: (tiles · size², out channels)."""
     (rows, cols), channels = conv_reach(conv), conv.in_channels
     if conv.kernel_size == (1, 1) and conv.groups == 1:
@@ -81,6 +81,6 @@ def convolve_rows(conv: nn.Conv2d, read: torch.Tensor, size: int) -> torch.Tenso
     return F.linear(read.reshape(-1, weight.shape[1]), weight, conv.bias)
 
 
-def unpadded(conv: nn.Conv2d, patches: torch.Tensor) -> torch.Tensor:
+def unpadded(conv: nn.Conv2d | Convolution, patches: torch.Tensor) -> torch.Tensor:
     """The convolution without its padding."""
     return F.conv2d(patches, conv.weight, conv.bias, dilation=conv.dilation, groups=conv.groups)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.backends.interface import Place, Read
+from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.backends.torch_backend import TorchBackend
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
 from basicsr_amsr.execution.precision import compute_dtype
@@ -23,7 +23,7 @@ class TritonBackend:
     def __init__(self) -> None:
         self.fallback = TorchBackend()
 
-    def convolve(self, conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
+    def convolve(self, conv: nn.Conv2d | Convolution, parts: Sequence[Read], size: int, epilogue: Epilogue = PLAIN,
                  place: Place | None = None) -> torch.Tensor:
         """See `Backend`."""
         if not supported(conv, parts, epilogue):
@@ -33,7 +33,7 @@ class TritonBackend:
         return convolve(conv, parts, size, epilogue, place)
 
 
-def supported(conv: nn.Conv2d, parts: Sequence[Read], epilogue: Epilogue) -> bool:
+def supported(conv: nn.Conv2d | Convolution, parts: Sequence[Read], epilogue: Epilogue) -> bool:
     """Whether the kernel computes this."""
     added = epilogue.added
     tables = [part.rows for part in parts] + ([] if added is None else [added.rows])

@@ -16,12 +16,12 @@ from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.form import Given, Schedule, precision_of, runs_here
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.graph.ops import Graph
-from basicsr_amsr.execution.graph.rules import Rules, rules_of
+from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
-from basicsr_amsr.execution.region.prediction import Prediction
+from basicsr_amsr.execution.region.prediction import Prediction, renumbered
 
 
 class CalibratedSchedule(Schedule):
@@ -121,17 +121,6 @@ class CalibratedForm:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CalibratedForm, (self.traces.forward,)
-
-
-def renumbered(prediction: Prediction, rules: Rules) -> Prediction:
-    """A prediction by the values of a graph: those that are predicted come in the same order in every reading."""
-    contexts = dict(zip(rules.contexts, (affine for _, affine in sorted(prediction.contexts.items())), strict=False))
-    same = len(prediction.contexts) == len(rules.contexts) and all(
-        affine.scale == rules.scale(value) and len(affine.bias) == rules.channels(value) * affine.scale ** 2
-        for value, affine in contexts.items())
-    if not same:
-        raise Unreadable(f'{rules.graph.name}: the calibration is of another reading of the network')
-    return Prediction(contexts, prediction.tail)
 
 
 def _tensors(prediction: Prediction) -> tuple[torch.Tensor, ...]:

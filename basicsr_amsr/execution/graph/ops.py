@@ -5,7 +5,8 @@ named by the path that they have in the network, so that a graph holds for whate
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 import torch
@@ -155,6 +156,17 @@ class Torch(Op):
     target: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # operators cannot be pickled
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        held['target'] = str(self.target) if isinstance(self.target, torch._ops.OpOverload) else self.target
+        return _torch, (held,)
+
+
+def _torch(held: dict[str, Any]) -> Torch:
+    if isinstance(held['target'], str):
+        held = {**held, 'target': attrgetter(held['target'])(torch.ops)}
+    return Torch(**held)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,8 +78,9 @@ def run(graph: Graph, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return values[graph.output]
 
 
-def call(op: Op, values: list[Any], weights: Weights, size: tuple[int, int, int], x: torch.Tensor) -> Any:
-    """The result of an op, given the values so far."""
+def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, size: tuple[int, int, int],
+         x: torch.Tensor) -> Any:
+    """The result of an op, given the values that it reads, by their numbers."""
     source: Any = values[op.inputs[0]] if op.inputs else None
     shape = tuple(at(dim, size) for dim in op.shape)
 

@@ -50,11 +50,11 @@ def tile_means(selection: Any, images: torch.Tensor) -> torch.Tensor:
 
 def covers(selection: Any, images: torch.Tensor) -> bool:
     """Whether the library makes this map: a `HighFrequencyMask` of power 1 or 2, of float32 images in the CPU's memory
-    (no tensors of shapes alone)."""
+    (no tensors of shapes alone), and nobody traces."""
     return (type(selection) is HighFrequencyMask and selection.power in (1, 2) and type(images) is torch.Tensor
             and images.device.type == 'cpu' and images.dtype == torch.float32 and images.ndim == 4
             and images.shape[1] in (1, 3) and images.numel() > 0 and images[0, 0].numel() <= MOST
-            and not torch.compiler.is_compiling() and library() is not None)
+            and not torch.compiler.is_compiling() and not torch.jit.is_tracing() and library() is not None)
 
 
 class _Memory(threading.local):

@@ -1,18 +1,71 @@
-"""A program with predictions at skipped pixels, every pixel computed: differentiable, and the sparse form's oracle."""
+"""A program with every pixel computed: what is fitted, and, predictions put in, the form that trains and the reference
+of the sparse one."""
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.region.dense import run_dense
+from basicsr_amsr.execution.graph.reference import Weights, call
+from basicsr_amsr.execution.precision import compute_dtype, in_full_precision
 from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.selection.regions import expand_blocks
 
+Read = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def run_dense(program: Program, net: nn.Module, x: torch.Tensor, read: Read) -> tuple[torch.Tensor, torch.Tensor]:
+    """All values, where `read(value, its map, the anchor)` gives what is read of a value that skipped pixels predict.
+
+    Args:
+        program: the network, as it is for the images' size.
+        net: its weights.
+        x: (B, C, H, W), the LR image.
+        read: called where a value looks beyond the active pixels, for each value that it needs there.
+
+    Returns:
+        The last value, and the anchor's.
+    """
+    values: list[Any] = [x]
+    weights, size, anchor = Weights(net, program.graph), (len(x), *x.shape[2:]), program.anchor
+
+    def around(value: int) -> Any:
+        parts = [read(part, values[part], values[anchor]) if part in program.contexts else values[part]
+                 for part in program.parts(value)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    for value, op in enumerate(program.graph.ops, 1):
+        if value <= anchor:
+            values.append(before_anchor(program, value, weights, {i: values[i] for i in op.inputs}, x))
+        elif program.facts[value].kind == 'conv' and program.looks_around(value):
+            values.append(call(op, {i: around(i) for i in op.inputs}, weights, size, x))
+        else:
+            given = {i: read(i, values[i], values[anchor]) if program.looks_around(value) and i in program.contexts
+                     else values[i] for i in op.inputs}
+            values.append(call(op, given, weights, size, x))
+        for part in {part for i in op.inputs for part in (i, *program.parts(i))}:
+            if part not in (anchor, program.output) and program.last_reader[part] == value:
+                values[part] = None  # nobody reads it again
+    return values[program.output], values[anchor]
+
+
+def before_anchor(program: Program, value: int, weights: Weights, inputs: dict[int, Any], x: torch.Tensor) -> Any:
+    """A value up to the anchor's, in the format of the image `x` also under autocast.
+
+    Predictions are fitted to the anchor as it is: rounded weights of the first convolution would shift all of them
+    (RFDN x4: 42 dB in place of 55). The anchor itself is rounded for its readers.
+    """
+    with in_full_precision(x.device):
+        result = call(program.graph.ops[value - 1], inputs, weights, (len(x), *x.shape[2:]), x)
+    return result.to(compute_dtype(x)) if value == program.anchor else result
+
 
 def run_masked(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
                prediction: Prediction) -> torch.Tensor:
-    """The image of a network whose pixels outside the active tiles are predicted.
+    """The image of a network whose pixels outside the active tiles are predicted; differentiable.
 
     What a convolution, an average or a map operation reads of a skipped pixel is the value that `prediction` makes of
     the anchor; the image at skipped pixels is the light tail's.

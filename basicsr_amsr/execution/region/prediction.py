@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from basicsr_amsr.execution.graph.rules import Rules
+from basicsr_amsr.execution.graph.trace import Unreadable
+
 
 def unshuffled(rows: torch.Tensor, scale: int) -> torch.Tensor:
     """Rows (n, channels · scale²) in the order of a pixel shuffle as (n · scale², channels), pixel by pixel."""
@@ -118,3 +121,13 @@ class Prediction:
         return Prediction({value: affine.to(like) for value, affine in self.contexts.items()},
                           self.tail.to(like) if self.tail else None)
 
+
+def renumbered(prediction: Prediction, rules: Rules) -> Prediction:
+    """A prediction by the values of a graph: those that are predicted come in the same order in every reading."""
+    contexts = dict(zip(rules.contexts, (affine for _, affine in sorted(prediction.contexts.items())), strict=False))
+    same = len(prediction.contexts) == len(rules.contexts) and all(
+        affine.scale == rules.scale(value) and len(affine.bias) == rules.channels(value) * affine.scale ** 2
+        for value, affine in contexts.items())
+    if not same:
+        raise Unreadable(f'{rules.graph.name}: the calibration is of another reading of the network')
+    return Prediction(contexts, prediction.tail)

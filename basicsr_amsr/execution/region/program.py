@@ -1,179 +1,120 @@
-"""What a network computes, value by value, and which of its values are needed at active pixels only."""
+"""A graph with its rules, and in which order the torch executor computes it tile by tile."""
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-from torch import nn
-
-from basicsr_amsr.execution.reading import Call, bound
-
-# What happens to the values that a step takes. 'map': anything else, done on whole maps.
-Kind = Literal['conv', 'pointwise', 'cat', 'pool', 'shuffle', 'enlarge', 'map']
-# Where a value is known. 'rows': at active pixels; 'map': everywhere; 'image': one per image, (B, C, 1, 1).
-Form = Literal['rows', 'map', 'image']
+from basicsr_amsr.execution.graph.ops import Conv
+from basicsr_amsr.execution.graph.rules import Rules
+from basicsr_amsr.execution.graph.sizes import Size
 
 
-class Step(NamedTuple):
-    """One value of a network, made of others.
+class Operation(NamedTuple):
+    """See `fusion.Operation`."""
 
-    Attributes:
-        kind: see `Kind`; a 'conv' keeps height and width.
-        inputs: numbers of the values it takes; 0 is the LR image, step i makes value i + 1.
-        called: path of a module of the network, or a function with its arguments.
-        form: where the value is known.
-        scale: side of its map over that of the anchor's; 0 for what is no map of a multiple of that size.
-        channels: of the value, 0 where it is no tensor (B, C, H, W).
-        reach: how far a convolution looks, rows and columns.
-        factor: of an enlargement.
-    """
-
-    kind: Kind
+    kind: str
     inputs: tuple[int, ...]
-    called: str | Call
-    form: Form
-    scale: int
-    channels: int
-    reach: tuple[int, int] = (0, 0)
-    factor: int = 1
-
-
-class Bound(NamedTuple):
-    """A step with what it calls."""
-
-    step: Step
-    call: Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Program:
-    """A network from its image to its image.
+class Program(Rules):
+    """What may be skipped of a network, and when what is computed."""
 
-    Attributes:
-        steps: in an order in which they can be computed; the last makes the output.
-        anchor: the value that is known everywhere and from which skipped pixels are predicted: what the first
-            convolution gives.
-        name: of the network's class, for messages.
-    """
+    def inputs(self, value: int) -> tuple[int, ...]:
+        """The values that a value is made of."""
+        return self.graph.ops[value - 1].inputs
 
-    steps: tuple[Step, ...]
-    anchor: int
-    name: str
+    @property
+    def skipped_weights(self) -> list[str]:
+        """The weights of convolutions that run at active pixels alone."""
+        return [op.weight for value, op in enumerate(self.graph.ops, 1)
+                if isinstance(op, Conv) and self.form(value) == 'rows']
 
-    def bind(self, net: nn.Module) -> list[Bound]:
-        """The steps with the weights of a network: the one that was read, or a copy of it."""
-        return [Bound(step, bound(step.called, net)) for step in self.steps]
+    def holds_for(self, size: tuple[int, int, int]) -> bool:
+        """Whether this is what the network does to b images of h × w; size is (b, h, w).
 
-    def form(self, value: int) -> Form:
-        """Where a value is known; the image everywhere."""
-        return self.steps[value - 1].form if value else 'map'
+        A free number of images is one from 2 on to torch.export, which has one image as a case of its own.
+        """
+        batch, height, width = size
+        return self.graph.holds_for((max(batch, 2) if isinstance(self.graph.image[0], Size) else batch, height, width))
 
-    def scale(self, value: int) -> int:
-        """Side of a value's map over the anchor's."""
-        return self.steps[value - 1].scale if value else 1
-
-    def channels(self, value: int) -> int:
-        """Channels of a value."""
-        return self.steps[value - 1].channels
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what is computed, without weights: the same for all networks built alike."""
+        facts = [(*self.inputs(value), fact.kind, fact.form, fact.scale, fact.channels, fact.reach)
+                 for value, fact in enumerate(self.facts) if value]
+        return hashlib.sha256(repr((facts, self.anchor, self.output)).encode()).hexdigest()[:16]
 
     def numbers(self, value: int, size: int) -> int:
         """How many numbers a tile takes at most while a value is computed: what is read, or what is written."""
-        step = self.steps[value - 1]
-        side = size * step.scale
-        written = side**2 * step.channels
-        if step.kind != 'conv':
+        fact = self.facts[value]
+        side = size * fact.scale
+        written = side**2 * fact.channels
+        if fact.kind != 'conv':
             return written
-        read = sum(self.channels(part) for part in self.parts(step.inputs[0]))
-        return max(written, read * math.prod(side + 2 * reach for reach in step.reach))
-
-    @property
-    def output(self) -> int:
-        """The number of the last value."""
-        return len(self.steps)
-
-    def parts(self, value: int) -> tuple[int, ...]:
-        """The values whose concatenation a value is, or itself."""
-        if value and self.form(value) == 'rows' and self.steps[value - 1].kind == 'cat':
-            return tuple(part for i in self.steps[value - 1].inputs for part in self.parts(i))
-        return (value,)
-
-    def looks_around(self, number: int) -> bool:
-        """Whether step `number` (from 1) needs its inputs beyond the active pixels."""
-        step = self.steps[number - 1]
-        return step.kind in ('map', 'pool') or step.reach != (0, 0)
-
-    @cached_property
-    def contexts(self) -> dict[int, tuple[int, int]]:
-        """Values that are needed at skipped pixels too, and how far from active ones; there they are predicted.
-
-        The reach is in pixels of the value's own map, rows and columns. Those in `everywhere` have (0, 0) as long as no
-        convolution reads them, as have those that are only averaged.
-        """
-        found: dict[int, tuple[int, int]] = {}
-        for number, step in enumerate(self.steps, 1):
-            if not self.looks_around(number):
-                continue
-            for i in step.inputs:
-                for part in self.parts(i) if step.kind == 'conv' else (i,):
-                    if self.form(part) == 'rows':
-                        before = found.get(part, (0, 0))
-                        found[part] = tuple(map(max, zip(step.reach, before, strict=True)))  # type: ignore[assignment]
-        return found
-
-    @cached_property
-    def everywhere(self) -> frozenset[int]:
-        """Values of which whole maps are read, by steps that nothing is known of."""
-        return frozenset(i for step in self.steps if step.kind == 'map' for i in step.inputs if self.form(i) == 'rows')
+        read = sum(self.channels(part) for part in self.parts(self.inputs(value)[0]))
+        return max(written, read * math.prod(side + 2 * reach for reach in fact.reach))
 
     @cached_property
     def on_demand(self) -> frozenset[int]:
         """Concatenations at active pixels that are put together where they are read: nothing needs them as a whole."""
-        whole = {i for step in self.steps if step.kind in ('map', 'pool') for i in step.inputs}
-        return frozenset(value for value, step in enumerate(self.steps, 1) if step.kind == 'cat' and step.form == 'rows'
-                         and value not in whole and value != self.output)
+        whole = {i for value in self.values if self.facts[value].kind in ('map', 'pool') for i in self.inputs(value)}
+        return frozenset(value for value in self.values if self.facts[value].kind == 'cat'
+                         and self.form(value) == 'rows' and value not in whole and value != self.output)
 
     @cached_property
-    def halo(self) -> int:
-        """How many anchor pixels around the active ones predicted values are read."""
-        return max((-(-max(reach) // self.scale(value)) for value, reach in self.contexts.items()), default=0)
+    def operations(self) -> list[Operation]:
+        """Kind and inputs of each value but the image."""
+        return [Operation(self.facts[value].kind, self.inputs(value)) for value in self.values]
+
+    @property
+    def values(self) -> range:
+        """All values but the image."""
+        return range(1, len(self.facts))
 
     @cached_property
     def stages(self) -> list[list[int]]:
         """Values that can be computed together, tile by tile: none looks around itself in another of them."""
-        number = [0] * (len(self.steps) + 1)
-        for value, step in enumerate(self.steps, 1):
-            number[value] = max((number[i] + self._waits(value, i) for i in step.inputs), default=0)
+        number = [0] * len(self.facts)
         stages: dict[tuple[int, bool], list[int]] = {}
-        for value, step in enumerate(self.steps, 1):
-            stages.setdefault((number[value], step.form == 'rows'), []).append(value)
+        for value in self.values:
+            number[value] = max((number[i] + self._waits(value, i) for i in self.inputs(value)), default=0)
+            stages.setdefault((number[value], self.form(value) == 'rows'), []).append(value)
         return [stages[key] for key in sorted(stages)]
 
     def _waits(self, value: int, source: int) -> bool:
         """Whether a source has to be finished before any of the value is computed."""
-        if self.form(source) != 'rows':
-            return False
-        return self.steps[value - 1].form != 'rows' or self.looks_around(value)
+        return self.form(source) == 'rows' and (self.form(value) != 'rows' or self.looks_around(value))
+
+    @cached_property
+    def readers(self) -> dict[int, list[int]]:
+        """The values that read each value."""
+        found: dict[int, list[int]] = {}
+        for value in self.values:
+            for i in self.inputs(value):
+                found.setdefault(i, []).append(value)
+        return found
 
     @cached_property
     def last_reader(self) -> list[int]:
-        """For each value the number of the last step that reads it, or a part of it."""
-        last = [0] * (len(self.steps) + 1)
-        for number, step in enumerate(self.steps, 1):
-            for i in step.inputs:
+        """For each value the last value that reads it, or a part of it."""
+        last = [0] * len(self.facts)
+        for value in self.values:
+            for i in self.inputs(value):
                 for part in (i, *self.parts(i)):
-                    last[part] = number
+                    last[part] = value
         return last
 
     @cached_property
     def last_use(self) -> list[int]:
         """For each value the number of the last stage that reads it."""
-        last = [0] * (len(self.steps) + 1)
+        last = [0] * len(self.facts)
         for number, stage in enumerate(self.stages):
             for value in stage:
-                for i in self.steps[value - 1].inputs:
+                for i in self.inputs(value):
                     for part in (i, *self.parts(i)):
                         last[part] = max(last[part], number)
         return last
@@ -188,7 +129,7 @@ class Program:
     @cached_property
     def stage_of(self) -> list[int]:
         """For each value the number of its stage."""
-        of = [0] * (len(self.steps) + 1)
+        of = [0] * len(self.facts)
         for number, stage in enumerate(self.stages):
             for value in stage:
                 of[value] = number

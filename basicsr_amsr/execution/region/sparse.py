@@ -9,13 +9,15 @@ from torch import nn
 
 from basicsr_amsr.execution.active import Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
-from basicsr_amsr.execution.backends.interface import Backend, Place, Read
-from basicsr_amsr.execution.fusion import Epilogue, Fused, fused, readers_of
+from basicsr_amsr.execution.backends.interface import Backend, Convolution, Place, Read
+from basicsr_amsr.execution.fusion import BoundOp, Epilogue, Fused, fused
+from basicsr_amsr.execution.graph.ops import Conv, Resize, Shuffle, Slice
+from basicsr_amsr.execution.graph.reference import Weights, call
 from basicsr_amsr.execution.precision import in_full_precision
-from basicsr_amsr.execution.region.dense import before_anchor
 from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.masked import before_anchor
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
-from basicsr_amsr.execution.region.program import Bound, Program
+from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.tiles import Tiles
 
 
@@ -82,10 +84,10 @@ class _Run:
     def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
                  prediction: Prediction, backend: Backend) -> None:
         self.program, self.prediction, self.backend = program, prediction, backend
-        self.steps: list[Bound] = program.bind(net)
-        self.calls, self.readers = [call for _, call in self.steps], readers_of(program.steps)
+        self.weights, self.size = Weights(net, program.graph), (len(x), *x.shape[2:])
+        self.calls = [BoundOp(op, self.weights) for op in program.graph.ops]
         self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo, backend.whole)
-        self.batch = len(x)
+        self.x, self.batch = x, len(x)
         self.values: dict[int, Any] = {0: x}
         self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
         self.maps: dict[int, torch.Tensor] = {}
@@ -119,7 +121,7 @@ class _Run:
         number = program.stage_of[stage[0]]
         stage = [value for value in stage if value not in program.on_demand]
         kept = [value for value in stage if program.last_use[value] > number or value == program.output]
-        todo = fused(stage, program.steps, self.calls, self.readers, kept)
+        todo = fused(stage, program.operations, self.calls, program.readers, kept)
         for group in self.layout.groups:
             self.group = group
             step = group.chunk(max((program.numbers(value, group.size) for value in stage), default=1))
@@ -149,22 +151,29 @@ class _Run:
 
     def _compute(self, value: int) -> torch.Tensor:
         """A value's rows at the part's tiles, perhaps with more dimensions, not contiguous."""
-        step, call = self.steps[value - 1]
-        size = self.group.size * self.program.scale(value)
-        if step.kind in ('shuffle', 'enlarge'):
-            return _enlarged(self._read(step.inputs[0], size), size // step.factor, step.factor, step.kind == 'shuffle')
-        return call(*(self._read(i, size)[..., None, None] for i in step.inputs))[..., 0, 0]
+        op, size = self.program.graph.ops[value - 1], self.group.size * self.program.scale(value)
+        if isinstance(op, (Shuffle, Resize)):
+            factor = op.factor if isinstance(op, Shuffle) else int(op.factors[0])  # type: ignore[index]
+            return _enlarged(self._read(op.inputs[0], size // factor), size // factor, factor, isinstance(op, Shuffle))
+        if isinstance(op, Slice):
+            return self._read(op.inputs[0], size).narrow(1, op.start, self.program.channels(value))  # type: ignore[arg-type]
+        return self._call(value, {i: self._read(i, size)[..., None, None] for i in op.inputs})[..., 0, 0]
+
+    def _call(self, value: int, given: dict[int, Any]) -> Any:
+        """What an op makes of what it is given."""
+        return call(self.program.graph.ops[value - 1], given, self.weights, self.size, self.x)
 
     def _convolve(self, value: int, epilogue: Epilogue, place: Place | None) -> torch.Tensor:
-        step, conv = self.steps[value - 1]
-        assert isinstance(conv, nn.Conv2d)
+        op, reach = self.program.graph.ops[value - 1], self.program.facts[value].reach
+        assert isinstance(op, Conv)
+        conv = Convolution(self.weights[op.weight], self.weights.get(op.bias), op.dilation, op.groups)
         size = self.group.size * self.program.scale(value)
-        parts = self.program.parts(step.inputs[0])
-        if step.reach == (0, 0):
+        parts = self.program.parts(op.inputs[0])
+        if reach == (0, 0):
             reads = [self._source(part, size) for part in parts]
         else:
             rows, cols = (range(-r, size + r, dilation if size == 1 else 1)
-                          for r, dilation in zip(step.reach, conv.dilation, strict=True))
+                          for r, dilation in zip(reach, conv.dilation, strict=True))
             reads = [self._around(part, (rows, cols)) for part in parts]
         if epilogue.added is not None:
             epilogue = epilogue._replace(added=self._source(epilogue.added, size))
@@ -231,12 +240,13 @@ class _Run:
 
     def _whole(self, value: int) -> Any:
         """A value that is known everywhere, or for each image."""
-        step, call = self.steps[value - 1]
+        inputs = self.program.inputs(value)
         if value <= self.program.anchor:
-            return before_anchor(self.program, value, call, [self.values[i] for i in step.inputs], self.values[0])
-        if step.kind == 'pool' and self.program.form(step.inputs[0]) == 'rows':
-            return self._average(step.inputs[0])
-        return call(*(self._complete(i) if self.program.form(i) == 'rows' else self.values[i] for i in step.inputs))
+            return before_anchor(self.program, value, self.weights, {i: self.values[i] for i in inputs}, self.x)
+        if self.program.facts[value].kind == 'pool' and self.program.form(inputs[0]) == 'rows':
+            return self._average(inputs[0])
+        return self._call(value, {i: self._complete(i) if self.program.form(i) == 'rows' else self.values[i]
+                                  for i in inputs})
 
     def _average(self, value: int) -> torch.Tensor:
         """The mean of a value over each image, (B, C, 1, 1): predictions are affine, so is their sum."""

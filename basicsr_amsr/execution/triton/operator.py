@@ -10,7 +10,7 @@ from torch import nn
 
 from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.backends.choice import interpreted
-from basicsr_amsr.execution.backends.interface import Place, Read
+from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.triton.convolution import NOTHING, RELU, SHARED_SLOPE, SLOPE, SLOPES, kernel
@@ -39,7 +39,7 @@ def blocks_for(channels: int, out_channels: int, dtype: torch.dtype) -> Blocks:
     return Blocks(128, out, step, 4 if out <= 64 else 8, 3)
 
 
-def convolve(conv: nn.Conv2d, parts: Sequence[Read], size: int, epilogue: Epilogue, place: Place | None,
+def convolve(conv: nn.Conv2d | Convolution, parts: Sequence[Read], size: int, epilogue: Epilogue, place: Place | None,
              ) -> torch.Tensor:
     """As `Backend.convolve`, of what `supported` allows."""
     rows, lists = [part.rows for part in parts], [_list(part.gather) for part in parts]
