@@ -47,8 +47,8 @@ class AMSRConfig:
             the plain network runs where measured costs say that this is faster for the image (docs/amsr.md).
             'dense': nothing is skipped; at inference on a CPU the native kernels run the whole network, of any class,
             to rounding, or in bf16 under torch.autocast. selection, budget, calibration and backend play no part.
-        backend: what convolves in sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA
-            GPUs where it is installed, else torch.
+        backend: what runs sparse execution: 'torch' operators, 'triton' kernels, or 'auto': Triton on NVIDIA GPUs where
+            it is installed; with a calibration on a CPU the native kernels, where there are some; else torch.
         piece: at inference, images that are larger than so many LR pixels, on either side, are computed in pieces of
             that side, with the masks of the whole image; None for never. It bounds memory.
         overlap: so many LR pixels around itself a piece reads too. Where that is as far as the network sees, the image
