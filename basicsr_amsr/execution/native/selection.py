@@ -143,36 +143,6 @@ def patch_lists(active: np.ndarray, reach: int) -> Lists:
                    for chosen in (active, ~active, near & ~active)))
 
 
-def band_pixels(active: np.ndarray, height: int, width: int, reach: int) -> np.ndarray:
-    """The skipped pixels at most `reach` rows and columns from a pixel of an active patch, as `Layout.band` has them.
-
-    Args:
-        active: bool (⌈H/4⌉, ⌈W/4⌉), see `patches_of`.
-        height, width: of the image.
-        reach: pixels, 0 or more.
-
-    Returns:
-        Positions y · width + x, int32, ascending.
-
-    Raises:
-        ValueError: the patches are not those of such an image, or the reach is negative.
-    """
-    loaded = library()
-    if loaded is None:
-        raise ValueError('there is no native library')
-    if active.dtype != np.bool_ or active.shape != (-(-height // PATCH), -(-width // PATCH)) or reach < 0:
-        raise ValueError(f'patches {active.dtype} {active.shape} of an image of {height}x{width}, reach {reach}')
-    if height * width > MOST:
-        raise ValueError(f'{height}x{width} are more pixels than positions have numbers')
-    active = np.ascontiguousarray(active)
-    found = np.empty(height * width, np.int32)
-    count = loaded.c.amsr_band(active.ctypes.data, *active.shape, height, width, min(reach, max(height, width)),
-                               found.ctypes.data)
-    if count < 0:
-        raise MemoryError(f'no memory for the band of {active.shape[1]} columns of patches')
-    return found[:count]
-
-
 def patches_of(tiles: torch.Tensor, size: int, height: int, width: int) -> np.ndarray:
     """Active tiles as active patches of 4×4 pixels.
 

@@ -121,7 +121,6 @@ def declare(library: ctypes.CDLL) -> None:
             ('packed_bytes', _i64, [op, source]), ('pack', None, [op, source, _ptr, _ptr]),
             ('scratch', _i64, [program]), ('run', ctypes.c_int, [program]), ('allocate', _ptr, [_i64]),
             ('free', None, [_ptr, _i64]), ('checksum', ctypes.c_uint64, [_ptr, _ptr, _i64]),
-            ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail]),
-            ('band', _i64, [_ptr, _i32, _i32, _i32, _i32, _i32, _ptr])):
+            ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail])):
         function = getattr(library, f'amsr_{name}')
         function.restype, function.argtypes = result, arguments

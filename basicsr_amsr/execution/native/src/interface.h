@@ -164,7 +164,3 @@ AMSR_EXPORT void amsr_free(void *memory, int64_t bytes);
 AMSR_EXPORT uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count);
 AMSR_EXPORT int64_t amsr_detail_scratch(const AmsrDetail *detail);
 AMSR_EXPORT int amsr_detail(const AmsrDetail *detail);         // 0, or -1 where scratch is too small
-// Positions y * width + x of the pixels outside active patches (rows x columns of them) that are at most `reach` rows and
-// columns from one inside, ascending; returns how many, or -1 where there is no memory.
-AMSR_EXPORT int64_t amsr_band(const uint8_t *active, int32_t rows, int32_t columns, int32_t height, int32_t width,
-                              int32_t reach, int32_t *positions);

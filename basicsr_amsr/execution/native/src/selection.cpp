@@ -1,8 +1,7 @@
-// Where an image has high frequencies, and which pixels are near to chosen patches. selection.py says what is meant.
+// Where an image has high frequencies: what selection.py wants.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
 
 #include "dispatch.h"
 #include "pool.h"
@@ -121,33 +120,4 @@ int amsr_detail(const AmsrDetail *detail) {
     }
   }
   return 0;
-}
-
-int64_t amsr_band(const uint8_t *active, int32_t rows, int32_t columns, int32_t height, int32_t width, int32_t reach,
-                  int32_t *positions) {
-  int64_t n = 0;
-  const int64_t far = -(int64_t)1 << 32;
-  uint8_t *near = new (std::nothrow) uint8_t[columns];
-  int64_t *right = new (std::nothrow) int64_t[columns];
-  if (!near || !right) n = -1;
-  for (int y = 0; n >= 0 && y < height; y++) {
-    const int first = std::max(y - reach, 0) / AMSR_PATCH, last = std::min((y + reach) / AMSR_PATCH, rows - 1);
-    memset(near, 0, columns);
-    for (int r = first; r <= last; r++)
-      for (int c = 0; c < columns; c++) near[c] |= active[(int64_t)r * columns + c];
-    int64_t next = -far;  // first active pixel from a patch on
-    for (int c = columns - 1; c >= 0; c--) right[c] = next = near[c] ? c * AMSR_PATCH : next;
-    int64_t before = far;  // last active pixel up to a patch
-    for (int c = 0; c < columns; c++) {
-      if (near[c]) before = std::min(c * AMSR_PATCH + AMSR_PATCH, width) - 1;
-      if (active[(int64_t)(y / AMSR_PATCH) * columns + c]) continue;
-      const int from = c * AMSR_PATCH, to = std::min(from + AMSR_PATCH, width);
-      if (!near[c] && from - before > reach && right[c] - (to - 1) > reach) continue;
-      for (int x = from; x < to; x++)
-        if (near[c] || x - before <= reach || right[c] - x <= reach) positions[n++] = y * width + x;
-    }
-  }
-  delete[] near;
-  delete[] right;
-  return n;
 }
