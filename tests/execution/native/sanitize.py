@@ -41,8 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
             'BASICSR_AMSR_EXAMPLES': '4' if args.quick else '40',
             'ASAN_OPTIONS': 'detect_leaks=0:allocator_may_return_null=1',  # Python and torch leave memory to the system
             'UBSAN_OPTIONS': 'print_stacktrace=1', 'PYTHONMALLOC': 'malloc',
-            'TSAN_OPTIONS': f'suppressions={HERE / "tsan.txt"}:ignore_noninstrumented_modules=1:exitcode=66'}
-        tests = [str(HERE / 'test_stages.py')] if args.thread else [str(HERE)]
+            'TSAN_OPTIONS': f'suppressions={HERE / "tsan.txt"}:ignore_noninstrumented_modules=1:'
+                            'die_after_fork=0:exitcode=66'}
+        tests = [str(HERE / f'test_{name}.py') for name in ('stages', 'scatter')] if args.thread else [str(HERE)]
         return subprocess.call([sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', *(rest or tests)],
                                env=environment)
 
