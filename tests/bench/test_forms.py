@@ -159,11 +159,16 @@ def calibrated(tmp_path):
     return {**EDSR, 'calibration': str(tmp_path / 'it.amsr')}
 
 
+def by():
+    """What runs calibrated networks here."""
+    return 'native' if library() else 'torch'
+
+
 @torch.no_grad()
 def test_calibrated_networks(calibrated):
     x, amounts = image(18, 26), (QUARTER, HALF, Amount('budget', 0.7))
     dense, sparse = forms(calibrated, Grid(amounts, (2, 4)))
-    assert [one.name for one in sparse] == [f'tiles {tile}, calibrated, {amount} (torch)' for tile in (2, 4)
+    assert [one.name for one in sparse] == [f'tiles {tile}, calibrated, {amount} ({by()})' for tile in (2, 4)
                                             for amount in amounts]
     plain = count(dense[0].net, x).macs
     for one in sparse:
@@ -177,8 +182,8 @@ def test_calibrated_networks(calibrated):
 @torch.no_grad()
 def test_a_share_is_a_level(calibrated):
     _, sparse = forms(calibrated, Grid((Amount('share', 0.3), Amount('share', 0.8)), auto=True))
-    assert [one.name for one in sparse] == [f'{auto}tiles 4, calibrated, share {share} % (torch)' for share in (30, 80)
-                                            for auto in ('', 'auto, ')]
+    assert [one.name for one in sparse] == [f'{auto}tiles 4, calibrated, share {share} % ({by()})'
+                                            for share in (30, 80) for auto in ('', 'auto, ')]
     low, high = sparse[::2]
     for one, share in ((low, 0.3), (high, 0.8)):
         expected = Calibration.load(calibrated['calibration']).selection(share)
