@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # the processes of pytest -n share the cores; OpenMP reads it once
 import torch
 
 import basicsr_amsr  # noqa: F401  # mends BasicSR before it is imported
