@@ -70,12 +70,15 @@ def test_an_error_is_one_line(tmp_path):
 
 
 def test_memory_is_above_what_was_there(tmp_path):
-    memory = worker.PeakMemory(CPU)
-    if memory.above_start() is None:
+    if worker.PeakMemory(CPU).above_start() is None:
         pytest.skip('this system tells no memory')
-    block = np.ones(40 << 17)  # 40 MiB
-    held = memory.above_start()
-    del block
+    for _ in range(5):
+        memory = worker.PeakMemory(CPU)
+        block = np.ones(40 << 17)  # 40 MiB
+        held = memory.above_start()
+        del block
+        if held > 39 << 20:
+            break  # else the system has paged out as much meanwhile
     assert 39 << 20 < held < 60 << 20
     assert worker.PeakMemory(CPU).above_start() < 30 << 20
 
