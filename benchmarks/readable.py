@@ -26,7 +26,7 @@ from basicsr_amsr.backbones.spec import get_backbone
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Graph, Torch
-from basicsr_amsr.execution.graph.read import read
+from basicsr_amsr.execution.graph.read import image_channels, read
 from basicsr_amsr.execution.graph.reference import run
 from basicsr_amsr.safe_load import read_weights_only
 
@@ -73,12 +73,6 @@ def asked(name: str, only: Sequence[str]) -> bool:
     return not only or any(word in name for word in only)
 
 
-def channels(net: nn.Module) -> int:
-    """Of the image: 1 or 3, by the first convolution."""
-    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-    return 1 if first is not None and first.in_channels == 1 else 3
-
-
 def verdict(graph: Graph, side: int) -> tuple[str, str]:
     """How far a network was read."""
     costs = macs(graph, (1, side, side))
@@ -95,7 +89,7 @@ def row(name: str, net: nn.Module | str, side: int) -> str:
     """A line of the table."""
     if isinstance(net, str):
         return f'| {name} | refused | {net} | | |'
-    x = torch.rand(1, channels(net), side, side, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(1, image_channels(net), side, side, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         try:
             wanted = net(x)

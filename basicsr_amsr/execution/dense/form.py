@@ -20,6 +20,7 @@ from basicsr_amsr.execution.dense.steps import Constants
 from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Conv, Graph
+from basicsr_amsr.execution.graph.read import image_channels
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
@@ -210,10 +211,8 @@ class DenseForm:
             UserError: the network cannot be read, too little of it is native, or the kernels are not there.
         """
         first = next(net.parameters())
-        convolution = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
-        channels = 1 if convolution is not None and convolution.in_channels == 1 else 3
-        schedule = self.schedule(net, first.new_zeros(1, channels, *USUAL, device='cpu', dtype=torch.float32),
-                                 'float32')
+        usual = first.new_zeros(1, image_channels(net), *USUAL, device='cpu', dtype=torch.float32)
+        schedule = self.schedule(net, usual, 'float32')
         return [op.weight for segment in schedule.segments if segment.native for number in segment.ops
                 if isinstance(op := schedule.graph.ops[number], Conv)]
 

@@ -22,6 +22,12 @@ class _Aliased(Exception):
     """A tensor is changed in place of which something else is a view."""
 
 
+def image_channels(net: nn.Module) -> int:
+    """Channels of a network's images, by its first convolution."""
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
+
+
 def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> Graph:
     """The graph of a network, as it is for images of the shape of x and for every other that it `holds` for.
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.graph.read import read
+from basicsr_amsr.execution.graph.read import image_channels, read
 from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.trace import Unreadable
@@ -64,12 +64,6 @@ def read_network(net: nn.Module, channels: int | None = None,
 def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
     """What a network computes where nothing is skipped, converted or not."""
     return getattr(net, 'plain_class', type(net)).forward(net, x)
-
-
-def image_channels(net: nn.Module) -> int:
-    """Channels of a network's images, by its first convolution."""
-    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
-    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def _signature(net: nn.Module) -> Any:
