@@ -23,6 +23,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.pieces import is_large
 from basicsr_amsr.execution.region.reading import plain_forward
 from basicsr_amsr.execution.unit import unfit
@@ -161,7 +162,7 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
                         'before.')
     restore_(net)
     if config.mode == 'dense':
-        native = DenseForm(plain_forward)
+        native = DenseForm(Traces(plain_forward))
         report = Report.of_weights(net, 'dense', native.trial(net))
         _convert(net, config, None, native)
         return report

@@ -12,6 +12,7 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import trained_predictions
 from basicsr_amsr.execution.calibrated.form import CalibratedForm
 from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import tile_means, tiles
 from basicsr_amsr.execution.region.masked import run_masked
@@ -28,13 +29,13 @@ class Region:
     Attributes:
         program: what the network computes; by its values the prediction is numbered.
         prediction: for skipped pixels.
-        dense: the whole network by the native kernels.
+        dense: the whole network by the native kernels. native: the active patches by them.
     """
 
     program: Program
     prediction: Prediction
-    dense: DenseForm = field(default_factory=lambda: DenseForm(plain_forward), compare=False)
-    _native: CalibratedForm = field(default_factory=lambda: CalibratedForm(plain_forward), compare=False)
+    dense: DenseForm = field(compare=False)
+    native: CalibratedForm = field(compare=False)
     _others: list[Program] = field(default_factory=list, compare=False)
     _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
     _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
@@ -48,7 +49,8 @@ class Region:
         """
         program = read_network(net)
         calibration.check(program)
-        return cls(program, calibration.prediction)
+        traces = Traces(plain_forward)
+        return cls(program, calibration.prediction, DenseForm(traces), CalibratedForm(traces))
 
     def run(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
         """The image.
@@ -63,7 +65,7 @@ class Region:
         size = config.selection.tile
         if not masked and goes_native(config, x):
             prediction = self.placed(net, x.new_empty(0, dtype=torch.float32))
-            image = self._native.image(net, x, tiles, size, prediction)
+            image = self.native.image(net, x, tiles, size, prediction)
             if image is not None:
                 return image
         program, prediction = self.program_for(net, x), self.placed(net, x)

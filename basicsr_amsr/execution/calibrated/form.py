@@ -1,23 +1,19 @@
 """A calibrated network by the native kernels: scheduled once for a kind of size, lists of patches for each image."""
 from __future__ import annotations
 
-import logging
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.calibrated.build import CalibratedBuild, Predicted
 from basicsr_amsr.execution.calibrated.lists import marked
 from basicsr_amsr.execution.dense.build import Build
-from basicsr_amsr.execution.dense.form import Given, Schedule, precision_of, runs_here
+from basicsr_amsr.execution.dense.form import Given, NativeForm, Schedule
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.rules import rules_of
-from basicsr_amsr.execution.graph.trace import Forward, Unreadable
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
@@ -65,17 +61,12 @@ class CalibratedSchedule(Schedule):
         return self.run(net, x, Given(images, patches, {build.band: near}, _tensors(prediction)))
 
 
-class CalibratedForm:
-    """Runs a calibrated network's forward by the native kernels. Copies and pickles start anew.
+class CalibratedForm(NativeForm):
+    """Runs a calibrated network's forward by the native kernels."""
 
-    Args:
-        forward: called as `forward(net, x)` in place of `net(x)`.
-    """
-
-    def __init__(self, forward: Forward | None = None) -> None:
-        self.traces = Traces(forward)
+    def __init__(self, traces: Traces | None = None) -> None:
+        super().__init__(traces)
         self._schedules: dict[tuple[int, str], CalibratedSchedule] = {}
-        self._said: set[str] = set()
 
     def run(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int, prediction: Prediction,
             precision: str = 'float32') -> torch.Tensor:
@@ -109,18 +100,7 @@ class CalibratedForm:
               prediction: Prediction) -> torch.Tensor | None:
         """The network's image, or None where torch has to run it: off the CPU, while something watches its operators or
         modules (counters, tracers, hooks), and for what the kernels do not have."""
-        if not runs_here(net, x):
-            return None
-        try:
-            return self.run(net, x, tiles, size, prediction, precision_of(x))
-        except UserError as error:
-            if str(error) not in self._said:
-                self._said.add(str(error))
-                logging.getLogger('basicsr').warning(f'Runs by torch: {error}')
-            return None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CalibratedForm, (self.traces.forward,)
+        return self._where_it_can(net, x, lambda precision: self.run(net, x, tiles, size, prediction, precision))
 
 
 def _tensors(prediction: Prediction) -> tuple[torch.Tensor, ...]:

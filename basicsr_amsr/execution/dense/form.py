@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Conv, Graph
 from basicsr_amsr.execution.graph.read import image_channels
-from basicsr_amsr.execution.graph.trace import Forward, Unreadable
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
 from basicsr_amsr.execution.native.maps import Map, Patches
@@ -157,17 +157,39 @@ def precision_of(x: torch.Tensor) -> str:
     return 'bfloat16' if autocast or x.dtype == torch.bfloat16 else 'float32'
 
 
-class DenseForm:
-    """Runs a network's plain forward by the native kernels. Copies and pickles start anew.
+class NativeForm:
+    """What runs a network by the native kernels. Copies and pickles start anew.
 
     Args:
-        forward: called as `forward(net, x)` in place of `net(x)`.
+        traces: of the network; forms of one network share them.
     """
 
-    def __init__(self, forward: Forward | None = None) -> None:
-        self.traces = Traces(forward)
-        self._schedules: dict[tuple[int, str], Schedule] = {}
+    def __init__(self, traces: Traces | None = None) -> None:
+        self.traces = traces or Traces()
         self._said: set[str] = set()
+
+    def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], torch.Tensor]) -> torch.Tensor | None:
+        """What `run(precision)` gives, or None where torch has to run images x, which is logged once for a reason."""
+        if not runs_here(net, x):
+            return None
+        try:
+            return run(precision_of(x))
+        except UserError as error:
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                logging.getLogger('basicsr').warning(f'Runs by torch: {error}')
+            return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.traces,)
+
+
+class DenseForm(NativeForm):
+    """Runs a network's plain forward by the native kernels."""
+
+    def __init__(self, traces: Traces | None = None) -> None:
+        super().__init__(traces)
+        self._schedules: dict[tuple[int, str], Schedule] = {}
 
     def schedule(self, net: nn.Module, x: torch.Tensor, precision: str) -> Schedule:
         """The schedule for images of the size of x, (1, C, H, W)."""
@@ -194,15 +216,7 @@ class DenseForm:
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The network's image, or None where the network itself has to run: off the CPU, while something watches its
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
-        if not runs_here(net, x):
-            return None
-        try:
-            return self.run(net, x, precision_of(x))
-        except UserError as error:
-            if str(error) not in self._said:
-                self._said.add(str(error))
-                logging.getLogger('basicsr').warning(f'Runs by torch: {error}')
-            return None
+        return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))
 
     def trial(self, net: nn.Module) -> list[str]:
         """The names of the convolutions' weights that native kernels run, for an image of a usual size.
@@ -215,6 +229,3 @@ class DenseForm:
         schedule = self.schedule(net, usual, 'float32')
         return [op.weight for segment in schedule.segments if segment.native for number in segment.ops
                 if isinstance(op := schedule.graph.ops[number], Conv)]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DenseForm, (self.traces.forward,)
