@@ -1,7 +1,7 @@
 """Declares the units of a graph for active patches, and what predicts of the others what active ones read."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.plan import Pass
 from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
-from basicsr_amsr.execution.dense.steps import Constants
+from basicsr_amsr.execution.dense.steps import Constants, Read
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.graph.ops import Conv, Mean, Op
 from basicsr_amsr.execution.graph.rules import Rules
@@ -21,8 +21,6 @@ from basicsr_amsr.execution.native.maps import Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.region.prediction import Affine, Prediction
-
-Read = Callable[[], torch.Tensor]
 
 
 class Predicted:

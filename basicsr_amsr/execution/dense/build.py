@@ -1,7 +1,6 @@
 """Declares the units of a segment as a native program: maps, storage by liveness, methods, steps."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.steps import Constants, steps_of
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
+from basicsr_amsr.execution.dense.weights import enlarged, enlarged_kernel, phases_of
 from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice
 from basicsr_amsr.execution.graph.reference import Weights
 from basicsr_amsr.execution.graph.sizes import at
@@ -25,7 +25,6 @@ from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
 from basicsr_amsr.execution.native.steps import add_vector
 from basicsr_amsr.execution.native.tables import Layout
-from basicsr_amsr.execution.transposed import phases
 
 
 class Build:
@@ -313,11 +312,11 @@ class Build:
             channels, kernel, padding = channels * shuffle ** 2, 5, 2
         elif op.transposed:
             shuffle = op.stride[0]
-            weight, bias, kernel, padding = _phases(weight, bias, shuffle, padding, shape)
+            weight, bias, kernel, padding = phases_of(weight, bias, shuffle, padding, shape)
             channels *= shuffle ** 2
         elif unit.enlarged > 1:
-            weight, bias = _enlarged(weight, bias, unit.enlarged, kernel)
-            channels, kernel, padding = channels * unit.enlarged ** 2, *_reach(unit.enlarged, kernel)
+            weight, bias = enlarged(weight, bias, unit.enlarged, kernel)
+            channels, kernel, padding = channels * unit.enlarged ** 2, *enlarged_kernel(unit.enlarged, kernel)
         elif unit.shuffle > 1:
             channels = shape[0]
         if 1 < op.groups == channels == sources[0].channels:
@@ -354,43 +353,3 @@ def _part(parts: list[Channels], start: int, channels: int) -> list[Channels]:
             found.append(Channels(part.map, part.first + first - at, end - first))
         at += part.channels
     return found
-
-
-Read = Callable[[], torch.Tensor]
-
-
-def _reach(factor: int, kernel: int) -> tuple[int, int]:
-    """Kernel and padding of a convolution whose channels are the phases of one of an enlarged image."""
-    reach = -(-(kernel // 2) // factor)
-    return 2 * reach + 1, reach
-
-
-def _enlarged(weight: Read, bias: Read | None, factor: int, kernel: int) -> tuple[Read, Read | None]:
-    """The convolution of an image enlarged by nearest neighbours as one of the image: output pixel factor·q + i reads,
-    by tap t, the pixel q + floor((i + t) / factor), so that taps on one pixel add up."""
-    size, reach = _reach(factor, kernel)
-    taps = torch.zeros(factor, size, kernel)
-    for i in range(factor):
-        for t in range(kernel):
-            taps[i, (i + t - kernel // 2) // factor + reach, t] = 1
-
-    def read() -> torch.Tensor:
-        phases = torch.einsum('ocst,iys,jxt->oijcyx', weight().float(), taps, taps)
-        return phases.reshape(-1, phases.shape[3], size, size)
-
-    return read, None if bias is None else lambda: bias().repeat_interleave(factor ** 2)
-
-
-def _phases(weight: Read, bias: Read | None, stride: int, padding: int,
-            shape: torch.Size) -> tuple[Read, Read | None, int, int]:
-    """A transposed convolution as one whose channels are its phases, with as many zeros before as behind."""
-    _, before, after = phases(torch.empty(shape, device='meta'), stride, padding)
-    reach = max(before, after)
-
-    def read() -> torch.Tensor:
-        whole, _, _ = phases(weight().float(), stride, padding)
-        pads = (reach - before, reach - after) * 2
-        return torch.nn.functional.pad(whole, pads)
-
-    spread = None if bias is None else lambda: bias().repeat_interleave(stride ** 2)
-    return read, spread, 2 * reach + 1, reach
