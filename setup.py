@@ -64,8 +64,9 @@ def shared_files():
     return sorted(folders.items())
 
 
+SPANDREL = ['spandrel>=0.4.2']  # checkpoints of architectures that are not ours
 RIVALS = ['openvino>=2025.0', 'onnxruntime>=1.20', 'onnx>=1.17', 'onnxscript>=0.5']  # of basicsr bench; export
-TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5', 'spandrel>=0.4.2']
+TESTS = ['pytest>=8', 'hypothesis>=6.100', 'pytest-xdist>=3.5', *SPANDREL]
 
 setup(
     cmdclass={'build_py': BuildPy, 'bdist_wheel': PlatformWheel},
@@ -95,8 +96,11 @@ setup(
         'lmdb>=1.4',
         'filelock>=3.12',
         'safetensors>=0.4',
+        'platformdirs>=4',
+        'tifffile>=2023.7.10',
         'matplotlib>=3.8',
         'packaging>=22',
+        'platformdirs>=3.8',
         'PyYAML>=6',
         'pydantic>=2.7',
         'tqdm>=4.66',
@@ -106,7 +110,8 @@ setup(
         'tests': TESTS,
         'dev': [*TESTS, 'ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
         'rivals': RIVALS,
-        'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5'],
+        'spandrel': SPANDREL,
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5', 'mkdocstrings[python]>=0.27'],
     },
     entry_points={'console_scripts': ['basicsr = basicsr_amsr.cli:main']},
     classifiers=[

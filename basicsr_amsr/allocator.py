@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from functools import cache
 
 from basicsr_amsr.errors import UserError
 
@@ -65,9 +66,12 @@ def _unavailable() -> str | None:
         raise UserError(f"{VARIABLE}={value}: the only value is 'stock', which leaves the allocator as it is.")
     if value == 'stock':
         return f'{VARIABLE}=stock'
-    if platform.libc_ver()[0] != 'glibc' or not hasattr(_libc(), 'mallopt'):
-        return 'only glibc (Linux) can be tuned'
-    return None
+    return None if _has_mallopt() else 'only glibc (Linux) can be tuned'
+
+
+@cache
+def _has_mallopt() -> bool:
+    return platform.libc_ver()[0] == 'glibc' and hasattr(_libc(), 'mallopt')  # it reads Python's whole program file
 
 
 def _libc() -> ctypes.CDLL:

@@ -48,7 +48,7 @@ def write_whole(path: Path, data: bytes, sync: bool = False) -> None:
 
 
 def save_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """As `write_whole`, for a file that a user asked for.
+    """Writes a file that a user asked for, as `write_whole` does.
 
     Raises:
         UserError: it cannot be written.

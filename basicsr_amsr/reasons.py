@@ -67,7 +67,7 @@ def origin(error: BaseException) -> tuple[str, int] | None:
 
 @contextmanager
 def building(what: str, values: Mapping[str, Any]) -> Iterator[None]:
-    """Whatever building something of options raises is the user's mistake: their values do not go together.
+    """Turns whatever is raised while something is built from options into a UserError: their values do not go together.
 
     Args:
         what: its place in the file and its name, such as 'network_g: RCAN'.
@@ -109,7 +109,7 @@ def _of_file(error: OSError) -> str:
 
 
 def _download(error: BaseException) -> str | None:
-    """Of a file that could not be downloaded: its address, and where to put it."""
+    """Says of a failed download what the address was and where to put the file; None for other errors."""
     if not isinstance(error, (URLError, ConnectionError, TimeoutError)):
         return None
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):

@@ -4,8 +4,8 @@
 
 In the same pass of a network functions are timed where they are called, each without those that it calls:
 
-- mask: the map of high frequencies, or MGA's mask prediction; choosing: 2-means, the largest tiles, top-K;
-- lists: of active tiles, windows, pixels, and of what they read around themselves;
+- mask: the map of high frequencies, or MGA's mask prediction; choosing: 2-means, the largest patches, top-K;
+- lists: of active patches, windows, pixels, and of what they read around themselves;
 - decision: whether skipping is faster than the plain network, once costs are measured.
 
 Their sum stands under `selecting and bookkeeping`, the median over the passes. By PyTorch's profiler, from one more
@@ -34,33 +34,34 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_, decision
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.execution import active, windows
-from basicsr_amsr.execution.calibrated import lists as calibrated_lists
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.native import selection as native_selection
-from basicsr_amsr.execution.region import layout, tiles
+from basicsr_amsr.execution.region import layout, patches
+from basicsr_amsr.execution.skipping import lists as calibrated_lists
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.profiling.timer import time_paired
 from basicsr_amsr.resources import resolve
-from basicsr_amsr.selection import ratio, topk, two_means
+from basicsr_amsr.selection import keep, topk, two_means
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
-TILES = HighFrequencyMask(ratio=0.5, tile=8, smooth=5)
+MASK = HighFrequencyMask(keep=0.5, patch_size=8, smooth=5)
 PATCHES = 0.25
 COLUMNS = ('mask', 'choosing', 'lists', 'decision')
 FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
-    'mask': ((HighFrequencyMask, 'score'), (HighFrequencyMask, 'tiles'), (HighFrequencyMask, 'windows'),
+    'mask': ((HighFrequencyMask, 'score'), (HighFrequencyMask, 'patches'), (HighFrequencyMask, 'windows'),
              (native_selection, '_detail'), (MaskPrediction, 'forward')),
-    'choosing': ((two_means, 'two_means'), (ratio, 'top_ratio'), (topk, 'topk')),
-    'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (tiles.Tiles, '__init__'),
-              (tiles.Tiles, 'places'), (tiles.Tiles, 'inside'),
-              (active.ActiveTiles, '__init__'), (active.ActiveTiles, 'gathers'), (active.ActiveTiles, 'gathers_from'),
-              (active.ActiveTiles, 'dilated'), (windows.ActiveWindows, '__init__'),
-              (calibrated_lists, 'marked')),
-    'decision': ((decision, 'form_for'), (decision, 'share_of')),
+    'choosing': ((two_means, 'two_means'), (keep, 'top_keep'), (topk, 'topk')),
+    'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (patches.Patches, '__init__'),
+              (patches.Patches, 'places'), (patches.Patches, 'inside'),
+              (active.ActivePatches, '__init__'), (active.ActivePatches, 'gathers'),
+              (active.ActivePatches, 'gathers_from'),
+              (active.ActivePatches, 'dilated'), (windows.ActiveWindows, '__init__'),
+              (calibrated_lists, 'lists_of')),
+    'decision': ((decision, 'form_for'), (decision, 'keep_of')),
 }
 OPERATORS = {'gather': ('aten::index_select', 'aten::index'), 'copy': ('aten::copy_', 'aten::cat'),
              'write': ('aten::index_copy_', 'aten::_index_put_impl_', 'aten::index_fill_')}
@@ -110,10 +111,10 @@ def watching(stopwatch: Stopwatch) -> Iterator[None]:
 
 def networks() -> Mapping[str, Callable[[], Any]]:
     """What is measured, by name."""
-    def by_tiles(name: str, **config: Any) -> Any:
+    def by_mask(name: str, **config: Any) -> Any:
         torch.manual_seed(0)
         net = get_backbone(name).create(upscale=4).eval().to(memory_format=torch.channels_last)
-        accelerate_(net, AMSRConfig(selection=TILES, **config))
+        accelerate_(net, AMSRConfig(selection=MASK, **config))
         return net
 
     def calibrated() -> Any:
@@ -126,7 +127,7 @@ def networks() -> Mapping[str, Callable[[], Any]]:
         return MGA({'type': 'RFDN', 'upscale': 4}, k=PATCHES).eval()
 
     return {'CARN_M calibrated': calibrated, 'MGA-RFDN': by_patches,
-            **{name: partial(by_tiles, name) for name in ('CARN_M', 'EDSR_baseline', 'RCAN', 'SwinIR_light')}}
+            **{name: partial(by_mask, name) for name in ('CARN_M', 'EDSR_baseline', 'RCAN', 'SwinIR_light')}}
 
 
 class AlwaysSparse:

@@ -40,13 +40,15 @@ class Step(NamedTuple):
 STEPS = (
     Step('machine', 0.5, 'python -m basicsr_amsr doctor'),
     Step('tests', 3, 'python -m pytest -q -x --maxfail=20 -m cuda -p no:cacheprovider tests'),
-    Step('kernels', 3, 'python -m benchmarks.triton_conv --minutes 2.5 --dtype fp16 fp32 --size 540x960 --tile 4 16 '
+    Step('kernels', 3,
+         'python -m benchmarks.triton_conv --minutes 2.5 --dtype fp16 fp32 --size 540x960 --patch-size 4 16 '
                        '--seconds 1 --json {out}/kernels.json'),
-    *(Step(f'network {name}', 2.3, f'python -m basicsr_amsr bench -opt options/test/amsr_{name}.yml --share 0.35 0.5 '
+    *(Step(f'network {name}', 2.3,
+           f'python -m basicsr_amsr bench -opt options/test/amsr_{name}.yml --keep-by-level 0.35 0.5 '
                                    '--dtype fp16 --size 540x960 --device cuda --rivals compile --rounds 3 '
                                    f'--json {{out}}/{name}.json',
            '--device cpu --dtype fp32 --size 48x64 --rounds 1') for name in ('carn_m_x4', 'rfdn_x4')),
-    Step('network edsr', 2.3, 'python -m basicsr_amsr bench --network EDSR_baseline --ratio 0.5 --dtype fp16 '
+    Step('network edsr', 2.3, 'python -m basicsr_amsr bench --network EDSR_baseline --keep 0.5 --dtype fp16 '
                               '--size 540x960 --device cuda --rivals compile --rounds 3 --json {out}/edsr.json',
          '--device cpu --dtype fp32 --size 48x64 --rounds 1'),
     *(Step(f'training {name}', 0.7, f'python -m basicsr_amsr train -opt options/{name}.yml --demo')

@@ -1,5 +1,7 @@
 """Time and memory of an accelerated network and its dense form, from small to large images.
 
+The dense form is `mode: dense`, in the same tiles; MGA's is its variant D.
+
     python -m benchmarks.large_images -opt options/test/amsr_carn_m_x4.yml --image photo.jpg --threads 2 --json FILE
 
 Every point runs in a process of its own: a pass on 64×64 pixels, then passes on the image, of which the median counts,
@@ -11,6 +13,7 @@ for more than --memory, by default nine tenths of what is free, is `out of memor
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import resource
 import subprocess
@@ -76,7 +79,11 @@ def point(args: argparse.Namespace, form: str, size: tuple[int, int]) -> dict[st
     device = choose_device(args.device)
     torch.set_num_threads(args.threads)
     network = build(args)
-    net = variant_of(network.build().net.to(device=device, memory_format=torch.channels_last), FORMS[form])
+    net: Any = network.build().net.to(device=device, memory_format=torch.channels_last)
+    if hasattr(net, 'amsr'):
+        net.amsr = dataclasses.replace(net.amsr, mode=form)
+    else:
+        net = variant_of(net, FORMS[form])
 
     def image(size: tuple[int, int]) -> torch.Tensor:
         x = input_image(args.image, size, network.channels)[0]
@@ -104,7 +111,7 @@ def point(args: argparse.Namespace, form: str, size: tuple[int, int]) -> dict[st
         raise
     peak = torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else status('VmHWM')
     return {'ms': median(times) * 1e3, 'mb': (peak - before) / MEBIBYTE, 'passes': len(times),
-            'masks': masks.number / len(times), 'mask_ratio': float(net.last_mask_ratio)}  # type: ignore[arg-type]
+            'masks': masks.number / len(times), 'keep': float(net.last_keep)}
 
 
 def in_process(argv: Sequence[str], form: str, size: str, timeout: float) -> dict[str, Any]:
@@ -168,8 +175,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         dense, sparse = row.values()
         both = 'why' not in dense and 'why' not in sparse
         table.add_row(text, *(cell for form in FORMS for cell in cells(row[form], height * width / 1e6)),
-                      *(f'{sparse[key] / dense[key]:.2f}' if both else '' for key in ('ms', 'mb')),
-                      *(f'{sparse[key]:.2g}' if 'why' not in sparse else '' for key in ('mask_ratio', 'masks')))
+                      *(f'{sparse[key] / dense[key]:.2f}' if both and dense[key] else '' for key in ('ms', 'mb')),
+                      *(f'{sparse[key]:.2g}' if 'why' not in sparse else '' for key in ('keep', 'masks')))
         if args.json:
             Path(args.json).write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
     Console(width=150).print(table)

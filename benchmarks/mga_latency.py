@@ -29,7 +29,7 @@ from basicsr_amsr.profiling.timer import PairedTimes, time_paired
 from benchmarks.mga_table1 import NETWORKS
 
 SIZES = ((128, 128), (270, 480))
-RATIOS = (0.125, 0.25, 0.5)
+KEEPS = (0.125, 0.25, 0.5)
 WARMUP, ROUNDS = 1, (3, 20)
 PHONE_NETWORK, PHONE_SIZE, PHONE_K = 'RCAN', (256, 256), 1000
 Calls = dict[str, Callable[[torch.Tensor], Any]]
@@ -49,10 +49,10 @@ def selecting(net: Any, k: int | float) -> Any:
     return view
 
 
-def variants(net: Any, ratios: Sequence[float]) -> Calls:
-    """What is timed of a network: B, D, A, and M at each ratio."""
+def variants(net: Any, keeps: Sequence[float]) -> Calls:
+    """What is timed of a network: B, D, A, and M at each share."""
     return {**{name: variant_of(net, name) for name in 'BDA'},
-            **{f'M {ratio:g}': selecting(net, ratio) for ratio in ratios}}
+            **{f'M {keep:g}': selecting(net, keep) for keep in keeps}}
 
 
 def phone(net: Any) -> Calls:
@@ -117,14 +117,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--networks', default=','.join(NETWORKS))
     parser.add_argument('--scale', type=int, default=4)
     parser.add_argument('--sizes', type=parse_size, nargs='*', default=SIZES, metavar='HxW', help='LR')
-    parser.add_argument('--ratios', type=float, nargs='*', default=RATIOS, help='shares of the patches that M refines')
+    parser.add_argument('--keeps', type=float, nargs='*', default=KEEPS, help='shares of the patches that M refines')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--budget', type=float, default=90.0, metavar='SECONDS', help='of a network and size')
     parser.add_argument('--no-phone', action='store_true', help="leave out the paper's phone")
     parser.add_argument('--json', metavar='FILE')
     args = parser.parse_args(argv)
 
-    wanted = [(network, args.scale, size, partial(variants, ratios=args.ratios), args.threads)
+    wanted = [(network, args.scale, size, partial(variants, keeps=args.keeps), args.threads)
               for size in args.sizes for network in args.networks.split(',')]
     if not args.no_phone:
         wanted.append((PHONE_NETWORK, 4, PHONE_SIZE, phone, 1))

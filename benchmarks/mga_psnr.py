@@ -24,16 +24,16 @@ import numpy as np
 import torch
 
 from basicsr_amsr.backbones.checkpoint import load_into
-from basicsr_amsr.backbones.pretrained import load_pretrained
 from basicsr_amsr.data.bicubic_paired_image_dataset import BicubicPairedImageDataset
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.weights.pretrained import load_pretrained
 
 from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
 from basicsr.utils import tensor2img  # isort: skip
 
 AMOUNTS = (240, 0.25, 0.5)
-RATIOS = (0.25, 0.5)
+KEEPS = (0.25, 0.5)
 ORDERS = ('larger', 'random', 'smaller', 'oracle')
 SEEDS = 5
 CHANNELS = ('y', 'rgb')
@@ -79,7 +79,7 @@ def selecting_images(net: Any, x: torch.Tensor) -> Iterator[tuple[str, torch.Ten
     yield from (('coarse of A', parts.coarse), ('A', parts.image))
     view = variant_of(net, 'M')
     for amount in AMOUNTS:
-        for order in ORDERS if amount in RATIOS else ('larger',):
+        for order in ORDERS if amount in KEEPS else ('larger',):
             for seed in range(SEEDS if order == 'random' else 1):
                 image = selected(view, parts.feature, parts.coarse, parts.image, amount, order, seed)
                 yield method(amount, order), image
@@ -114,7 +114,7 @@ def test(images: Sequence[Callable[[torch.Tensor], Iterator[tuple[str, torch.Ten
 def markdown(results: Mapping[str, Figures]) -> str:
     """Two tables, PSNR on Y / RGB: the variants, and the orders of table 7."""
     names = list(next(iter(results.values())))
-    ordered = [method(ratio, order) for ratio in RATIOS for order in ORDERS]
+    ordered = [method(keep, order) for keep in KEEPS for order in ORDERS]
     plain = [name for name in names if name not in ordered or name in map(method, AMOUNTS)]
     tables = []
     for rows in (plain, ordered):

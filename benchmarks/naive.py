@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -23,12 +24,38 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.backbones.skipping import Skipping
 from basicsr_amsr.backbones.skips import SkipUnit
 from basicsr_amsr.bench.networks import by_name
-from basicsr_amsr.execution.oracle import average_of_active
-from basicsr_amsr.execution.unfold import unfold_conv
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.graph.reference import average_of_active
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.profiling.timer import time_paired
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.regions import expand_blocks
+from basicsr_amsr.selection.maps import expand_patches
+
+
+def unfold_conv(conv: nn.Conv2d, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The convolution at the active pixels, 0 elsewhere; unfolds the whole image, so it is a reference, not fast.
+
+    Args:
+        conv: stride 1, zero padding that keeps height and width.
+        x: (B, C, H, W).
+        mask: bool (B, 1, H, W).
+
+    Returns:
+        (B, out channels, H, W).
+    """
+    if conv.stride != (1, 1) or isinstance(conv.padding, str):
+        raise UserError(f'{conv} has no unfolded form here: stride 1 and a padding in pixels are needed.')
+    columns = F.unfold(x, conv.kernel_size, conv.dilation, conv.padding)  # (B, C·k·k, H·W)
+    chosen = columns.transpose(1, 2)[mask.flatten(1)]
+    # A 1×1 convolution of a list of pixels, group by group.
+    values = torch.matmul(chosen.unflatten(1, (conv.groups, -1)).transpose(0, 1),
+                          conv.weight.flatten(1).unflatten(0, (conv.groups, -1)).transpose(1, 2))
+    values = values.transpose(0, 1).flatten(1)
+    if conv.bias is not None:
+        values = values + conv.bias
+    out = x.new_zeros(x.shape[0], x.shape[2] * x.shape[3], conv.out_channels)
+    out[mask.flatten(1)] = values
+    return out.transpose(1, 2).reshape(x.shape[0], conv.out_channels, *x.shape[-2:])
 
 
 class Unfolded(SkipUnit):
@@ -37,7 +64,7 @@ class Unfolded(SkipUnit):
     def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
         """The unit on the active pixels, `inside: masked`."""
         size = x.shape[-2:]
-        mask = skipping.once(('mask', size), lambda: expand_blocks(*skipping.tiles(*size), *size))
+        mask = skipping.once(('mask', size), lambda: expand_patches(*skipping.patches(*size), *size))
         values = [x]
         for node in self.block.bind(module).nodes:
             inputs = [values[i] for i in node.inputs]
@@ -50,10 +77,10 @@ class Unfolded(SkipUnit):
         return torch.where(mask, values[-1], x)
 
 
-def converted(net: nn.Module, tile: int, ratio: float, unfold: bool = False) -> Any:
+def converted(net: nn.Module, patch_size: int, keep: float, unfold: bool = False) -> Any:
     """A copy of a network that skips, by our executors or by the recipe."""
     own: Any = copy.deepcopy(net)
-    accelerate_(own, AMSRConfig(HighFrequencyMask(tile=tile, ratio=ratio), mode='sparse'))
+    accelerate_(own, AMSRConfig(HighFrequencyMask(patch_size=patch_size, keep=keep), mode='sparse'))
     if unfold:
         for module in own.modules():
             if isinstance(vars(module).get('skip'), SkipUnit):
@@ -68,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--network', nargs='+', default=['CARN_M', 'EDSR_baseline'], metavar='NAME')
     parser.add_argument('--image', help='photograph that the masks are of, resized to the size; default: a bundled one')
     parser.add_argument('--size', type=parse_size, nargs='+', default=[(128, 128)], metavar='HxW')
-    parser.add_argument('--ratio', type=float, nargs='+', default=[0.25, 0.5, 0.75])
-    parser.add_argument('--tile', type=int, nargs='+', default=[1, 4, 16], help='of our forms, 1 for pixels')
+    parser.add_argument('--keep', type=float, nargs='+', default=[0.25, 0.5, 0.75])
+    parser.add_argument('--patch-size', type=int, nargs='+', default=[1, 4, 16], help='of our forms, 1 for pixels')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args(argv)
@@ -78,12 +105,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         net: Any = restore_(by_name(name, 4).build().net).eval().to(memory_format=torch.channels_last)
         for size in args.size:
             x = input_image(args.image, size, 3)[0].to(memory_format=torch.channels_last)
-            table = Table('', *(f'{ratio:.0%}' for ratio in args.ratio), title=f'{name}, LR {size[0]}x{size[1]}')
+            table = Table('', *(f'{keep:.0%}' for keep in args.keep), title=f'{name}, LR {size[0]}x{size[1]}')
             rows: dict[str, list[str]] = {}
-            for ratio in args.ratio:
-                forms = {'unfold + 1x1': converted(net, 1, ratio, unfold=True)}
-                torch.testing.assert_close(forms['unfold + 1x1'](x), converted(net, 1, ratio)(x), rtol=1e-4, atol=1e-4)
-                forms |= {f'tiles {tile}' if tile > 1 else 'pixels': converted(net, tile, ratio) for tile in args.tile}
+            for keep in args.keep:
+                forms = {'unfold + 1x1': converted(net, 1, keep, unfold=True)}
+                torch.testing.assert_close(forms['unfold + 1x1'](x), converted(net, 1, keep)(x), rtol=1e-4, atol=1e-4)
+                forms |= {f'patches {patch_size}' if patch_size > 1 else 'pixels': converted(net, patch_size, keep)
+                          for patch_size in args.patch_size}
                 calls = {'dense': partial(net, x), **{form: partial(own, x) for form, own in forms.items()}}
                 times = time_paired(calls, budget=0, min_rounds=args.rounds, max_rounds=args.rounds, warmup=1,
                                     num_threads=args.threads)

@@ -21,7 +21,6 @@ import torch
 from torch import nn
 
 from basicsr_amsr.backbones.checkpoint import identified, strip_prefixes, unwrap
-from basicsr_amsr.backbones.pretrained import load_pretrained
 from basicsr_amsr.backbones.spec import get_backbone
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.count import macs
@@ -29,6 +28,7 @@ from basicsr_amsr.execution.graph.ops import Graph, Torch
 from basicsr_amsr.execution.graph.read import image_channels, read
 from basicsr_amsr.execution.graph.reference import run
 from basicsr_amsr.safe_load import read_weights_only
+from basicsr_amsr.weights.pretrained import load_pretrained
 
 WEIGHTS = Path(os.environ.get('BASICSR_AMSR_SHARED', Path(__file__).resolve().parents[2] / 'shared')) / 'weights'
 REQUIRED = {'MMRRDBNet_test': {'num_in_ch': 3, 'num_out_ch': 3}, 'SPAN': {'num_in_ch': 3, 'num_out_ch': 3},

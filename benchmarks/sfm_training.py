@@ -25,9 +25,9 @@ from rich.table import Table
 
 from basicsr_amsr.cli.freq import load_images
 from basicsr_amsr.cli.network import read_options, restoring_model
-from basicsr_amsr.frequency.conditions import Condition, of_values
-from basicsr_amsr.frequency.picture import draw
-from basicsr_amsr.frequency.restoration import INPUT, restore
+from basicsr_amsr.sfm.conditions import Condition, of_values
+from basicsr_amsr.sfm.restoration import INPUT, restore
+from basicsr_amsr.sfm.restoration_picture import draw
 
 SFM = {'type': 'SFM', 'rate': 0.5}
 FAST = {'channels_last': True, 'amp': 'bf16', 'compile': True}  # docs/training_speed.md

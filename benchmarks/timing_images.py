@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--photos', type=Path, default=SHARED / 'data/train/clic2025_valid', metavar='DIR')
     parser.add_argument('--scale', type=int, default=4)
     parser.add_argument('--size', nargs='+', type=parse_size, default=[(128, 128), (270, 480)], metavar='HxW')
-    parser.add_argument('--calibration', required=True, metavar='FILE', help='whose active tiles are counted')
+    parser.add_argument('--calibration', required=True, metavar='FILE', help='whose active patches are counted')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
     args = parser.parse_args(argv)
     files = [path for path in list_images(args.photos) if not path.stem.startswith(DRAWN)]
@@ -75,14 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     selection = Calibration.load(resolve(args.calibration)).selection()
     for height, width in args.size:
         images = {path.stem[:12]: filled(reduced, number, (height, width)) for number, path in enumerate(files)}
-        share = {name: float(selection.tiles(as_tensor(image.copy())).float().mean()) for name, image in images.items()}
-        order = sorted(share, key=lambda name: share[name])
+        keep = {name: float(selection.patches(as_tensor(image.copy())).float().mean())
+                for name, image in images.items()}
+        order = sorted(keep, key=lambda name: keep[name])
         last = len(order) - 1
         groups = {'median': [order[round(0.5 * last)]], 'p90': [order[round(0.9 * last)]],
                   'ten': [order[round((step + 0.5) / 10 * last)] for step in range(10)]}
         for group, names in groups.items():
             write(args.out / f'{height}x{width}' / group, {name: images[name] for name in names})
-            print(f'{height}x{width} {group}: ' + ', '.join(f'{name} {share[name]:.1%}' for name in names))
+            print(f'{height}x{width} {group}: ' + ', '.join(f'{name} {keep[name]:.1%}' for name in names))
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import basicsr_amsr  # noqa: F401  # mends BasicSR, which comes next
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR, which comes next
 
 # isort: split
 from basicsr.data.prefetch_dataloader import CPUPrefetcher

@@ -3,14 +3,15 @@
     python -m benchmarks.triton_conv --json triton_conv.json          # within --minutes, 8 by default
     python -m benchmarks.triton_conv --tune --dtype fp16 --size 540x960
 
-For each type, size, number of channels, side of the tiles and share of active ones (drawn at random) it times a 3×3
+For each type, size, number of channels, side of the patches and share of active ones (drawn at random) it times a 3×3
 convolution with ReLU, and a residual unit of two (`inside: masked`): dense by cuDNN channels-last, dense by
-torch.compile, listed tiles by torch operators and by Triton. First all are compared with double precision, or the dense
-form. Two medians over paired rounds: of a CUDA graph, which is the GPU's time alone, and of plain calls, with Python.
-Speed-up is over the faster dense form, by graphs; efficiency is speed-up times active share. The roofline is the larger
-of bytes / bandwidth and FLOPs / peak, every row read and written once; its share is that over the graph's time. Peaks
-are those of the maker for the devices in PEAKS, dense matrices; else give --bandwidth and --tflops. --tune times block
-sizes for the convolution and prints the fastest in place of the comparison. The file is written after each case.
+torch.compile, listed patches by torch operators and by Triton. First all are compared with double precision, or the
+dense form. Two medians over paired rounds: of a CUDA graph, which is the GPU's time alone, and of plain calls, with
+Python. Speed-up is over the faster dense form, by graphs; efficiency is speed-up times active share. The roofline is
+the larger of bytes / bandwidth and FLOPs / peak, every row read and written once; its share is that over the graph's
+time. Peaks are those of the maker for the devices in PEAKS, dense matrices; else give --bandwidth and --tflops. --tune
+times block sizes for the convolution and prints the fastest in place of the comparison. The file is written after each
+case.
 """
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from rich.table import Table
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActiveTiles, pixel_rows
+from basicsr_amsr.execution.active import ActivePatches, pixel_rows
 from basicsr_amsr.execution.backends.choice import TORCH, TRITON
 from basicsr_amsr.execution.backends.interface import Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
@@ -50,21 +51,21 @@ Calls = dict[str, Callable[[torch.Tensor], torch.Tensor]]
 
 
 class Case(NamedTuple):
-    """What is timed. `size` is the map's, `ratio` the share of active tiles."""
+    """What is timed. `size` is the map's, `keep` the share of active patches."""
 
     dtype: str
     size: tuple[int, int]
     channels: int
-    tile: int
-    ratio: float
+    patch_size: int
+    keep: float
 
     def __str__(self) -> str:
         return (f'{self.channels} channels, {self.size[0]}x{self.size[1]}, {self.dtype}, '
-                f'{f"tiles {self.tile}" if self.tile > 1 else "pixels"}, {self.ratio:.0%} active')
+                f'{f"patches {self.patch_size}" if self.patch_size > 1 else "pixels"}, {self.keep:.0%} active')
 
 
 class Prepared:
-    """A case on a device: a map, tiles, the lists, a residual unit."""
+    """A case on a device: a map, patches, the lists, a residual unit."""
 
     def __init__(self, case: Case, device: str) -> None:
         torch.manual_seed(0)
@@ -72,11 +73,11 @@ class Prepared:
         where = {'device': device, 'dtype': dtype}
         self.case = case
         self.x = torch.randn(1, case.channels, height, width, **where).to(memory_format=torch.channels_last)
-        grid = (-(-height // case.tile), -(-width // case.tile))
-        tiles = torch.zeros(grid[0] * grid[1], dtype=torch.bool, device=device)
-        tiles[torch.randperm(len(tiles))[:round(case.ratio * len(tiles))].to(device)] = True
-        self.active = ActiveTiles(tiles.view(1, *grid), case.tile, height, width, whole=True)
-        self.gather = self.active.gathers(*[range(-1, case.tile + 1)] * 2)[0]
+        grid = (-(-height // case.patch_size), -(-width // case.patch_size))
+        patches = torch.zeros(grid[0] * grid[1], dtype=torch.bool, device=device)
+        patches[torch.randperm(len(patches))[:round(case.keep * len(patches))].to(device)] = True
+        self.active = ActivePatches(patches.view(1, *grid), case.patch_size, height, width, whole=True)
+        self.gather = self.active.gathers(*[range(-1, case.patch_size + 1)] * 2)[0]
         self.first, self.second = (nn.Conv2d(case.channels, case.channels, 3, padding=1, **where).to(
             memory_format=torch.channels_last) for _ in range(2))
         self.unit = ConvUnit((self.first, nn.ReLU(), self.second))
@@ -87,7 +88,8 @@ class Prepared:
             return F.relu(self.first(x))
 
         def listed(backend: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-            return lambda x: backend.convolve(self.first, [Read(pixel_rows(x), self.gather)], self.case.tile, RELU)
+            return lambda x: backend.convolve(self.first, [Read(pixel_rows(x), self.gather)], self.case.patch_size,
+                                              RELU)
 
         return {'dense': dense, **({'dense compiled': torch.compile(dense, dynamic=False)} if compiled else {}),
                 'torch': listed(TORCH), 'triton': listed(TRITON)}
@@ -169,7 +171,7 @@ def measure(prepared: Prepared, calls: Calls, peaks: tuple[float, float] | None,
         dense, milliseconds = name.startswith('dense'), graphs.latency(name).median
         faster = graphs.ratio(best, name).median
         rows.append({'name': name, 'graph_ms': milliseconds, 'eager_ms': eager.latency(name).median,
-                     'speed_up': faster, 'efficiency': None if dense else faster * prepared.case.ratio,
+                     'speed_up': faster, 'efficiency': None if dense else faster * prepared.case.keep,
                      'roofline': roofline(prepared.work(dense), peaks) / milliseconds if peaks else None})
     return rows
 
@@ -188,7 +190,8 @@ def tune(prepared: Prepared, seconds: float) -> list[dict[str, Any]]:
     for blocks in dict.fromkeys([own, *(Blocks(*each) for each in itertools.product(
             (64, 128, 256), width, steps, WARPS, STAGES))]):
         def call(x: torch.Tensor, blocks: Blocks = blocks) -> torch.Tensor:
-            launch([rows], [prepared.gather.index], conv.weight, conv.bias, case.tile, [1, 1], 1, 0.0, None, 1.0, None,
+            launch([rows], [prepared.gather.index], conv.weight, conv.bias, case.patch_size, [1, 1], 1, 0.0, None, 1.0,
+                   None,
                    None, 0, 0.0, None, out, None, pixels, blocks)
             return out
 
@@ -213,8 +216,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument('--dtype', nargs='+', choices=DTYPES, default=['fp16', 'bf16', 'fp32'])
     found.add_argument('--size', nargs='+', type=parse_size, default=[(540, 960), (1080, 1920)], metavar='HxW')
     found.add_argument('--channels', nargs='+', type=int, default=[64])
-    found.add_argument('--tile', nargs='+', type=int, default=[1, 8, 16], help='1 for pixels')
-    found.add_argument('--ratio', nargs='+', type=float, default=[0.5, 0.25])
+    found.add_argument('--patch-size', nargs='+', type=int, default=[1, 8, 16], help='1 for pixels')
+    found.add_argument('--keep', nargs='+', type=float, default=[0.5, 0.25])
     found.add_argument('--minutes', type=float, default=8.0, help='then it ends, with the cases that are done')
     found.add_argument('--seconds', type=float, default=2.0, help='of timing for each table')
     found.add_argument('--no-compile', action='store_true', help='without torch.compile')
@@ -238,8 +241,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, started, found = torch.cuda.get_device_name(), time.monotonic(), []
     console = Console(width=150)
     console.print(f'{name}, PyTorch {torch.__version__}')
-    cases = [Case(dtype, size, channels, tile, ratio) for dtype, size, channels, tile, ratio in itertools.product(
-        args.dtype, args.size, args.channels, args.tile, args.ratio)]
+    cases = [Case(dtype, size, channels, patch_size, keep)
+             for dtype, size, channels, patch_size, keep in itertools.product(
+        args.dtype, args.size, args.channels, args.patch_size, args.keep)]
     for number, case in enumerate(cases):
         if time.monotonic() - started > 60 * args.minutes:
             console.print(f'{args.minutes:g} minutes are over: {len(cases) - number} of {len(cases)} cases left out.')

@@ -8,11 +8,16 @@ import pytest
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # the processes of pytest -n share the cores; OpenMP reads it once
 import torch
 
-import basicsr_amsr  # noqa: F401  # mends BasicSR before it is imported
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR before it is imported
 
 from basicsr.utils import logger as basicsr_logger  # isort: skip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+QUICK = ('selection/', 'sfm/', 'transforms/', 'options/test_check.py', 'test_layers.py', 'test_newcomer.py',
+         'mga/test_gate.py', 'mga/test_patches.py', 'mga/test_schedule.py', 'mga/test_selection.py',
+         'amsr/test_budget.py', 'amsr/test_structure.py', 'execution/test_sparse.py', 'execution/test_windows.py',
+         'data/test_bicubic.py', 'training/test_order.py', 'training/test_log.py',
+         'profiling/test_timer.py', 'cli/test_progress.py')
 os.environ['BASICSR_AMSR_COSTS'] = 'off'  # accelerated networks skip, whatever is faster on this machine
 os.environ['BASICSR_AMSR_ALLOCATOR'] = 'stock'  # tests that run commands in this process leave its memory alone
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
@@ -55,7 +60,10 @@ def fresh_log():
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked cuda where there is no GPU."""
+    """Mark what is quick, and skip what is marked cuda where there is no GPU."""
+    for item in items:
+        if str(item.path.relative_to(REPOSITORY / 'tests')).startswith(QUICK) and not item.get_closest_marker('slow'):
+            item.add_marker('quick')
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker('cuda'):

@@ -34,10 +34,12 @@ def resident():
 
 @torch.inference_mode()
 def passes():
+    counts = []
     for _ in range(8):  # in the third one the heap may grow once more
         before = faults()
         total = net(image).double().sum().item()
-    print(faults() - before, total)
+        counts.append(faults() - before)
+    print(sorted(counts[3:])[2], total)  # the median: the system may take pages back meanwhile
 
 
 if 'thread' in sys.argv:
@@ -109,7 +111,7 @@ def test_another_value_of_the_variable_is_a_mistake(monkeypatch):
 
 
 def test_other_systems_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(platform, 'libc_ver', lambda: ('', ''))
+    monkeypatch.setattr(allocator, '_has_mallopt', lambda: False)
     monkeypatch.setenv(allocator.VARIABLE, '')
     assert not allocator.tune() and 'glibc' in allocator.state()
     allocator.release()

@@ -84,7 +84,7 @@ SPAWN = """
     import multiprocessing
 
     if __name__ == '__main__':  # a worker runs this file too, without what is below
-        import basicsr_amsr
+        import basicsr_amsr.register
         from basicsr.data import build_dataloader, build_dataset
 
         multiprocessing.set_start_method('spawn')
@@ -126,7 +126,7 @@ def test_data_workers_that_start_afresh(folder):
 
 SCRIPT = """
     import hashlib, os
-    import basicsr_amsr
+    import basicsr_amsr.register
     import basicsr.train
     from basicsr.models.sr_model import SRModel
 
@@ -185,7 +185,8 @@ TOGETHER = """
 
     import torch.distributed as dist
     from basicsr_amsr import UserError
-    from basicsr_amsr.compat.distributed import agreed, copy_opt_file
+    from basicsr_amsr.compat.distributed import agreed
+    from basicsr_amsr.options.parse import copy_opt_file
     from basicsr_amsr.training.state import gathered
 
     def mistake():

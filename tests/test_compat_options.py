@@ -14,10 +14,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from basicsr_amsr.compat.option_yaml import OptionDumper, OptionLoader, parse_value
-from basicsr_amsr.compat.options import OPTION_HOOKS
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.files import OptionFile, force_options
+from basicsr_amsr.options.parse import OPTION_HOOKS
+from basicsr_amsr.options.plain_yaml import OptionDumper, OptionLoader, parse_value
 
 TRAIN = """
 name: run

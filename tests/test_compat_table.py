@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import torchvision
 from basicsr.models.base_model import BaseModel
 from packaging.version import Version
 
-from basicsr_amsr import compat
+from basicsr_amsr import patches
 from basicsr_amsr.compat.modules import LooseVersion
+from basicsr_amsr.compat.patching import OUTCOMES
 
 BLOCK = """
     import importlib.abc, sys
@@ -39,18 +41,23 @@ def python(*code, flags=(), check=True):
 
 
 def test_patches_are_described_and_in_place():
-    names = [patch.name for patch in compat.PATCHES]
-    assert len(set(names)) == len(names) == len(compat.outcomes())
-    for patch in compat.PATCHES:
+    names = [patch.name for patch in patches.PATCHES]
+    assert len(set(names)) == len(names) == len(OUTCOMES)
+    for patch in patches.PATCHES:
         assert patch.reason and patch.does
-        assert compat.outcomes()[patch.name] in ('applied', 'not needed here')
+        assert OUTCOMES[patch.name] in ('applied', 'not needed here')
         assert all(re.fullmatch(r'https://github\.com/XPixelGroup/BasicSR/(issues|pull)/\d+', u)
                    for u in patch.upstream)
 
 
+def test_what_stands_in_the_place_of_basicsrs_is_ours():
+    for patch in (patch for patch in patches.PATCHES if patch.replaces):
+        assert pkgutil.resolve_name(patch.replaces) is pkgutil.resolve_name(f'basicsr_amsr.{patch.by}'), patch.name
+
+
 def test_the_page_lists_every_patch(repository):
     page = (repository / 'docs' / 'compat.md').read_text(encoding='utf-8')
-    for patch in compat.PATCHES:
+    for patch in patches.PATCHES:
         row = next((line for line in page.splitlines() if line.startswith(f'| {patch.name} |')), '')
         assert row, f'docs/compat.md has no row for {patch.name!r}'
         assert {f'#{u.rsplit("/", 1)[1]}' for u in patch.upstream} == set(re.findall(r'#\d+', row))
@@ -62,14 +69,14 @@ def test_applying_again_changes_nothing():
         return (basicsr.train.parse_options, basicsr.test.parse_options, basicsr.utils.options.ordered_yaml,
                 basicsr.train.load_resume_state, BaseModel.__init__, BaseModel.load_network,
                 sys.modules.get('torchvision.transforms.functional_tensor'))
-    before, outcomes = state(), compat.outcomes()
-    compat.apply()
-    assert state() == before and compat.outcomes() == outcomes
+    before, outcomes = state(), dict(OUTCOMES)
+    patches.apply()
+    assert state() == before and outcomes == OUTCOMES
 
 
 def test_both_pipelines_call_ours():
     for module in (basicsr.train, basicsr.test, basicsr.utils.options, basicsr):
-        assert module.parse_options.__module__ == 'basicsr_amsr.compat.options'
+        assert module.parse_options.__module__ == 'basicsr_amsr.options.parse'
 
 
 def test_import_without_the_modules_that_went_away_and_no_warnings():
@@ -80,7 +87,7 @@ def test_import_without_the_modules_that_went_away_and_no_warnings():
         ABSENT = ('distutils', '_distutils_hack', 'setuptools', 'scipy.ndimage.filters',
                   'torchvision.transforms.functional_tensor')
     """, BLOCK, """
-        import basicsr_amsr, basicsr_amsr.compat, basicsr_amsr.compat.modules, torch, numpy as np
+        import basicsr_amsr.register, basicsr_amsr.compat.modules, torch, numpy as np
         import basicsr.archs.arch_util, basicsr.metrics.niqe, torchvision
         from basicsr.data.data_util import duf_downsample
         from basicsr.data.degradations import rgb_to_grayscale
@@ -89,7 +96,7 @@ def test_import_without_the_modules_that_went_away_and_no_warnings():
         assert basicsr.metrics.niqe.convolve is scipy.ndimage.convolve
         assert duf_downsample(torch.rand(1, 1, 3, 16, 16), 13, 4).shape == (1, 1, 3, 4, 4)
         assert rgb_to_grayscale is torchvision.transforms.functional.rgb_to_grayscale
-        assert basicsr_amsr.compat.outcomes()['distutils LooseVersion'] == 'applied'
+        assert basicsr_amsr.compat.patching.OUTCOMES['distutils LooseVersion'] == 'applied'
         assert not torch.cuda.is_initialized()
         from basicsr.archs.arch_util import flow_warp
         from basicsr.archs.swinir_arch import SwinIR
@@ -100,7 +107,7 @@ def test_import_without_the_modules_that_went_away_and_no_warnings():
 
 
 def test_import_raises_no_deprecation_warning_of_ours():
-    python('import basicsr_amsr', flags=('-W', 'error::DeprecationWarning'))
+    python('import basicsr_amsr.register', flags=('-W', 'error::DeprecationWarning'))
 
 
 def test_basicsr_imported_first_and_by_another_name():
@@ -111,12 +118,12 @@ def test_basicsr_imported_first_and_by_another_name():
         sys.modules[theirs.__name__] = theirs
         import basicsr
         from basicsr.utils.options import parse_options as my_own_name
-        import basicsr_amsr, basicsr.train
-        assert my_own_name is basicsr.train.parse_options is sys.modules['basicsr_amsr.compat.options'].parse_options
+        import basicsr_amsr.register, basicsr.train
+        assert my_own_name is basicsr.train.parse_options is sys.modules['basicsr_amsr.options.parse'].parse_options
         assert sys.modules[theirs.__name__] is theirs
-        assert basicsr_amsr.compat.outcomes()['torchvision functional_tensor'] == 'not needed here'
-        import basicsr_amsr.compat
-        basicsr_amsr.compat.apply()
+        assert basicsr_amsr.compat.patching.OUTCOMES['torchvision functional_tensor'] == 'not needed here'
+        from basicsr_amsr import patches
+        patches.apply()
     """)
     assert run.stderr == ''
 
@@ -143,10 +150,10 @@ def test_what_another_plugin_replaced_is_left_to_it():
         options, registry = basicsr.utils.options, basicsr.utils.registry.Registry
         options.parse_options = theirs = plugin.wrap(options.parse_options)
         registry.get = get = plugin.wrap(registry.get)
-        import basicsr_amsr
+        import basicsr_amsr.register
         from basicsr_amsr.registry import ARCH_REGISTRY, lookup
         assert options.parse_options is theirs and registry.get is get
-        outcomes = basicsr_amsr.compat.outcomes()
+        outcomes = basicsr_amsr.compat.patching.OUTCOMES
         assert outcomes['option values as YAML'] == outcomes['Registry.get'] == 'left to other_plugin'
         assert outcomes['load_network'] == 'applied'
         assert lookup(ARCH_REGISTRY, 'RRDBNet') is ARCH_REGISTRY.get('RRDBNet')
@@ -156,17 +163,17 @@ def test_what_another_plugin_replaced_is_left_to_it():
             assert 'Did you mean RRDBNet' in str(error)
         # and one that comes after us
         basicsr.utils.options.ordered_yaml = late = plugin.wrap(basicsr.utils.options.ordered_yaml)
-        basicsr_amsr.compat.apply()
+        basicsr_amsr.patches.apply()
         assert basicsr.utils.options.ordered_yaml is late
     """)
     assert run.stderr == ''
 
 
 def test_without_basicsr_the_import_says_so():
-    run = python("ABSENT = ('basicsr',)", BLOCK, 'import basicsr_amsr', check=False)
+    run = python("ABSENT = ('basicsr',)", BLOCK, 'import basicsr_amsr.register', check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        'ImportError: basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.')
+        'ModuleNotFoundError: basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.')
 
 
 @pytest.mark.parametrize('left', ['0.9.0', '0.9.1', '0.10.0', '0.15.2+cu118', '0.26.0', '1.0', '0.29.2+cu132'])

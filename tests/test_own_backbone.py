@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope='module')
 def names():
     """What the tutorial's code defines, run once: networks, then the registered backbone, then the written split."""
-    network, registered, written = blocks('python')
+    _, network, registered, written = blocks('python')  # the first one is tests/test_newcomer.py in short
     names: dict = {'__name__': 'own_backbone'}
     exec(network, names)
     options = yaml.safe_load(blocks('yaml')[0])['network_g']

@@ -1,29 +1,97 @@
 """Importing the package: light, complete, and once."""
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
-import basicsr_amsr
+import pytest
+
+import basicsr_amsr.register
 from basicsr_amsr import resources
+from basicsr_amsr.compat.importing import FOR_IMPORT
 from basicsr_amsr.registry import REGISTRIES
 
+PACKAGE = Path(basicsr_amsr.__file__).parent
+HEAVY = {'torch', 'torchvision', 'basicsr', 'numpy', 'cv2', 'scipy', 'sklearn', 'mmengine', 'thop', 'pydantic', 'yaml',
+         'rich', 'matplotlib', 'triton'}
 PROBE = """
 import sys
 import torchvision  # brings Triton along by itself in some versions
 before = 'triton' in sys.modules
-import basicsr_amsr, torch
+import basicsr_amsr.register, torch
 print(torch.cuda.is_initialized(), ('triton' in sys.modules) != before, 'sklearn' in sys.modules)
 """
 
 
-def test_import_initialises_no_cuda_and_no_triton():
-    run = subprocess.run([sys.executable, '-c', PROBE], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ['False', 'False', 'False']
+def python(code):
+    """What a fresh Python prints."""
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+
+
+def test_registering_initialises_no_cuda_and_no_triton():
+    assert python(PROBE).split() == ['False', 'False', 'False']
+
+
+@pytest.mark.parametrize('code', ['import basicsr_amsr; dir(basicsr_amsr)', 'import basicsr_amsr as sr; sr.UserError',
+                                  "from basicsr_amsr.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"])
+def test_what_loads_no_library(code):
+    loaded = python(f'{code}\nimport sys; print(*sys.modules)').splitlines()[-1].split()
+    assert not HEAVY & set(loaded)
+    assert sum(name.startswith('basicsr_amsr') for name in loaded) < 12
+
+
+def test_preparing_images_loads_neither_pytorch_nor_basicsr():
+    loaded = python('import basicsr_amsr.cli.prepare, sys; print(*sys.modules)').split()
+    assert not {'torch', 'torchvision', 'basicsr'} & set(loaded)
+
+
+def test_the_public_names():
+    assert dir(basicsr_amsr) == ['AMSRConfig', 'Calibration', 'Upscaler', 'UserError', '__version__', 'accelerate_',
+                                 'calibrate', 'load_pretrained', 'register_backbone', 'restore_']
+    for name in dir(basicsr_amsr):
+        assert getattr(basicsr_amsr, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'acelerate_'"):
+        basicsr_amsr.acelerate_  # noqa: B018
+
+
+def test_type_checkers_see_the_names_where_they_are_loaded_from():
+    tree = ast.parse((PACKAGE / '__init__.py').read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module.removeprefix('basicsr_amsr.') for node in block.body for alias in node.names}
+    assert seen == basicsr_amsr._PLACES
+
+
+INFERENCE = """
+import basicsr_amsr as sr, basicsr, inspect, torch
+import basicsr.train, basicsr.test
+from basicsr.data.prefetch_dataloader import CUDAPrefetcher
+from basicsr.models import base_model, sr_model
+from basicsr.archs.swinir_arch import SwinIR
+from basicsr.utils import logger, options, registry
+net = sr.load_pretrained('RFDN_x4')
+sr.accelerate_(net)
+with torch.no_grad():
+    assert net(torch.rand(1, 3, 16, 16)).shape == (1, 3, 64, 64)
+for owner in (basicsr.train, basicsr.test, base_model.BaseModel, sr_model.SRModel, SwinIR, CUDAPrefetcher, logger,
+              options, registry.Registry, basicsr.archs, basicsr.data, basicsr.losses, basicsr.metrics):
+    for name, value in vars(owner).items():
+        if name != '__getattr__' and (inspect.isfunction(value) or inspect.isclass(value)):  # puts BasicSR's import off
+            home = getattr(value, '__globals__', {}).get('__name__', value.__module__)
+            assert not home.startswith('basicsr_amsr'), (owner, name)
+from basicsr_amsr.compat.patching import OUTCOMES
+print(*OUTCOMES, sep='\\n')
+"""
+
+
+def test_inference_alone_changes_nothing_that_basicsr_does():
+    assert set(python(INFERENCE).splitlines()) == {patch.name for patch in FOR_IMPORT}
 
 
 def test_importing_twice_registers_nothing_twice():
     before = {kind: list(registry.keys()) for kind, registry in REGISTRIES.items()}
     importlib.reload(basicsr_amsr)
+    importlib.reload(basicsr_amsr.register)
     assert {kind: list(registry.keys()) for kind, registry in REGISTRIES.items()} == before
     assert 'MGA' in before['arch'] and 'MGAModel' in before['model'] and 'topk' in before['selection']
 

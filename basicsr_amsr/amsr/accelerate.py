@@ -5,29 +5,37 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
 from basicsr_amsr.amsr.calibration.region import Region, goes_native
+from basicsr_amsr.amsr.calibration.token_region import TokenDense, TokenRegion
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.amsr.decision import form_for, share_of
-from basicsr_amsr.amsr.pieces import run_pieces
+from basicsr_amsr.amsr.decision import form_for, keep_of, window_sizes
+from basicsr_amsr.amsr.descriptor import Descriptor, network_in
 from basicsr_amsr.amsr.report import Report
 from basicsr_amsr.amsr.structure import residual_blocks
+from basicsr_amsr.amsr.tiles import run_tiles
+from basicsr_amsr.amsr.whole import Whole
 from basicsr_amsr.backbones.checkpoint import find_backbone
-from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping
+from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping, marked_forward
 from basicsr_amsr.backbones.skips import Skip, SkipConv
+from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
-from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.dense.form import DenseForm, NotNative
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.pieces import is_large
-from basicsr_amsr.execution.region.reading import plain_forward
+from basicsr_amsr.execution.native.tables import PATCH
+from basicsr_amsr.execution.openvino import openvino_version
+from basicsr_amsr.execution.region.reading import OURS, plain_forward
+from basicsr_amsr.execution.skipping.units import UnitsForm
+from basicsr_amsr.execution.tiles import is_large
 from basicsr_amsr.execution.unit import unfit
-from basicsr_amsr.selection.ratio import at_ratio
+from basicsr_amsr.selection.keep import at_keep
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -50,11 +58,13 @@ class ConvertedNetwork(Converted):
     """A network that makes the masks of its image."""
 
     amsr: AMSRConfig
-    last_mask_ratio: Any
+    last_keep: Any
     variant: str
     costs: dict[tuple[int, ...], Costs]
-    region: Region | None
-    native: DenseForm | None
+    region: Region | TokenRegion | None
+    native: DenseForm | TokenDense | None
+    units: UnitsForm | None
+    whole: Whole
     structure: str | None
 
     def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -69,55 +79,66 @@ class ConvertedNetwork(Converted):
         form: Form = 'sparse'
         if self.variant == 'D' or x.is_meta or config.mode == 'dense':  # without content there is no mask
             form = 'dense'
-        if is_large(x, config.piece) and bare:
-            image, self.last_mask_ratio = run_pieces(self, x, form == 'sparse')
+        if is_large(x, config.tile) and bare:
+            image, self.last_keep = run_tiles(self, x, form == 'sparse')
             return image
         chooses = form == 'sparse' and config.mode == 'auto' and bare and decides(x)
-        fixed = config.budget is None and getattr(config.selection, 'ratio', None) is not None
+        fixed = config.budget is None and getattr(config.selection, 'keep', None) is not None
         if chooses and (self.region is None or fixed):  # where everything is computed no mask is made
-            form, chooses = form_for(self, x, share_of(self, x)), False
+            form, chooses = form_for(self, x, keep_of(self, x)), False
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         if form == 'sparse' and torch.compiler.is_exporting():
             raise UserError(f'{self.plain_class.__name__}: where an accelerated network computes depends on the image, '
                             "which no export can follow: export the plain network, net.set_variant('D') or "
                             'restore_(net).')
         if form == 'sparse' and self.region is not None:
-            tiles = self.region.tiles(self, x.detach(), config)
-            share = tiles.float().mean()
+            patches = self.region.patches(self, x.detach(), config)
+            keep = _mean(patches)
             if chooses:
-                form = form_for(self, x, float(share))
-            if not differentiable and bool(tiles.all()):
+                form = form_for(self, x, float(keep))
+            if not differentiable and (keep == 1 if isinstance(keep, float) else bool(patches.all())):
                 form = 'dense'
             if form == 'sparse':
-                self.last_mask_ratio = share
-                return self.region.run(self, x, tiles, config, differentiable)
-        self.last_mask_ratio = 1.0
-        native = self.native if self.region is None else self.region.dense if goes_native(config, x) else None
-        if native is not None and bare and self.variant == 'M':
-            picture = native.image(self, x)
-            if picture is not None:
-                return picture
+                self.last_keep = keep
+                return self.region.run(self, x, patches, config, differentiable)
+        self.last_keep = 1.0
         skipping = None
         if form == 'sparse':
             skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
+        if bare and self.variant == 'M' and not differentiable:
+            picture = self._by_engines(x, skipping)
+            if picture is not None:
+                return picture
         token = CURRENT.set(skipping)
         try:
             result = self.plain_class.forward(self, x, *args, **kwargs)
             if skipping is not None:
-                self.last_mask_ratio = skipping.ratio
+                self.last_keep = skipping.keep
             return result
         finally:
             CURRENT.reset(token)
 
+    def _by_engines(self, x: torch.Tensor, skipping: Skipping | None) -> torch.Tensor | None:
+        """The image by the native kernels, or as a whole by the fastest engine; None where torch has to run."""
+        config = self.amsr
+        if skipping is None:
+            return self.whole.image(self, x)
+        if self.units is None or config.selection.patch_size % PATCH or not goes_native(config, x):
+            return None
+        picture = self.units.image(self, x, skipping.patches, config.inside)
+        if picture is not None:
+            self.last_keep = skipping.keep
+        return picture
+
     def selection_for(self, x: torch.Tensor) -> Selection:
-        """The selection of the options, with the ratio that their budget allows for images of this size."""
+        """The selection of the options, with the share that their budget allows for images of this size."""
         selection, budget = self.amsr.selection, self.amsr.budget
         if budget is None:
             return selection
         size = tuple(x.shape[1:])
         if size not in self.costs:
-            self.costs[size] = count_costs(self, selection.tile, *size)
-        return at_ratio(selection, self.costs[size].ratio_within(budget))
+            self.costs[size] = count_costs(self, selection.patch_size, *size)
+        return at_keep(selection, self.costs[size].keep_within(budget))
 
     def set_variant(self, variant: str) -> None:
         """'M': only where the mask is, or by the native kernels. 'D': the plain network."""
@@ -136,7 +157,8 @@ class ConvertedUnit(Converted):
         return self.plain_class.forward(self, *args) if skipping is None else self.skip.forward(self, skipping, *args)
 
 
-def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping[str, Skip] | None = None) -> Report:
+def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
+                skips: Mapping[str, Skip] | None = None) -> Report:
     """Convert a network, in place, so that its residual units compute only where a mask of the LR image is.
 
     The mask is made once per forward pass from its first argument, RGB or gray images (B, 3 or 1, H, W), each with its
@@ -145,8 +167,9 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
     configuration.
 
     Args:
-        net: the network, on any device; inside DataParallel, DistributedDataParallel and torch.compile it is found.
-        config: options; default is half of the tiles.
+        net: the network, on any device; inside DataParallel, DistributedDataParallel and torch.compile, and in what
+            spandrel's ModelLoader returns, it is found.
+        config: options; default is half of the patches.
         skips: paths of modules and how they run, in place of those of the family.
 
     Returns:
@@ -162,13 +185,20 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
                         'before.')
     restore_(net)
     if config.mode == 'dense':
-        native = DenseForm(Traces(plain_forward))
-        report = Report.of_weights(net, 'dense', native.trial(net))
-        _convert(net, config, None, native)
+        native: DenseForm | TokenDense = TokenDense() if token_family(net) else DenseForm(Traces(plain_forward))
+        try:
+            weights = native.trial(net)
+        except NotNative:  # it can be read, so OpenVINO may run it
+            if config.backend == 'native' or openvino_version() is None:
+                raise
+            weights = []
+        report = Report.of_weights(net, 'dense', weights)
+        _convert(net, config, native=native if weights else None)
         return report
     if config.calibration is not None:
-        region = Region.of(net, config.calibration)
-        report = Report.of_weights(net, 'calibration', region.program.skipped_weights)
+        tokens = token_family(net)
+        region = TokenRegion.of(tokens, net, config.calibration) if tokens else Region.of(net, config.calibration)
+        report = Report.of_weights(net, 'calibration', region.skipped_weights)
         _convert(net, config, region)
         return report
     family = find_backbone(net)
@@ -189,14 +219,15 @@ def accelerate_(net: nn.Module, config: AMSRConfig | None = None, skips: Mapping
         if not isinstance(module, Converted):  # it may be shared between two paths
             module.__class__ = _class(type(module), ConvertedUnit)
             module.__dict__['skip'] = chosen[path]
-    _convert(net, config, None)
+    _convert(net, config, units=None if window_sizes(net) else UnitsForm(Traces(marked_forward)))
     return report
 
 
-def _convert(net: nn.Module, config: AMSRConfig, region: Region | None, native: DenseForm | None = None) -> None:
+def _convert(net: nn.Module, config: AMSRConfig, region: Region | TokenRegion | None = None,
+             native: DenseForm | TokenDense | None = None, units: UnitsForm | None = None) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_mask_ratio=1.0, variant='M', costs={}, region=region,
-                        native=native, structure=None)
+    net.__dict__.update(amsr=config, last_keep=1.0, variant='M', costs={}, region=region,
+                        native=native, units=units, whole=Whole(), structure=None)
 
 
 def restore_(net: nn.Module) -> nn.Module:
@@ -208,14 +239,15 @@ def restore_(net: nn.Module) -> nn.Module:
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):
             module.__class__ = module.plain_class  # type: ignore[assignment]
-            for name in ('amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'native', 'structure', 'skip'):
+            for name in OURS:
                 module.__dict__.pop(name, None)
             module._modules.pop(TRAINED, None)
     return net
 
 
-def unwrapped(net: nn.Module) -> nn.Module:
-    """The network inside wrappers for several devices and of torch.compile."""
+def unwrapped(net: nn.Module | Descriptor) -> nn.Module:
+    """The network inside wrappers for several devices and of torch.compile, and in a descriptor of spandrel."""
+    net = network_in(net)
     while isinstance(net, WRAPPERS) or hasattr(net, '_orig_mod'):
         net = net.module if isinstance(net, WRAPPERS) else net._orig_mod  # type: ignore[assignment]
     return net
@@ -229,6 +261,13 @@ def _convolutions(net: nn.Module, skips: Mapping[str, Skip]) -> dict[str, Skip]:
             if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels and not unfit(module):
                 found[path] = SkipConv()
     return found
+
+
+def _mean(patches: torch.Tensor) -> float | torch.Tensor:
+    """The share of active patches: on the CPU a number, elsewhere a tensor for which nobody waits."""
+    if patches.device.type == 'cpu' and type(patches) is torch.Tensor and not torch.compiler.is_compiling():
+        return np.count_nonzero(patches.numpy()) / max(patches.numel(), 1)
+    return patches.float().mean()
 
 
 _classes: dict[tuple[type, type], Any] = {}

@@ -1,7 +1,6 @@
-"""How many tiles or windows a budget of MACs allows: solved for each size of image, from counted MACs."""
+"""How many patches or windows a budget of MACs allows: solved for each size of image, from counted MACs."""
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.backbones.skipping import CURRENT, Skipping
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost.budget import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.unit import Unit
@@ -23,8 +22,8 @@ class Costs(NamedTuple):
     Attributes:
         dense: MACs of the plain network. rest: those of what no mask skips. once: those of channel attention and the
             like, which does not depend on how many pixels are active.
-        grids: of each map on which units work the number of tiles or windows, and their area over that of the map:
-            tiles at the border are computed whole.
+        grids: of each map on which units work the number of patches or windows, and their area over that of the map:
+            patches at the border are computed whole.
     """
 
     dense: int
@@ -32,32 +31,35 @@ class Costs(NamedTuple):
     once: int
     grids: frozenset[tuple[int, float]]
 
-    def ratio_within(self, budget: float) -> float:
-        """The largest share of tiles with which an image costs at most `budget` times the dense network.
+    def keep_within(self, budget: float) -> float:
+        """The largest share of patches with which an image costs at most `budget` times the dense network.
 
         Raises:
-            UserError: even without any tile it costs more.
+            UserError: even without any patch it costs more.
         """
         if budget >= 1:
             return 1.0
-        if budget * self.dense < self.rest:
-            least = math.ceil(1e4 * self.rest / self.dense) / 1e4  # rounded up, so that it is enough
-            raise UserError(f'budget {budget:g} of the dense MACs is less than the {least:g} that the network takes '
-                            'without any unit: give more, or fewer dense_first.')
-        left = max(budget * self.dense - self.rest - self.once, 0)
         whole = (self.dense - self.rest - self.once) * max(area for _, area in self.grids)
-        return min(math.floor(left / whole * cells) / cells for cells, _ in self.grids)
+
+        def keep(cells: int) -> float:
+            def macs(count: int) -> float:
+                return self.rest + (count > 0) * self.once + whole * count / cells
+
+            return largest_within(budget, self.dense, macs, cells,
+                                  'without any unit: give more, or fewer dense_first.') / cells
+
+        return min(keep(cells) for cells, _ in self.grids)
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """A selection without any tile."""
+    """A selection without any patch."""
 
-    tile: int
+    patch_size: int
 
-    def tiles(self, images: torch.Tensor) -> torch.Tensor:
-        """Inactive tiles."""
-        return torch.zeros(len(images), *(-(-side // self.tile) for side in images.shape[2:]), dtype=torch.bool)
+    def patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Inactive patches."""
+        return torch.zeros(len(images), *(-(-side // self.patch_size) for side in images.shape[2:]), dtype=torch.bool)
 
     def windows(self, images: torch.Tensor, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:
         """Inactive windows."""
@@ -67,15 +69,15 @@ class Nothing:
 class Survey(Skipping):
     """Skips everything, and notes on which grids a mask would be made."""
 
-    def __init__(self, image: torch.Tensor, tile: int) -> None:
-        super().__init__(image, Nothing(tile), 'masked', differentiable=False)
+    def __init__(self, image: torch.Tensor, patch_size: int) -> None:
+        super().__init__(image, Nothing(patch_size), 'masked', differentiable=False)
         self.grids: set[tuple[int, float]] = set()
         self.once_macs = 0
 
     def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
         """The input."""
-        tiles, side = self.tiles(*x.shape[-2:])
-        self.grids.add((tiles[0].numel(), tiles[0].numel() * side**2 / x[0, 0].numel()))
+        patches, side = self.patches(*x.shape[-2:])
+        self.grids.add((patches[0].numel(), patches[0].numel() * side**2 / x[0, 0].numel()))
         flags = Plan(unit, 'masked').of_image[1:]
         self.once_macs += sum(node.call.weight.numel() for node, flag in zip(unit.nodes, flags, strict=True)
                               if flag and isinstance(node.call, nn.Conv2d))
@@ -88,18 +90,18 @@ class Survey(Skipping):
         return x
 
 
-def count_costs(net: Any, tile: int, channels: int, height: int, width: int) -> Costs:
+def count_costs(net: Any, patch_size: int, channels: int, height: int, width: int) -> Costs:
     """Count a converted network for images of that size; on meta tensors, and no counter around it sees it.
 
     Args:
         net: the network, as `accelerate_` leaves it.
-        tile: side of the tiles.
+        patch_size: side of the patches.
         channels: of the image.
     """
     with _disable_current_modes(), torch.no_grad():
         twin = meta_twin(net)
         image = torch.empty(1, channels, height, width, device='meta')
-        survey = Survey(image, tile)
+        survey = Survey(image, patch_size)
         macs = []
         for skipping in (None, survey):
             token = CURRENT.set(skipping)

@@ -49,6 +49,8 @@ class Report:
         return cls.of(net, by, [path for path in paths if isinstance(net.get_submodule(path), LAYERS)])
 
     def __str__(self) -> str:
+        if self.by == 'dense' and not self.converted:
+            return f'{self.network} (by dense): nothing by the native kernels; torch runs it, or OpenVINO where faster.'
         kinds: dict[str, int] = {}
         for kind in self.converted.values():
             kinds[kind] = kinds.get(kind, 0) + 1

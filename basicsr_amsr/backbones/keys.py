@@ -52,3 +52,13 @@ def shuffle_scale(state_dict: Mapping[str, torch.Tensor], first: str, second: st
     Read from its first convolution's weight, `first`, and from whether there is a `second` one, as at ×4.
     """
     return 4 if second in state_dict else math.isqrt(state_dict[first].shape[0] // num_feat)
+
+
+def window_upsampler(state_dict: Mapping[str, torch.Tensor]) -> tuple[int, str]:
+    """Upscaling factor and `upsampler` of a window transformer of SwinIR's kind, whose tail is the classical one or a
+    single convolution and a shuffle."""
+    if 'conv_last.weight' in state_dict:
+        return shuffle_scale(state_dict, 'upsample.0.weight', 'upsample.2.weight',
+                             state_dict['conv_last.weight'].shape[1]), 'pixelshuffle'
+    channels = state_dict['conv_first.weight'].shape[1]
+    return math.isqrt(state_dict['upsample.0.weight'].shape[0] // channels), 'pixelshuffledirect'

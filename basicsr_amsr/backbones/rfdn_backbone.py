@@ -47,7 +47,7 @@ class ESA(nn.Module):
         return x * self.conv_last(self.overview(narrow) + self.conv_skip(narrow)).sigmoid()
 
     def overview(self, narrow: torch.Tensor) -> torch.Tensor:
-        """What the image shows from afar, as large as the narrow feature."""
+        """A coarse summary of the whole image, enlarged to the size of the narrow feature."""
         height, width = narrow.shape[-2:]
         seen = narrow
         if min(height, width) < 3:

@@ -20,7 +20,7 @@ class SkipShallow:
     """An RFDB whose shallow residual blocks run where the mask is."""
 
     def forward(self, module: Any, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
-        """As RFDB.forward."""
+        """Runs an RFDB, as its own `forward` does, at the active pixels."""
         distilled = []
         for distill, shallow in zip(module.distill, module.shallow, strict=True):
             distilled.append(module.act(distill(x)))

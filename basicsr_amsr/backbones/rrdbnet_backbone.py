@@ -10,7 +10,7 @@ from basicsr_amsr.backbones.keys import Rule, StateDict, count, identifier, rena
 from basicsr_amsr.backbones.layers import check_upscale
 from basicsr_amsr.backbones.skips import units_of
 from basicsr_amsr.backbones.spec import register_backbone
-from basicsr_amsr.selection.padding import pad_to_multiple
+from basicsr_amsr.padding import pad_to_multiple
 
 SCALES = (2, 4)
 

@@ -9,27 +9,30 @@ from typing import Any, Protocol
 import torch
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActiveTiles
+from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import backend_for
-from basicsr_amsr.execution.buffers import Turns
-from basicsr_amsr.execution.native.selection import tiles
-from basicsr_amsr.execution.oracle import dense_masked
+from basicsr_amsr.execution.graph.markers import marked
+from basicsr_amsr.execution.graph.trace import Unreadable
+from basicsr_amsr.execution.graph.units import Inside
+from basicsr_amsr.execution.native.selection import patches
+from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
-from basicsr_amsr.execution.unit import Inside, Unit
+from basicsr_amsr.execution.unit import Unit
 from basicsr_amsr.execution.windows import ActiveWindows, run_windows
-from basicsr_amsr.selection.padding import pad_to, pad_to_multiple
-from basicsr_amsr.selection.regions import expand_blocks
+from basicsr_amsr.padding import pad_to, pad_to_multiple
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.selection.maps import expand_patches
 
 
 class Selection(Protocol):
-    """What chooses; a dataclass, as `HighFrequencyMask` is. Another `tile` is set by `dataclasses.replace`."""
+    """What chooses; a dataclass, as `HighFrequencyMask` is. Another `patch_size` is set by `dataclasses.replace`."""
 
     @property
-    def tile(self) -> int:
-        """Side of the tiles in LR pixels."""
+    def patch_size(self) -> int:
+        """Side of the patches in LR pixels."""
 
-    def tiles(self, images: torch.Tensor) -> torch.Tensor:
-        """Active tiles, bool (B, ⌈H/tile⌉, ⌈W/tile⌉), of LR images (B, 3 or 1, H, W)."""
+    def patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Active patches, bool (B, ⌈H/patch_size⌉, ⌈W/patch_size⌉), of LR images (B, 3 or 1, H, W)."""
 
     def windows(self, images: torch.Tensor, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:
         """Active windows for each cyclic shift, bool (B, H / size, W / size)."""
@@ -41,7 +44,7 @@ class Skipping:
     Args:
         image: the LR images (B, 3 or 1, H, W); a mask is made for each, when a size is first asked for.
         selection: what chooses.
-        inside: 'masked' or 'exact', see `execution.oracle`.
+        inside: 'masked' or 'exact', see `execution.reference`.
         differentiable: compute everything and mask it, as training needs it.
         backend: what convolves otherwise, see `backend_for`.
     """
@@ -50,24 +53,19 @@ class Skipping:
                  backend: str = 'torch') -> None:
         self.image, self.selection = image.detach(), selection
         self.inside, self.differentiable, self.backend = inside, differentiable, backend
-        self._tiles: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
+        self._patches: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
         self._made: dict[Any, Any] = {}
-        self._turns = Turns()
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
 
     def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
         """The unit on the active pixels of x (B, C, H, W); the others keep their values."""
         size = x.shape[-2:]
         if self.differentiable:
-            mask = self.once(('mask', size), lambda: expand_blocks(*self.tiles(*size), *size))
+            mask = self.once(('mask', size), lambda: expand_patches(*self.patches(*size), *size))
             return dense_masked(unit, x, mask, self.inside)
         whole = backend_for(self.backend, x.device).whole
-        active = self.once(('active', size), lambda: ActiveTiles(*self.tiles(*size), size[0], size[1], whole))
-        if active.full or not active.count:
-            return run_unit(unit, x, active, self.inside, backend=self.backend)
-        out = run_unit(unit, x, active, self.inside, self._turns.free(x, size), self.backend)
-        self._turns.done(out, size)
-        return out
+        active = self.once(('active', size), lambda: ActivePatches(*self.patches(*size), size[0], size[1], whole))
+        return run_unit(unit, x, active, self.inside, backend=self.backend)
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:
@@ -80,7 +78,7 @@ class Skipping:
     def tokens(self, height: int, width: int, size: int, shift: int) -> torch.Tensor:
         """The tokens in active windows, bool (B, height · width, 1)."""
         def make() -> torch.Tensor:
-            mask = expand_blocks(self.windows(height, width, size, shift), size, height, width)
+            mask = expand_patches(self.windows(height, width, size, shift), size, height, width)
             return torch.roll(mask, (shift, shift), dims=(2, 3)).flatten(2).transpose(1, 2)
 
         return self.once(('tokens', height, width, size, shift), make)
@@ -96,40 +94,65 @@ class Skipping:
         return self._windows[key]
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` gives, kept for the other units of the pass."""
+        """Calls `make` once per pass and keeps its result for the other units."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
-    def tiles(self, height: int, width: int) -> tuple[torch.Tensor, int]:
-        """Active tiles of a feature map of the image's size, a fraction of it (unshuffled pixels) or a multiple.
+    def patches(self, height: int, width: int) -> tuple[torch.Tensor, int]:
+        """Active patches of a feature map of the image's size, a fraction of it (unshuffled pixels) or a multiple.
 
         Returns:
-            bool (B, rows, cols), and the side of a tile in pixels of the feature map.
+            bool (B, rows, cols), and the side of a patch in pixels of the feature map.
         """
-        if (height, width) not in self._tiles:
+        if (height, width) not in self._patches:
             rows, cols = self.image.shape[-2:]
-            tile = self.selection.tile
+            patch_size = self.selection.patch_size
             # Both sides tell: of an image one pixel high, rows alone do not. Whole numbers, also while it is traced.
             less = max(int(rows / height + 0.5), int(cols / width + 0.5), 1)
             more = max(int(height / rows + 0.5), int(width / cols + 0.5), 1)
             if (height, width) == (rows * more, cols * more):
-                found = tiles(self.selection, self.image), tile * more
+                found = patches(self.selection, self.image), patch_size * more
             elif (height, width) == (-(-rows // less), -(-cols // less)):
-                wide: Any = dataclasses.replace(self.selection, tile=tile * less)  # type: ignore[type-var]
-                found = tiles(wide, pad_to_multiple(self.image, less)), tile
+                wide: Any = dataclasses.replace(self.selection, patch_size=patch_size * less)  # type: ignore[type-var]
+                found = patches(wide, pad_to_multiple(self.image, less)), patch_size
             else:
                 raise UserError(f'a unit works on {height}x{width}, which is neither a multiple nor a fraction of the '
                                 f'image, {rows}x{cols}: leave it dense, or give images of another size.')
-            self._tiles[height, width] = found
-        return self._tiles[height, width]
+            self._patches[height, width] = found
+        return self._patches[height, width]
 
     @property
-    def ratio(self) -> float | torch.Tensor:
+    def keep(self) -> float | torch.Tensor:
         """Mean share of active pixels or windows over the masks that were used; 1 where none was."""
-        masks = [tiles for tiles, _ in self._tiles.values()] or list(self._windows.values())
-        shares = [mask.float().mean() for mask in masks]
-        return torch.stack(shares).mean() if shares else 1.0
+        masks = [patches for patches, _ in self._patches.values()] or list(self._windows.values())
+        keeps = [mask.float().mean() for mask in masks]
+        return torch.stack(keeps).mean() if keeps else 1.0
+
+
+class Marking(Skipping):
+    """Marks units in a trace: see `execution.graph.units`."""
+
+    def __init__(self, image: torch.Tensor) -> None:
+        super().__init__(image, HighFrequencyMask(keep=1.0), 'exact', differentiable=False)
+
+    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+        """The whole unit, marked."""
+        return marked(unit.dense, x)
+
+    def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
+                    shift: int) -> torch.Tensor:
+        """Refused."""
+        raise Unreadable('attention windows are skipped by torch alone')
+
+
+def marked_forward(net: Any, x: torch.Tensor) -> Any:
+    """What a converted network computes where nothing is skipped, its units marked."""
+    token = CURRENT.set(Marking(x))
+    try:
+        return net.plain_class.forward(net, x)
+    finally:
+        CURRENT.reset(token)
 
 
 # Set by the network's forward pass, read by its units. A context variable, as DataParallel runs replicas in threads.

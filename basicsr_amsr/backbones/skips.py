@@ -16,7 +16,7 @@ class Skip(Protocol):
     """The sparse form of a module. It holds no modules and no tensors: networks are copied and replicated."""
 
     def forward(self, module: Any, skipping: Skipping, *args: Any) -> torch.Tensor:
-        """In place of `module.forward(*args)`."""
+        """Runs the module where the mask is; stands in for `module.forward(*args)`."""
 
 
 class SkipUnit:
@@ -31,7 +31,7 @@ class SkipUnit:
 
     @classmethod
     def of(cls, module: nn.Module) -> SkipUnit:
-        """For this module, and all that are built alike."""
+        """Reads how a module skips, once for all modules that are built alike."""
         return cls(read_block(module))
 
     def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from torch import nn
 
@@ -13,8 +13,14 @@ from basicsr_amsr.backbones.division import Divide
 from basicsr_amsr.backbones.keys import StateDict
 from basicsr_amsr.backbones.skips import Skips
 from basicsr_amsr.backbones.split import MGASplit
+from basicsr_amsr.compat.importing import load
+from basicsr_amsr.compat.patching import PACKAGE
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.options.section import Section
+from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
+
+Network = TypeVar('Network', bound=type[nn.Module])
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ class Backbone:
         mga = ('mga',) if self.split or self.body else ()
         return (*mga, 'amsr') if self.skips else mga
 
+    @property
+    def option_schema(self) -> type[Section]:
+        """The options beside `type:`, with what `build` says of them."""
+        return section_of(self.build, required=False)
+
     def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Published defaults overridden by `options`; a UserError for a scale that the family does not have."""
         merged = {**self.defaults, **options}
@@ -132,7 +143,16 @@ class Backbone:
             raise UserError(f'backbone {self.name}: {error}.') from error
 
 
-def register_backbone(name: str | None = None, build: Callable[..., nn.Module] | None = None, **spec: Any) -> Any:
+@overload
+def register_backbone(name: str | None = None, build: None = None, **spec: Any) -> Callable[[Network], Network]: ...
+
+
+@overload
+def register_backbone(name: str, build: Callable[..., nn.Module], **spec: Any) -> Backbone: ...
+
+
+def register_backbone(name: str | None = None, build: Callable[..., nn.Module] | None = None,
+                      **spec: Any) -> Callable[[Network], Network] | Backbone:
     """Register a backbone, as a call or as a class decorator.
 
     `@register_backbone(defaults={...}, scales=(2, 4))` on an nn.Module class, or
@@ -143,7 +163,7 @@ def register_backbone(name: str | None = None, build: Callable[..., nn.Module] |
         UserError: the name is taken.
     """
     if build is None:
-        def decorate(cls: type[nn.Module]) -> type[nn.Module]:
+        def decorate(cls: Network) -> Network:
             register_backbone(name or cls.__name__, build=cls, **spec)
             return cls
 
@@ -153,6 +173,8 @@ def register_backbone(name: str | None = None, build: Callable[..., nn.Module] |
         raise UserError(f"The backbone name '{name}' is taken by {BACKBONE_REGISTRY.get(name).origin}.")
     spec.setdefault('origin', getattr(build, '__module__', ''))
     backbone = Backbone(name=name, build=build, **spec)
+    if not backbone.origin.startswith(f'{PACKAGE}.'):
+        load()  # a network of BasicSR of that name keeps its place
     BACKBONE_REGISTRY._do_register(name, backbone)
     if name not in ARCH_REGISTRY:
         ARCH_REGISTRY._do_register(name, build if has_defaults(build, backbone.defaults) else backbone.create)

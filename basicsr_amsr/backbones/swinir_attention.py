@@ -17,8 +17,10 @@ class WindowAttention(swinir_arch.WindowAttention):
         """Windows (B · n, size², C) to the same.
 
         Args:
-            mask: (n, size², size²), added to the scores of the windows of each of the B images.
+            mask: (n, size², size²), added to the scores of the windows of each of the B images. BasicSR makes it in
+                single precision; it is cast to that of the windows.
         """
+        mask = mask if mask is None else mask.to(x.dtype)
         if self.training or torch.is_grad_enabled():
             return super().forward(x, mask)
         windows, tokens, channels = x.shape

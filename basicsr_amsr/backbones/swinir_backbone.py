@@ -5,31 +5,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from basicsr.archs import swinir_arch
-from torch import nn
 
-from basicsr_amsr.backbones.keys import StateDict, count, identifier, shuffle_scale
+from basicsr_amsr.backbones.keys import StateDict, count, identifier, window_upsampler
 from basicsr_amsr.backbones.layers import check_upscale
 from basicsr_amsr.backbones.spec import register_backbone
 from basicsr_amsr.backbones.swinir_attention import WindowAttention
 from basicsr_amsr.backbones.swinir_skips import skips
+from basicsr_amsr.compat.swinir import check_heads, padded_to_windows, whole_windows
 from basicsr_amsr.errors import UserError
 
 WINDOW = 8
 BIAS_TABLE = 'layers.0.residual_group.blocks.0.attn.relative_position_bias_table'
 
 
-def match_mask(attention: nn.Module, args: tuple, options: dict) -> tuple[tuple, dict]:
-    """Hook that casts the attention mask, which BasicSR makes in single precision, to the precision of the feature."""
-    mask = options.get('mask')
-    return args, {**options, 'mask': mask if mask is None else mask.to(args[0].dtype)}
-
-
 class SwinIR(swinir_arch.SwinIR):
     """BasicSR's SwinIR with the published defaults of classical super-resolution (`SwinIR_light`: of the light one).
 
-    Images whose height or width is no multiple of the window are padded by reflection, and the result is cropped
-    (compat/swinir.py).
+    Images whose height or width is no multiple of the window are padded by reflection, and the result is cropped.
 
     Args:
         upscale: 2, 3 or 4.
@@ -49,32 +43,31 @@ class SwinIR(swinir_arch.SwinIR):
         check_upscale('SwinIR', upscale)
         if upsampler not in ('pixelshuffle', 'pixelshuffledirect'):
             raise UserError(f"SwinIR: upsampler '{upsampler}' is unknown: take pixelshuffle or pixelshuffledirect.")
+        check_heads(embed_dim, depths, num_heads)
         super().__init__(
-            img_size=img_size, in_chans=num_in_ch, embed_dim=embed_dim, depths=depths, num_heads=num_heads,
-            window_size=window_size, mlp_ratio=mlp_ratio, drop_path_rate=drop_path_rate, upscale=upscale,
-            img_range=img_range, upsampler=upsampler)
+            img_size=whole_windows(img_size, window_size), in_chans=num_in_ch, embed_dim=embed_dim, depths=depths,
+            num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio, drop_path_rate=drop_path_rate,
+            upscale=upscale, img_range=img_range, upsampler=upsampler)
         for module in self.modules():
             if isinstance(module, swinir_arch.WindowAttention):
                 module.__class__ = WindowAttention
-                module.register_forward_pre_hook(match_mask, with_kwargs=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) in 0–1 of any size, `upscale` times as large."""
+        return padded_to_windows(x, self.window_size, super().forward)
 
 
 def read_options(state_dict: StateDict) -> dict[str, Any]:
     """The options that shapes tell."""
     first, table = state_dict['conv_first.weight'], state_dict[BIAS_TABLE]
     blocks = range(count(state_dict, r'layers\.(\d+)\.'))
-    classical = 'conv_last.weight' in state_dict
-    if classical:
-        scale = shuffle_scale(state_dict, 'upsample.0.weight', 'upsample.2.weight',
-                              state_dict['conv_last.weight'].shape[1])
-    else:
-        scale = math.isqrt(state_dict['upsample.0.weight'].shape[0] // first.shape[1])
+    scale, upsampler = window_upsampler(state_dict)
     return {
         'upscale': scale, 'num_in_ch': first.shape[1], 'embed_dim': first.shape[0],
         'depths': [count(state_dict, rf'layers\.{i}\.residual_group\.blocks\.(\d+)\.') for i in blocks],
         'num_heads': [state_dict[BIAS_TABLE.replace('layers.0', f'layers.{i}')].shape[1] for i in blocks],
         'window_size': (math.isqrt(table.shape[0]) + 1) // 2,
-        'upsampler': 'pixelshuffle' if classical else 'pixelshuffledirect'}
+        'upsampler': upsampler}
 
 
 for _name, _defaults in {

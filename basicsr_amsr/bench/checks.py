@@ -50,23 +50,23 @@ def wrong_picture(contender: Contender, difference: float, device: torch.device,
     Args:
         difference: see Result.
     """
-    if contender.view.rule == 'patches' and contender.like is not None and dtype != torch.float32:
+    if contender.view.rule == 'mga' and contender.like is not None and dtype != torch.float32:
         return 'its picture has another size, or values that are no numbers' if not math.isfinite(difference) else None
     if difference <= tolerance(device, dtype):
         return None
     return f'its picture differs from the one expected by {difference:.2g} of the largest value'
 
 
-def wrong_amount(contender: Contender, mask_ratio: float, macs: float) -> str | None:
+def wrong_amount(contender: Contender, keep: float, macs: float) -> str | None:
     """How what was computed differs from what was asked for, or None.
 
     Args:
-        mask_ratio: share of the tiles, windows or patches that were computed. macs: what the image cost.
+        keep: share of the patches or windows that were computed. macs: what the image cost.
     """
     if contender.kind != 'sparse':
         return None
-    if contender.share is not None and abs(mask_ratio - contender.share) > contender.slack + 1e-6:
-        return f'it computed {mask_ratio:.4f} of the image instead of {contender.share:.4f}'
+    if contender.keep is not None and abs(keep - contender.keep) > contender.slack + 1e-6:
+        return f'it computed {keep:.4f} of the image instead of {contender.keep:.4f}'
     if macs > contender.most_macs:
         return f'it took {macs:.0f} MACs, over its budget of {contender.most_macs:.0f}'
     return None

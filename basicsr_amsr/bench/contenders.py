@@ -29,7 +29,7 @@ class Contender:
     """Something that is timed, in a process of its own.
 
     Args:
-        form: what it computes, in words, such as 'dense channels-last' or 'tiles 8, masked'.
+        form: what it computes, in words, such as 'dense channels-last' or 'patches 8, masked'.
         backend: what runs it: COMPILED, one of EXPORTED, else operators of PyTorch with kernels of that name.
         kind: 'dense' (computes what the sparse forms leave out), 'sparse', 'auto' (either of them, as measured costs
             say), or 'reference' (stands beside).
@@ -37,8 +37,8 @@ class Contender:
         net: the same for the checks beforehand; None for what runs another contender's form in another way.
         like: name of that contender, whose picture it has to give.
         stock: with the allocator as the C library has it.
-        share: of the tiles, windows or patches, what it has to compute of an image of the measured size; None where
-            that depends on the image. slack: how far it may be from it, as there are whole tiles only.
+        keep: of the patches or windows, what it has to compute of an image of the measured size; None where
+            that depends on the image. slack: how far it may be from it, as there are whole patches only.
         most_macs: what it may cost, where a budget was asked for.
         equalities: what has to hold, on images of any size.
     """
@@ -50,7 +50,7 @@ class Contender:
     net: Any = None
     like: str | None = None
     stock: bool = False
-    share: float | None = 1.0
+    keep: float | None = 1.0
     slack: float = 0.0
     most_macs: float = math.inf
     equalities: tuple[Equality, ...] = ()

@@ -4,12 +4,18 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
+
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.bench.contenders import EAGER, NATIVE, Contender, Equality
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.mga import native as parts
+from basicsr_amsr.mga.native import NativeParts
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
+
+PROBED = 32  # side of an image that shows whether a network can be read
 
 
 def dense_forms(net: Any) -> list[Contender]:
@@ -32,15 +38,23 @@ def native_form(net: Any) -> list[Contender]:
     Args:
         net: one that selects, on its device.
     """
-    if next(net.parameters()).device.type != 'cpu' or isinstance(net, MGA):
+    if next(net.parameters()).device.type != 'cpu' or (isinstance(net, MGA) and not has_native_parts(net)):
         return []
     view = View('native', 'NCHW')
     try:
         native = view.of(copy.deepcopy(net))
     except UserError:
         return []
-    equal = Equality('the dense form', native, restore_(copy.deepcopy(net)))
+    plain = variant_of(net, 'D') if isinstance(net, MGA) else restore_(copy.deepcopy(net))
+    equal = Equality('the dense form', native, plain)
     return [Contender('dense', NATIVE, 'dense', view, native, equalities=(equal,))]
+
+
+@torch.no_grad()
+def has_native_parts(net: MGA) -> bool:
+    """Whether the native kernels run the parts of a network on the CPU."""
+    x = next(net.parameters()).new_zeros(1, 3, PROBED, PROBED)
+    return NativeParts().run(parts.feature, net.eval(), x) is not None
 
 
 def unmodified_form(net: MGA) -> Contender:

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import nn
 from basicsr_amsr.bench.contenders import COMPILED, ONNXRUNTIME, OPENVINO
 from basicsr_amsr.bench.job import Job
 from basicsr_amsr.bench.views import LAYOUTS
+from basicsr_amsr.execution.openvino import Session, openvino_graph, write_onnx
 from basicsr_amsr.execution.precision import computing_in
 
 Picture = Callable[[Any], Any]  # float32 (1, C, H, W), as `prepared` makes it, to float32 of the same kind
@@ -36,7 +35,7 @@ def warm_import(job: Job) -> dict[str, str]:
 def load(job: Job) -> Picture:
     """Read and prepare what runs."""
     if job.backend == OPENVINO:
-        return openvino_session(job)
+        return Session(job.graph, job.dtype, job.threads)
     if job.backend == ONNXRUNTIME:
         return onnx_session(job)
     return torch_network(job)
@@ -67,8 +66,7 @@ def network(job: Job) -> nn.Module:
 
 
 def export(job: Job) -> None:
-    """Write the graph of the network in fp32 for the size of the first image: for OpenVINO as it converts it from
-    PyTorch, which it runs faster than the same graph by way of ONNX, or by way of ONNX where it cannot; else ONNX."""
+    """Write the graph of the network in fp32 for the size of the first image, OpenVINO's own or ONNX."""
     net = network(job)
     x = torch.from_numpy(np.load(job.images[0]))
     with torch.no_grad():
@@ -76,49 +74,9 @@ def export(job: Job) -> None:
         if job.backend == OPENVINO:
             import openvino
 
-            with unreported():
-                try:
-                    graph = openvino.convert_model(net, example_input=x, input=[tuple(x.shape)])
-                except openvino.frontend.OpConversionFailure:
-                    with tempfile.TemporaryDirectory() as folder:
-                        write_onnx(net, x, f'{folder}/graph.onnx')
-                        graph = openvino.convert_model(f'{folder}/graph.onnx')
-            openvino.save_model(graph, str(job.graph), compress_to_fp16=False)
+            openvino.save_model(openvino_graph(net, x), str(job.graph), compress_to_fp16=False)
         else:
             write_onnx(net, x, str(job.graph))
-
-
-def write_onnx(net: nn.Module, x: torch.Tensor, file: str) -> None:
-    """The network as an ONNX graph for images of the size of x."""
-    torch.onnx.export(net, (x,), file, input_names=['image'], output_names=['picture'], dynamo=True,
-                      external_data=False, verbose=False)
-
-
-@contextmanager
-def unreported() -> Iterator[None]:
-    """Inside, OpenVINO's converter tells its makers nothing, as in a job of continuous integration."""
-    before = os.environ.get('CI')
-    os.environ['CI'] = 'true'
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ['CI']
-        else:
-            os.environ['CI'] = before
-
-
-def openvino_session(job: Job) -> Picture:
-    """By OpenVINO on the CPU, for latency."""
-    import openvino
-
-    settings: dict[str, Any] = {
-        'PERFORMANCE_HINT': 'LATENCY', 'NUM_STREAMS': 1,
-        'INFERENCE_PRECISION_HINT': {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}[job.dtype]}
-    if job.threads is not None:
-        settings['INFERENCE_NUM_THREADS'] = job.threads
-    request = openvino.Core().compile_model(str(job.graph), 'CPU', settings).create_infer_request()
-    return lambda x: request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
 
 
 def onnx_session(job: Job) -> Picture:

@@ -58,16 +58,16 @@ def mean_of(quartiles: Iterable[Quartiles]) -> Quartiles:
 
 
 def crossover(points: Sequence[tuple[float, float]]) -> float | None:
-    """The active ratio from which on dense is faster.
+    """The active share from which on dense is faster.
 
     Args:
-        points: (active ratio, speed-up) as measured, in any order.
+        points: (active share, speed-up) as measured, in any order.
 
     Returns:
         Where the time as a share of the dense one, linear between the points, first rises above 1; None if it is on one
         side of 1 throughout.
     """
-    ordered = sorted((ratio, 1 / speed_up) for ratio, speed_up in points)
+    ordered = sorted((keep, 1 / speed_up) for keep, speed_up in points)
     for (left, below), (right, above) in pairwise(ordered):
         if below <= 1 < above:
             return left + (right - left) * (1 - below) / (above - below)
@@ -75,7 +75,7 @@ def crossover(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def crossovers(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each sparse form and backend `active_ratio`, see `crossover`, and `says`, the same in words.
+    """For each sparse form and backend `keep`, see `crossover`, and `says`, the same in words.
 
     Args:
         entries: contenders as in a report.
@@ -84,20 +84,20 @@ def crossovers(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for entry in entries:
         if entry['kind'] == 'sparse':
             curves.setdefault((entry['form'], entry['backend']), []).append(
-                (entry['mask_ratio'], entry['speed_up']['median']))
-    return [{'form': form, 'backend': backend, 'active_ratio': crossover(points), 'says': in_words(points)}
+                (entry['keep'], entry['speed_up']['median']))
+    return [{'form': form, 'backend': backend, 'keep': crossover(points), 'says': in_words(points)}
             for (form, backend), points in curves.items()]
 
 
 def in_words(points: Sequence[tuple[float, float]]) -> str:
     """Where dense is faster."""
-    ratio = crossover(points)
-    if ratio is not None:
-        return f'dense is faster above {100 * ratio:.0f} % active'
+    keep = crossover(points)
+    if keep is not None:
+        return f'dense is faster above {100 * keep:.0f} % active'
     faster = [speed_up >= 1 for _, speed_up in points]
     if all(faster):
         return 'faster than dense wherever measured'
-    return 'slower than dense wherever measured' if not any(faster) else 'dense is faster at the lower ratios measured'
+    return 'slower than dense wherever measured' if not any(faster) else 'dense is faster at the lower shares measured'
 
 
 def fastest_within(entries: Sequence[Mapping[str, Any]], losses: Sequence[float] = LOSSES) -> list[dict[str, Any]]:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.unit import INSIDE
+from basicsr_amsr.execution.graph.units import INSIDE
 
 
 class Amount(NamedTuple):
     """How much of an image is computed.
 
     Attributes:
-        kind: 'ratio', of its tiles, windows or patches; 'budget', of the dense network's MACs; 'share', the tiles over
-            the level that this share of the tiles is over to which a network was calibrated.
+        kind: 'keep', of its patches or windows; 'budget', of the dense network's MACs; 'keep_by_level', the patches
+            over the level that this share of the patches is over to which a network was calibrated.
         value: over 0 and up to 1.
     """
 
-    kind: Literal['ratio', 'budget', 'share']
+    kind: Literal['keep', 'budget', 'keep_by_level']
     value: float
 
     def __str__(self) -> str:
         share = f'{100 * self.value:.6g} %'
-        return share if self.kind == 'ratio' else f'{self.kind} {share}'
+        return share if self.kind == 'keep' else f'{self.kind.replace("_", " ")} {share}'
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Grid:
 
     Args:
         amounts: how much is computed.
-        tiles: sides of AMSR's tiles in LR pixels, 1 for pixels; None: that of the network's options.
+        patch_sizes: sides of AMSR's patches in LR pixels, 1 for pixels; None: that of the network's options.
         insides: AMSR's `inside`; None: that of the network's options.
         backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
         auto: each AMSR form also with `mode: auto`, which computes everything where that is measured to be faster.
@@ -41,7 +41,7 @@ class Grid:
     """
 
     amounts: tuple[Amount, ...]
-    tiles: tuple[int, ...] | None = None
+    patch_sizes: tuple[int, ...] | None = None
     insides: tuple[str, ...] | None = None
     backends: tuple[str, ...] | None = None
     auto: bool = False
@@ -49,10 +49,10 @@ class Grid:
     def __post_init__(self) -> None:
         for amount in self.amounts:
             if not 0 < amount.value <= 1:
-                raise UserError(f'--{amount.kind} {amount.value:g}: give a share over 0 and up to 1.')
-        for tile in self.tiles or ():
-            if tile < 1:
-                raise UserError(f'--tile {tile}: give the side of the tiles in LR pixels, 1 or more.')
+                raise UserError(f'--{amount.kind.replace("_", "-")} {amount.value:g}: give a share over 0 and up to 1.')
+        for patch_size in self.patch_sizes or ():
+            if patch_size < 1:
+                raise UserError(f'--patch-size {patch_size}: give the side of the patches in LR pixels, 1 or more.')
         for inside in self.insides or ():
             if inside not in INSIDE:
                 raise UserError(f"--inside {inside}: give {' or '.join(INSIDE)}.")

@@ -1,4 +1,4 @@
-"""Comparisons as a picture: time against active ratio with the crossover to dense, quality against time."""
+"""Comparisons as a picture: time against active share with the crossover to dense, quality against time."""
 from __future__ import annotations
 
 import io
@@ -35,12 +35,12 @@ def draw(reports: Sequence[Report]) -> bytes:
 
 
 def curves(report: Report) -> dict[str, list[Mapping[str, Any]]]:
-    """The sparse contenders by form and backend, by active ratio."""
+    """The sparse contenders by form and backend, by active share."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for entry in report['contenders']:
         if entry['kind'] == 'sparse':
             found.setdefault(f'{entry["form"]} ({entry["backend"]})', []).append(entry)
-    return {name: sorted(entries, key=lambda entry: entry['mask_ratio']) for name, entries in found.items()}
+    return {name: sorted(entries, key=lambda entry: entry['keep']) for name, entries in found.items()}
 
 
 def _times(panel: Any, report: Report) -> None:
@@ -51,16 +51,16 @@ def _times(panel: Any, report: Report) -> None:
         panel.axhline(entry['latency_ms']['median'], color=colour,
                       linestyle=('-', '--', ':', '-.')[number % 4], linewidth=1.2, label=entry['name'])
     dense = next(one for one in report['contenders'] if one['name'] == report['best_dense'])
-    crossing = {f'{one["form"]} ({one["backend"]})': one['active_ratio'] for one in report['crossovers']}
+    crossing = {f'{one["form"]} ({one["backend"]})': one['keep'] for one in report['crossovers']}
     for (name, entries), colour in zip(curves(report).items(), COLOURS * len(report['contenders']), strict=False):
         middle = [entry['latency_ms']['median'] for entry in entries]
         spread = [[middle[i] - entry['latency_ms']['q1'] for i, entry in enumerate(entries)],
                   [entry['latency_ms']['q3'] - middle[i] for i, entry in enumerate(entries)]]
-        panel.errorbar([entry['mask_ratio'] for entry in entries], middle, spread, color=colour, marker='o',
+        panel.errorbar([entry['keep'] for entry in entries], middle, spread, color=colour, marker='o',
                        markersize=3, linewidth=1.3, capsize=2, label=name)
         if crossing[name] is not None:
             panel.plot(crossing[name], dense['latency_ms']['median'], 'x', color=colour, markersize=9)
-    panel.set(xlim=(0, 1.02), xlabel='active ratio (x: crossover to dense)', ylabel='ms, median and quartiles')
+    panel.set(xlim=(0, 1.02), xlabel='active share (x: crossover to dense)', ylabel='ms, median and quartiles')
     panel.set_ylim(bottom=0)
     panel.legend(fontsize='xx-small')
 

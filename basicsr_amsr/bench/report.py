@@ -33,7 +33,7 @@ def report(measured: Measured, quality: Mapping[str, float]) -> dict[str, Any]:
         psnr = psnr_of_dense if one.kind == 'dense' else quality.get(one.name)
         found['versions'].update(results[one.name][0].versions)
         found['contenders'].append({
-            **described(one), **figures[one.name], 'mask_ratio': measured.mask_ratios[one.name],
+            **described(one), **figures[one.name], 'keep': measured.keeps[one.name],
             **of_processes(results[one.name]), 'psnr': psnr,
             'psnr_loss': None if psnr is None or psnr_of_dense is None else psnr_of_dense - psnr})
     return {**found, 'crossovers': crossovers(found['contenders']),
@@ -54,4 +54,4 @@ def described(contender: Contender) -> dict[str, Any]:
     """What a contender is."""
     view = contender.view
     return {'name': contender.name, 'form': contender.form, 'backend': contender.backend, 'kind': contender.kind,
-            'tile': view.tile, 'inside': view.inside, 'asked': dict([view.amount]) if view.amount else None}
+            'patch_size': view.patch_size, 'inside': view.inside, 'asked': dict([view.amount]) if view.amount else None}

@@ -47,7 +47,7 @@ def rivals_of(ours: Sequence[Contender], wanted: Sequence[str], device: torch.de
             continue
         yield alike(dense, form='dense', backend=engine, view=View('dense', 'NCHW'))
         for one in ours:
-            if one.kind == 'reference' or one.view.rule == 'patches':
+            if one.kind == 'reference' or one.view.rule == 'mga':
                 yield alike(one, backend=engine, view=dataclasses.replace(one.view, layout='NCHW'))
 
 

@@ -14,7 +14,7 @@ from basicsr_amsr.bench.contenders import EXPORTED, Contender
 from basicsr_amsr.bench.folder import Folder
 from basicsr_amsr.bench.job import Failed, Job, Result
 from basicsr_amsr.bench.rivals import absent
-from basicsr_amsr.profiling.masks import mask_ratio
+from basicsr_amsr.profiling.masks import last_keep
 from basicsr_amsr.profiling.profile import count_call
 
 SEED = 0  # of the order in each round
@@ -42,7 +42,7 @@ class Measured:
     """Of one comparison.
 
     Attributes:
-        contenders: those that were let in and did not fail. macs, mask_ratios: by name, means over the images.
+        contenders: those that were let in and did not fail. macs, keeps: by name, means over the images.
         results: by name, of each round.
         refused: name to why it is not measured. absent: name to what has to be installed.
         interrupted: the user stopped it.
@@ -50,7 +50,7 @@ class Measured:
 
     contenders: list[Contender] = field(default_factory=list)
     macs: dict[str, float] = field(default_factory=dict)
-    mask_ratios: dict[str, float] = field(default_factory=dict)
+    keeps: dict[str, float] = field(default_factory=dict)
     results: dict[str, list[Result]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -81,17 +81,17 @@ def admit(found: Measured, contender: Contender, images: Sequence[torch.Tensor])
     """
     wrong = wrong_output(contender, crop(images[0]))
     if wrong is None:
-        counted, ratios = [], []
+        counted, keeps = [], []
         for x in images if contender.kind in ('sparse', 'auto') else images[:1]:
             counted.append(count_call(contender.name, contender.net, x.contiguous(memory_format=contender.layout))[0])
-            ratios.append(mask_ratio(contender.net))
-            wrong = wrong or wrong_amount(contender, ratios[-1], counted[-1].macs)
+            keeps.append(last_keep(contender.net))
+            wrong = wrong or wrong_amount(contender, keeps[-1], counted[-1].macs)
     if wrong is not None:
         found.refuse(contender, wrong)
         return
     found.contenders.append(contender)
     found.macs[contender.name] = sum(one.macs for one in counted) / len(counted)
-    found.mask_ratios[contender.name] = sum(ratios) / len(ratios)
+    found.keeps[contender.name] = sum(keeps) / len(keeps)
 
 
 def admit_rival(found: Measured, rival: Contender, folder: Folder, settings: Settings) -> None:
@@ -109,7 +109,7 @@ def admit_rival(found: Measured, rival: Contender, folder: Folder, settings: Set
         found.refuse(rival, f'its graph cannot be exported: {error}')
         return
     found.contenders.append(rival)
-    found.macs[rival.name], found.mask_ratios[rival.name] = found.macs[rival.like], found.mask_ratios[rival.like]
+    found.macs[rival.name], found.keeps[rival.name] = found.macs[rival.like], found.keeps[rival.like]
 
 
 def time_rounds(found: Measured, folder: Folder, settings: Settings, progress: Progress = lambda stage: None,

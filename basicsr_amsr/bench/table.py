@@ -47,7 +47,7 @@ def report_table(report: Report) -> Table:
         quality = [number(entry['psnr'], 3), number(entry['psnr_loss'], 3)] if with_psnr else []
         table.add_row(entry['form'] + best, entry['backend'], asked(entry), number(latency['median']),
                       f'{latency["q1"]:.1f} to {latency["q3"]:.1f}', number(entry['speed_up']['median'], 3),
-                      number(entry['efficiency'], 3), number(entry['mask_ratio'], 3), number(entry['macs_share'], 3),
+                      number(entry['efficiency'], 3), number(entry['keep'], 3), number(entry['macs_share'], 3),
                       decibels(entry['psnr_to_dense']), number(entry['first_picture_s'], 2),
                       number(entry['peak_memory_mb'], 0), faults(entry['page_faults']), *quality)
     return table

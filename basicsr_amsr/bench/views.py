@@ -16,7 +16,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.profiling.subject import plain_network
-from basicsr_amsr.selection.ratio import at_ratio
+from basicsr_amsr.selection.keep import at_keep
 
 LAYOUTS = {'NCHW': torch.contiguous_format, 'channels-last': torch.channels_last}
 
@@ -26,17 +26,17 @@ class View:
     """What a network that selects computes.
 
     Args:
-        rule: 'dense', without masks (MGA: variant D); 'native', the same by the native kernels; 'tiles', of one
-            converted by `accelerate_`, tiles or windows;
-            'patches', MGA's variant M; 'plain', the unmodified network that MGA was made of, with random weights.
+        rule: 'dense', without masks (MGA: variant D); 'native', the same by the native kernels; 'amsr', of one
+            converted by `accelerate_`, patches or windows;
+            'mga', its variant M; 'plain', the unmodified network that MGA was made of, with random weights.
         layout: memory format of weights and images, see LAYOUTS.
-        amount: how much is computed. tile, inside, backend, mode: options of AMSR.
+        amount: how much is computed. patch_size, inside, mode: options of AMSR. backend: of AMSR, or MGA's engine.
     """
 
-    rule: Literal['dense', 'native', 'tiles', 'patches', 'plain']
+    rule: Literal['dense', 'native', 'amsr', 'mga', 'plain']
     layout: Literal['NCHW', 'channels-last'] = 'channels-last'
     amount: Amount | None = None
-    tile: int | None = None
+    patch_size: int | None = None
     inside: str | None = None
     backend: str = 'auto'
     mode: str = 'sparse'
@@ -52,33 +52,35 @@ class View:
             torch.manual_seed(0)
             return plain_network(net).to(like.device, like.dtype)
         if self.rule == 'native':
-            accelerate_(net, AMSRConfig(mode='dense'))
+            if isinstance(net, MGA):
+                return with_engine(variant_of(net, 'D'), 'native')
+            accelerate_(net, AMSRConfig(mode='dense', backend='native'))
             return net
         if self.rule == 'dense':
             return variant_of(net, 'D') if isinstance(net, MGA) else restore_(net)
         if self.amount is None:
             raise ValueError('a form that skips needs an amount')
-        if self.rule == 'patches':
-            return patch_view(net, self.amount)
-        if self.tile is None:
-            raise ValueError('a form by tiles needs their side')
-        return tile_view(net, self.amount, self.tile, self.inside, self.backend, self.mode)
+        if self.rule == 'mga':
+            return mga_view(net, self.amount, self.backend)
+        if self.patch_size is None:
+            raise ValueError('a form by patches needs their side')
+        return amsr_view(net, self.amount, self.patch_size, self.inside, self.backend, self.mode)
 
 
-def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
+def amsr_view(net: Any, amount: Amount, patch_size: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
     """The converted network with other options, sharing its weights.
 
     Raises:
-        UserError: a share of other tiles than those of the calibration, whose levels are of those alone.
+        UserError: a share of other patches than those of the calibration, whose levels are of those alone.
     """
-    if amount.kind == 'share':
+    if amount.kind == 'keep_by_level':
         selection = net.amsr.calibration.selection(amount.value)
-        if tile != selection.tile:
-            raise UserError(f'--share: levels are known for the tiles of the calibration, of {selection.tile}: leave '
-                            f'--tile {tile} out, or give --ratio.')
+        if patch_size != selection.patch_size:
+            raise UserError(f'--keep-by-level: levels are known for the patches of the calibration, of '
+                            f'{selection.patch_size}: leave --patch-size {patch_size} out, or give --keep.')
     else:
-        selection = dataclasses.replace(at_ratio(net.amsr.selection, amount.value if amount.kind == 'ratio' else None),
-                                        tile=tile)
+        selection = dataclasses.replace(at_keep(net.amsr.selection, amount.value if amount.kind == 'keep' else None),
+                                        patch_size=patch_size)
     budget = amount.value if amount.kind == 'budget' else None
     view = copy.copy(net)
     view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
@@ -88,8 +90,14 @@ def tile_view(net: Any, amount: Amount, tile: int, inside: str | None, backend: 
     return view
 
 
-def patch_view(net: MGA, amount: Amount) -> Any:
-    """The network as variant M with another K, sharing its weights."""
-    view: Any = variant_of(net, 'M')
-    view.k = float(amount.value) if amount.kind == 'ratio' else {'budget': amount.value}
+def mga_view(net: MGA, amount: Amount, backend: str = 'torch') -> Any:
+    """The network as variant M with another K, sharing its weights; 'auto' is by the native kernels where they can."""
+    view: Any = with_engine(variant_of(net, 'M'), backend)
+    view.k = float(amount.value) if amount.kind == 'keep' else {'budget': amount.value}
+    return view
+
+
+def with_engine(view: Any, engine: str) -> Any:
+    """A view of MGA, run by another engine."""
+    view.set_engine(engine)
     return view

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
 from basicsr_amsr import allocator
 from basicsr_amsr.bench.engines import export, load, prepared, warm_import
 from basicsr_amsr.bench.job import Job, Result

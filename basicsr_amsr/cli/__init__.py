@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
@@ -27,14 +27,23 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     'train': Command('basicsr_amsr.cli.train', 'train a network as an option file says'),
     'test': Command('basicsr_amsr.cli.test', 'test a network on image sets; writes images and metrics.json'),
+    'infer': Command('basicsr_amsr.cli.infer', 'enlarge a picture or a folder of them with any network'),
     'prepare': Command('basicsr_amsr.cli.prepare', 'make LR images, sub-images and LMDB for training; check pairs'),
     'profile': Command('basicsr_amsr.cli.profile', 'count parameters and MACs of a network, and time it'),
     'calibrate': Command('basicsr_amsr.cli.calibrate', 'fit an accelerated network to a folder of unlabelled images'),
     'bench': Command('basicsr_amsr.cli.bench', 'time networks in dense and sparse forms against one another'),
     'freq': Command('basicsr_amsr.cli.freq', 'show what networks restore, by degradation and spatial frequency'),
     'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
+    'options': Command('basicsr_amsr.cli.reference', 'print what option files may hold, as a page or JSON schema'),
     'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),
 }
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in one line, as for every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f'{message} (see {self.prog} -h)')
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -44,7 +53,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser of the whole command; only the chosen subcommand gets its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         PROG, formatter_class=_HelpFormatter,
         description='Super-resolution that computes only where the image is hard; runs BasicSR option files.',
         epilog=f'`{PROG} COMMAND -h` says more. Results go to the current folder.')
@@ -67,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith('-')), None)
-    args = build_parser(chosen).parse_args(words)
     try:
+        args = build_parser(chosen).parse_args(words)
         allocator.tune()
         code = importlib.import_module(COMMANDS[args.command].module).run(args)
         sys.stdout.flush()

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.profiling.subject import parse_size
 from basicsr_amsr.resources import resolve
 
-RATIOS = [0.25, 0.5, 0.75]
+KEEPS = [0.25, 0.5, 0.75]
 DEFAULTS = Settings()
 
 
@@ -46,15 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-images', type=int, default=3, metavar='N', help='so many of them (default: 3)')
     parser.add_argument('--hr', metavar='DIR', help='PSNR on these HR images; without --images masks are of them too')
     parser.add_argument('--max-hr', type=int, metavar='N', help='only the first so many of --hr')
-    parser.add_argument('--ratio', nargs='+', type=float, metavar='R',
-                        help='shares of tiles, windows or patches to compute (default: 0.25 0.5 0.75)')
+    parser.add_argument('--keep', nargs='+', type=float, metavar='R',
+                        help='shares of patches or windows to compute (default: 0.25 0.5 0.75)')
     parser.add_argument('--budget', nargs='+', type=float, default=[], metavar='B',
-                        help="shares of the dense network's MACs, in place of ratios or beside them")
-    parser.add_argument('--share', nargs='+', type=float, default=[], metavar='S',
-                        help='calibrated networks: the tiles over the level that this share of the tiles is over to '
-                             'which they were fitted; likewise')
-    parser.add_argument('--tile', nargs='+', type=int, metavar='N',
-                        help='AMSR: sides of the tiles, 1 for pixels (default: that of the options, 8)')
+                        help="shares of the dense network's MACs, in place of --keep or beside it")
+    parser.add_argument('--keep-by-level', nargs='+', type=float, default=[], metavar='S',
+                        help='calibrated networks: the patches over the level that this share of the patches is over '
+                             'to which they were fitted; likewise')
+    parser.add_argument('--patch-size', nargs='+', type=int, metavar='N',
+                        help='AMSR: sides of the patches, 1 for pixels (default: that of the options, 8)')
     parser.add_argument('--inside', nargs='+', metavar='MODE',
                         help='AMSR: masked, exact (default: that of the options)')
     parser.add_argument('--backend', nargs='+', choices=BACKENDS[1:],
@@ -154,9 +156,11 @@ def plan_of(args: argparse.Namespace) -> Plan:
     Raises:
         UserError: a value that is not possible, a file that is not there.
     """
-    amounts = [*(Amount('ratio', value) for value in args.ratio or ([] if args.budget or args.share else RATIOS)),
-               *(Amount('budget', value) for value in args.budget), *(Amount('share', value) for value in args.share)]
-    grid = Grid(once(amounts), once(args.tile) if args.tile else None, once(args.inside) if args.inside else None,
+    amounts = [*(Amount('keep', value) for value in args.keep or ([] if args.budget or args.keep_by_level else KEEPS)),
+               *(Amount('budget', value) for value in args.budget),
+               *(Amount('keep_by_level', value) for value in args.keep_by_level)]
+    grid = Grid(once(amounts), once(args.patch_size) if args.patch_size else None,
+                once(args.inside) if args.inside else None,
                 once(args.backend) if args.backend else None, args.auto)
     quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []
     return Plan(networks_of(args), grid, once(parse_size(size) for size in args.size),
@@ -193,7 +197,9 @@ def write(args: argparse.Namespace, reports: list[dict[str, Any]], interrupted: 
         return ''
     settings = {key: value for key, value in vars(args).items() if key not in ('command', 'json', 'plot')}
     if args.json:
-        write_json(Path(args.json), {'flags': settings, 'interrupted': interrupted, 'comparisons': reports})
+        write_json(Path(args.json), {
+            'command': shlex.join(['basicsr', *sys.argv[1:]]), 'date': date.today().isoformat(), 'flags': settings,
+            'interrupted': interrupted, 'comparisons': reports})
     if plot:
         save_whole(plot, draw(reports))
     return ' and '.join(files)

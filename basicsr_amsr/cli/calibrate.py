@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.utils import img2tensor
 from rich.console import Console
+from torch import nn
 
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Point, Trial, calibrate, search
@@ -18,8 +20,10 @@ from basicsr_amsr.cli.network import choose_device, read_options
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import centre_crop, list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.infer.network import find_network
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.resources import resolve
+from basicsr_amsr.selection.build import build_selection
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 HELD = 3  # every third image is held back, to measure on
@@ -27,8 +31,13 @@ HELD = 3  # every third image is held back, to measure on
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr calibrate`."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file with weights: of a plain network, or '
-                        'with network_g: {type: AMSR, …}, whose selection then is the default')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('-opt', metavar='FILE', help='option file with weights: of a plain network, or with network_g: '
+                        '{type: AMSR, …}, whose selection then is the default')
+    source.add_argument('-n', '--model_name', metavar='NAME', help='a network of `basicsr list pretrained`')
+    source.add_argument('--weights', '--model_path', type=Path, metavar='FILE',
+                        help='a checkpoint: of this package, of BasicSR, or any that spandrel recognises')
+    parser.add_argument('-s', '--outscale', type=int, metavar='S', help='which, where the weights serve several scales')
     parser.add_argument('--images', required=True, nargs='+', metavar='DIR',
                         help='images like those to come; no ground truth')
     parser.add_argument('--downscale', action='store_true',
@@ -36,46 +45,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-images', type=int, default=60, metavar='N', help='only the first so many (default: 60)')
     parser.add_argument('--crop', type=int, default=512, metavar='N',
                         help='only their centre of NxN pixels, HR pixels with --downscale (default: 512)')
-    parser.add_argument('--ratio', type=float, metavar='R', help='share of the tiles of all images that is computed, '
+    computed = parser.add_mutually_exclusive_group()
+    computed.add_argument('--keep', type=float, metavar='R',
+                          help='share of the patches of all images that is computed, '
                         'more of a detailed one and less of a flat one (default: 0.5)')
+    computed.add_argument('--max-loss', type=float, metavar='DB',
+                        help='find the smallest keep that loses at most so much PSNR; needs --downscale')
     parser.add_argument('--each-image', action='store_true', help='that share of each image, however detailed it is')
-    parser.add_argument('--tile', type=int, metavar='N', help='side of the tiles in LR pixels')
+    parser.add_argument('--patch-size', type=int, metavar='N', help='side of the patches in LR pixels')
     parser.add_argument('--smooth', type=int, metavar='N', help='side of the box that averages the high-frequency map')
-    parser.add_argument('--max-loss', type=float, metavar='DB',
-                        help='find the smallest ratio that loses at most so much PSNR; needs --downscale')
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='default: cuda where there is a GPU')
     parser.add_argument('-o', '--out', metavar='FILE',
                         help='default: network_g: calibration of the options, else the name of the weights with '
                              f'{SUFFIX}')
-    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE', help='change the options')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
+                        help='change the options of -opt')
 
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, measure, write the file; exit code 0."""
     device = choose_device(args.device)
     check_flags(args)
-    opt = read_options(args.opt, args.force_yml, weights=True)
-    network = opt['network_g']
-    out = Path(args.out or network.pop('calibration', None) or Path(opt['path']['pretrain_network_g']).stem + SUFFIX)
+    found = subject_of(args)
+    out = Path(args.out or found.out)
     if not out.parent.is_dir():
         raise UserError(f'{out}: there is no folder {out.parent}.')
     if not args.out and out.exists():
         raise UserError(f'{out} is there already: write -o {out} to replace it, or name another file.')
-    selection = chosen_selection(args, network)
-    for key in ('calibration', 'share', 'budget', 'inside', 'unit', 'dense_first'):
-        network.pop(key, None)
-    net = restore_(subject.build(opt))
-    subject.load_weights(net, opt)
-    net.eval().to(device)
-    trial = images(args, int(opt.get('scale') or 1), subject.input_channels(network), device)
+    net, selection = found.net.eval().to(device), chosen_selection(args, found.selection)
+    trial = images(args, found.scale, found.channels, device)
     console = Console()
     with Console(stderr=True).status('fitting'):
         if args.max_loss is not None:
             selection, point = search(net, selection, trial, args.max_loss, lambda found: console.print(told(found)),
                                       not args.each_image)
         else:
-            point = Meter(net, trial).measure(calibrate(net, selection, trial.fitted, not args.each_image))
-        calibration = calibrate(net, selection, [*trial.fitted, *trial.held], not args.each_image)
+            point = Meter(net, trial).measure(calibrate(net, trial.fitted, selection, not args.each_image))
+        calibration = calibrate(net, [*trial.fitted, *trial.held], selection, not args.each_image)
     calibration.save(out)
     numbers = sum(affine.macs + affine.bias.numel() for affine in calibration.prediction.contexts.values())
     console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
@@ -84,22 +90,54 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Subject:
+    """The plain network that is calibrated, with its scale, the channels of its images, the selection that its options
+    ask for, and where the calibration goes if nothing is said."""
+
+    net: nn.Module
+    scale: int
+    channels: int
+    selection: object
+    out: str
+
+
+def subject_of(args: argparse.Namespace) -> Subject:
+    """The network of the flags."""
+    if args.opt is None:
+        if args.force_yml:
+            raise UserError('--force_yml changes an option file: it goes with -opt.')
+        found = find_network(args.model_name or args.weights, args.outscale)
+        return Subject(restore_(found.net), found.scale, found.channels, None, found.name + SUFFIX)
+    if args.outscale is not None:
+        raise UserError('-s is for -n and --weights: the option file has a scale.')
+    opt = read_options(args.opt, args.force_yml, weights=True)
+    network = opt['network_g']
+    selection = network.get('selection')
+    out = network.pop('calibration', None) or Path(opt['path']['pretrain_network_g']).stem + SUFFIX
+    for key in ('keep', 'budget', 'inside', 'unit', 'dense_first'):
+        network.pop(key, None)
+    net = restore_(subject.build(opt))
+    subject.load_weights(net, opt)
+    return Subject(net, int(opt.get('scale') or 1), subject.input_channels(network), selection, out)
+
+
 def check_flags(args: argparse.Namespace) -> None:
     """Raise a UserError for flags that make no sense, alone or together."""
     if args.max_loss is not None and not args.downscale:
         raise UserError(f'--max-loss {args.max_loss:g} needs ground truth: give HR images and --downscale.')
-    if args.max_loss is not None and args.ratio is not None:
-        raise UserError('--max-loss finds the ratio: leave --ratio out.')
     for flag, value, least in (('--max-images', args.max_images, 2), ('--crop', args.crop, 32)):
         if value < least:
             raise UserError(f'{flag} {value}: a whole number, {least} or more, is needed.')
 
 
-def chosen_selection(args: argparse.Namespace, network: dict[str, Any]) -> HighFrequencyMask:
+def chosen_selection(args: argparse.Namespace, given: object) -> HighFrequencyMask:
     """The selection of the options, or the default, with what the flags say."""
-    given = network.get('selection')
-    selection = HighFrequencyMask(**given) if isinstance(given, dict) else calibrated_selection()
-    flags = {name: getattr(args, name) for name in ('ratio', 'tile', 'smooth') if getattr(args, name) is not None}
+    selection = build_selection(given) if isinstance(given, dict) else calibrated_selection()
+    if not isinstance(selection, HighFrequencyMask):
+        raise UserError('network_g: selection: a calibration goes with HighFrequencyMask, not '
+                        f'{type(selection).__name__}.')
+    flags = {name: getattr(args, name) for name in ('keep', 'patch_size', 'smooth') if getattr(args, name) is not None}
     return dataclasses.replace(selection, **flags)
 
 
@@ -135,4 +173,4 @@ def told(point: Point) -> str:
     against = f'{point.fidelity:.2f} dB to the dense image'
     if point.loss is not None:
         against = f'{-point.loss:+.3f} dB against dense ({against})'
-    return f'{point.ratio:.1%} of the tiles, {point.macs:.1%} of the MACs, {against}'
+    return f'{point.keep:.1%} of the patches, {point.macs:.1%} of the MACs, {against}'

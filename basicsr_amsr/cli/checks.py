@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from basicsr_amsr.backbones.pretrained import find_weights, locate
 from basicsr_amsr.cli.options import Options
 from basicsr_amsr.errors import UserError, nearest
 from basicsr_amsr.options.errors import Place, Problem, prefix, shown
 from basicsr_amsr.resources import resolve, roots
+from basicsr_amsr.weights.cards import find_weights, locate
 
 ON_DISK = (None, 'disk', 'lmdb')
 LISTS = ('meta_info_file', 'meta_info')
@@ -50,7 +50,10 @@ def absent_files(opt: Mapping[str, Any], is_train: bool, demo_offered: bool) -> 
 
 
 def absent_images(dataset: Any) -> list[tuple[str, Path]]:
-    """What a data set names that is not there, as (key, path); paths that are found are put in their place."""
+    """Files and folders that a data set names and that do not exist, as (key, path).
+
+    Paths that exist are put in the place of those that were given.
+    """
     if not isinstance(dataset, dict):
         return []
     backend = dataset.get('io_backend')

@@ -17,12 +17,17 @@ import torch
 from packaging.requirements import Requirement
 from rich.table import Table
 
-from basicsr_amsr import allocator, compat, plugins
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
+from basicsr_amsr import allocator, patches, plugins
 from basicsr_amsr.cli.report import print_json, show
+from basicsr_amsr.compat.patching import OUTCOMES
 from basicsr_amsr.execution.native.self_test import examine_native
+from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.registry import ARCH_REGISTRY, REGISTRIES
 
 INSTALL = 'see docs/install.md'
+OPENVINO_USE = {True: 'where a network is not whole in native kernels and it is measured to be faster',
+                False: 'no: pip install openvino, which runs some window transformers faster'}
 TOLERANCE = 1e-2  # of outputs of about 1: reduced precision (TF32) passes, a broken kernel does not
 
 
@@ -50,12 +55,13 @@ def examine() -> dict[str, Any]:
     return {
         'versions': _versions(problems),
         'machine': _machine(problems),
-        'patches': [{'name': patch.name, 'outcome': compat.outcomes()[patch.name], 'reason': patch.reason}
-                    for patch in compat.PATCHES],
+        'patches': [{'name': patch.name, 'outcome': OUTCOMES[patch.name], 'reason': patch.reason}
+                    for patch in patches.PATCHES],
         'registries': {kind: len(registry.keys()) for kind, registry in REGISTRIES.items()},
         'plugins': _plugins(problems),
         'folder': _folder(problems),
         'native': examine_native(problems),
+        'openvino': openvino_version(),
         'self_test': [_self_test(device, problems) for device in _devices()],
         'problems': problems,
     }
@@ -173,6 +179,8 @@ def _tables(report: dict[str, Any]) -> list[Table]:
     found = [_table('Versions', report['versions']),
              _table('Machine', {**machine, **gpus, **tests}),
              _table('Native kernels (docs/install.md)', report['native']),
+             _table('OpenVINO (docs/dense.md)', {'installed': report['openvino'], 'in use': OPENVINO_USE[
+                 report['openvino'] is not None]}),
              _table('Registries', report['registries']),
              _table('What BasicSR 1.4.2 needs here (docs/compat.md)',
                     {patch['name']: f'{patch["outcome"]}: {patch["reason"]}' for patch in report['patches']})]

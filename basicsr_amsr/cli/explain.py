@@ -50,7 +50,7 @@ def _sizes(model: Any) -> tuple[str, str] | None:
 
 
 def _name_place(error: UserError, options: Mapping[str, Any]) -> str:
-    """Where the name stands that no registry has; '' for other mistakes."""
+    """Finds where an unknown name stands in the options; '' for other mistakes."""
     if isinstance(error, UnknownName):
         for place, mapping in mappings(options):
             if 'type' in mapping and f"'{mapping['type']}'" in str(error):

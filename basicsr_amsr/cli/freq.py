@@ -14,14 +14,14 @@ from rich.table import Table
 
 from basicsr_amsr.cli.network import choose_device, named, read_options, restoring_model
 from basicsr_amsr.cli.report import show, write_json
-from basicsr_amsr.compat.option_yaml import parse_value
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.frequency.conditions import KINDS, Condition, condition, of_values
-from basicsr_amsr.frequency.picture import draw
-from basicsr_amsr.frequency.restoration import INPUT, restore
+from basicsr_amsr.options.plain_yaml import parse_value
 from basicsr_amsr.profiling.subject import input_channels
 from basicsr_amsr.resources import resolve
+from basicsr_amsr.sfm.conditions import KINDS, Condition, condition, of_values
+from basicsr_amsr.sfm.restoration import INPUT, restore
+from basicsr_amsr.sfm.restoration_picture import draw
 
 DEMO = 'demo/test'
 

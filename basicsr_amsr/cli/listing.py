@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
-from basicsr_amsr.backbones.pretrained import available
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.cli.report import print_json, show
+from basicsr_amsr.infer.network import calibration_card, calibrations_of
 from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
+from basicsr_amsr.weights.cards import available
 
-WEIGHTS = 'weights'
+WEIGHTS = 'pretrained'
 KINDS = (*REGISTRIES, WEIGHTS)
 ORIGINS = {'basicsr': 'BasicSR', 'basicsr_amsr': 'basicsr_amsr'}
 
@@ -27,9 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the names; returns 0."""
-    for problem in load_installed():
-        print(f'basicsr: warning: {problem}', file=sys.stderr)
     kinds = [args.kind] if args.kind else list(KINDS)
+    if kinds != [WEIGHTS]:
+        import basicsr_amsr.register  # noqa: F401  # brings BasicSR along: seconds
+
+        for problem in load_installed():
+            print(f'basicsr: warning: {problem}', file=sys.stderr)
     names = [entry for kind in kinds for entry in (weights() if kind == WEIGHTS else entries(kind))]
     if args.json:
         print_json(names)
@@ -72,17 +76,30 @@ def table(kind: str, names: list[dict[str, Any]]) -> Table:
 
 
 def weights() -> list[dict[str, Any]]:
-    """What `load_pretrained(name)` takes, by name: kind, name, from, network, licence, file."""
+    """What `Upscaler(name)` and `load_pretrained(name)` take, by name: kind, name, from, network, scale, bytes,
+    licence, set5 (PSNR in dB), calibrations (their names, and how many times as fast as the best other engine, where
+    that was measured), file."""
     return [{'kind': WEIGHTS, 'name': card.weights.stem, 'from': card.origin, 'network': dict(card.network),
-             'licence': card.licence, 'file': str(card.weights)} for card in available()]
+             'scale': card.network.get('upscale'), 'bytes': card.weights.stat().st_size, 'licence': card.licence,
+             'set5': card.set5, 'calibrations': {path.stem: calibration_card(path).get('speed_up')
+                                                 for path in calibrations_of(card.weights)},
+             'file': str(card.weights)} for card in available()]
 
 
 def weights_table(found: list[dict[str, Any]]) -> Table:
     """The weights that come with the project."""
     shown = Table(title=f'{WEIGHTS} ({len(found)})', title_justify='left')
-    for column in ('name', 'network', 'licence', 'from'):
+    for column in ('name', 'network', 'scale', 'MB', 'licence', 'Set5 (dB)', 'calibrated (speed-up)'):
         shown.add_column(column, overflow='fold')
     for entry in found:
-        network = json.dumps(entry['network']).replace('"', '')
-        shown.add_row(entry['name'], network, entry['licence'], entry['from'])
+        fast = ', '.join(f'{name} (x{speed})' if speed else name for name, speed in entry['calibrations'].items())
+        shown.add_row(entry['name'], network_of(entry), f'x{entry["scale"]}' if entry['scale'] else '',
+                      f'{entry["bytes"] / 1e6:.1f}', entry['licence'], f'{entry["set5"]:.2f}' if entry['set5'] else '',
+                      fast)
     return shown
+
+
+def network_of(entry: dict[str, Any]) -> str:
+    """The network's type, and its options but for the scale."""
+    return ', '.join(str(value) if key == 'type' else f'{key} {json.dumps(value)}'
+                     for key, value in entry['network'].items() if key != 'upscale')

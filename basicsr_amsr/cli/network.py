@@ -10,10 +10,11 @@ import torch
 from basicsr.models import build_model
 from basicsr.utils import get_root_logger
 
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
 from basicsr_amsr.cli.checks import absent_files
-from basicsr_amsr.compat.option_sections import complete_sections
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.check import check
+from basicsr_amsr.options.complete import complete_sections
 from basicsr_amsr.options.errors import raise_problems
 from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.options.scale import give_scale

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from basicsr.utils import logger as basicsr_logger
 from basicsr.utils import misc
 
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
 from basicsr_amsr.cli.checks import absent_files, check_purpose, leave_out_absent_sets
 from basicsr_amsr.cli.data_checks import unusable_data
 from basicsr_amsr.cli.explain import explain
@@ -23,11 +24,11 @@ from basicsr_amsr.cli.options import Options
 from basicsr_amsr.cli.progress import log_above_bars, quiet
 from basicsr_amsr.cli.replace import replaced
 from basicsr_amsr.compat.distributed import agreed
-from basicsr_amsr.compat.options import settle
 from basicsr_amsr.data.items import check_test_images
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.errors import OptionMistakes, Problem
 from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.parse import settle
 from basicsr_amsr.resources import resolve
 
 Watch = Callable[[Any, Options], AbstractContextManager[None]]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from basicsr_amsr.cli.prepare_text import describe, figures, print_blocks, result, summary
+from basicsr_amsr.cli.prepare_text import describe, figures, print_options, result, summary
 from basicsr_amsr.cli.progress import quiet
 from basicsr_amsr.cli.report import write_json
-from basicsr_amsr.data.prepare import layouts, train_block
+from basicsr_amsr.data.prepare import layouts, train_options
 from basicsr_amsr.data.prepare.plan import Plan, make_plan
 from basicsr_amsr.data.prepare.run import run as carry_out
 from basicsr_amsr.data.prepare.settings import HR, Settings, check_scales
@@ -101,14 +101,14 @@ def prepare(settings: Settings, workers: int, args: argparse.Namespace) -> int:
         print('\nWhat is done is kept: the same command goes on from there.', file=sys.stderr)
         raise
     smallest = min(settings.crop or sys.maxsize, *(min(entry['shape']) for entry in report.entries))
-    blocks = {scale: train_block.of_prepared(settings, scale, smallest) for scale in settings.scales}
+    options = {scale: train_options.of_prepared(settings, scale, smallest) for scale in settings.scales}
     print('\n'.join(summary(settings, report)))
-    print_blocks(blocks)
+    print_options(options)
     if settings.crop is None and settings.lr is None and not settings.lmdb:
         print('# the same pairs without LR files: type: BicubicPairedImageDataset, '
               f'dataroot_gt: {settings.targets[HR]}')
     if args.json:
-        write_json(Path(args.json), {**figures(made[-1]), **result(settings, report), 'datasets': blocks})
+        write_json(Path(args.json), {**figures(made[-1]), **result(settings, report), 'datasets': options})
     return 0
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from basicsr_amsr.cli.prepare_text import print_blocks
+from basicsr_amsr.cli.prepare_text import print_options
 from basicsr_amsr.cli.progress import quiet
 from basicsr_amsr.cli.report import write_json
-from basicsr_amsr.data.prepare import layouts, pairs, train_block
+from basicsr_amsr.data.prepare import layouts, pairs, train_options
 from basicsr_amsr.errors import UserError
 
 
@@ -42,22 +42,22 @@ def check(args: argparse.Namespace, hrs: tuple[Path, ...], scales: tuple[int, ..
     start = time.perf_counter()
     found = pairs.check(hr, lrs, templates, workers, watch, args.alpha)
     seconds = time.perf_counter() - start
-    blocks: dict[int, dict[str, Any]] = {}
+    options: dict[int, dict[str, Any]] = {}
     if not found.problems:
         name = hr.name.split('.')[0]
-        blocks = {scale: train_block.paired(name, hr, lr, scale, found.smallest, templates[scale])
+        options = {scale: train_options.paired(name, hr, lr, scale, found.smallest, templates[scale])
                   for scale, lr in lrs.items()} or {
-                      scale: train_block.on_the_fly(name, hr, scale, found.smallest) for scale in scales or (4,)}
+                      scale: train_options.on_the_fly(name, hr, scale, found.smallest) for scale in scales or (4,)}
     if args.json:
         write_json(Path(args.json), {'hr': str(hr), 'lr': {str(scale): str(lr) for scale, lr in lrs.items()},
                                      'filename_tmpl': templates, 'images': found.images, 'pairs': found.pairs,
-                                     'seconds': round(seconds, 3), 'problems': found.problems, 'datasets': blocks})
+                                     'seconds': round(seconds, 3), 'problems': found.problems, 'datasets': options})
     if found.problems:
         raise UserError(found.line())
     what = f'{found.pairs} pairs' if found.pairs else f'{found.images} HR images (there are no LR images)'
     print(f'{what} are in order; {seconds:.1f} s, {found.images / seconds:.1f} HR images/s, '
           f'{found.pixels / seconds / 1e6:.1f} MPixel/s')
-    print_blocks(blocks)
+    print_options(options)
     return 0
 
 

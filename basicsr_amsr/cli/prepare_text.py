@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from basicsr_amsr.data.prepare import train_block
+from basicsr_amsr.data.prepare import train_options
 from basicsr_amsr.data.prepare.plan import Plan, free_bytes
 from basicsr_amsr.data.prepare.run import Report
 from basicsr_amsr.data.prepare.settings import Settings
@@ -53,12 +53,12 @@ def summary(settings: Settings, report: Report) -> list[str]:
     return lines
 
 
-def print_blocks(blocks: dict[int, dict[str, Any]]) -> None:
+def print_options(options: dict[int, dict[str, Any]]) -> None:
     """The options for the largest scale, and where the others differ."""
-    scale = max(blocks)
-    print(f'\n{train_block.as_yaml(scale, blocks[scale])}', end='')
-    for other in sorted(set(blocks) - {scale}):
-        differing = {key: value for key, value in blocks[other].items() if blocks[scale].get(key) != value}
+    scale = max(options)
+    print(f'\n{train_options.as_yaml(scale, options[scale])}', end='')
+    for other in sorted(set(options) - {scale}):
+        differing = {key: value for key, value in options[other].items() if options[scale].get(key) != value}
         print(f'# scale {other}: {", ".join(f"{key}: {value}" for key, value in differing.items())}')
 
 

@@ -1,4 +1,4 @@
-"""`basicsr profile`: parameters, MACs, mask ratio, latency and memory of an option file's network."""
+"""`basicsr profile`: parameters, MACs, keep, latency and memory of an option file's network."""
 from __future__ import annotations
 
 import argparse
@@ -37,12 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='MGA: B, D, A, M or plain, or several as B,D,A,M (default: that of the file)')
     parser.add_argument('--size', metavar='HxW', help='LR image in pixels (default: 180x320, or that of --image)')
     parser.add_argument('--k', metavar='N', help='MGA: patches to refine, a number or a share such as 0.25')
-    parser.add_argument('--image', metavar='FILE', help='LR image; masks depend on content (default: a bundled photo)')
-    parser.add_argument('--images', metavar='DIR', help='mean figures over the LR images of a folder, with their masks')
+    pictures = parser.add_mutually_exclusive_group()
+    pictures.add_argument('--image', metavar='FILE',
+                          help='LR image; masks depend on content (default: a bundled photo)')
+    pictures.add_argument('--images', metavar='DIR',
+                          help='mean figures over the LR images of a folder, with their masks')
     parser.add_argument('--max-images', type=int, metavar='N', help='only the first so many of --images')
     parser.add_argument('--dtype', choices=DTYPES, help="what networks compute in (default: the file's val: dtype)")
-    parser.add_argument('--engine', choices=['torch', 'native'],
-                        help="native: the native kernels run a plain network on a CPU (default: val: engine)")
+    parser.add_argument('--engine', choices=['auto', 'torch', 'native'],
+                        help='what runs the network on a CPU, as val: engine says (default)')
     parser.add_argument('--device', choices=['cpu', 'cuda', 'meta'],
                         help='meta: count only, without arithmetic (default: cuda where there is a GPU)')
     parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: chosen by PyTorch)')
@@ -81,9 +84,11 @@ def profile(args: argparse.Namespace, opt: dict[str, Any], device: torch.device)
     size = subject.parse_size(args.size) if args.size else None
     net = subject.build(opt)
     weights = subject.load_weights(net, opt)
-    engine = args.engine or (opt.get('val') or {}).get('engine', 'torch')
+    engine = args.engine or (opt.get('val') or {}).get('engine', 'auto')
     if engine == 'native' and not isinstance(net, (MGA, ConvertedNetwork)):
-        show(str(accelerate_(net, AMSRConfig(mode='dense'))))
+        show(str(accelerate_(net, AMSRConfig(mode='dense', backend='native'))))
+    if isinstance(net, MGA):
+        net.set_engine(engine)
     if args.k is not None:
         subject.set_k(net, args.k)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
@@ -140,7 +145,5 @@ def check_flags(args: argparse.Namespace, device: torch.device) -> None:
         raise UserError(f'--compare {args.compare}: other counters run the network; take --device cpu.')
     if args.compare and args.images:
         raise UserError('--compare takes one image: give --image instead of --images.')
-    if args.image and args.images:
-        raise UserError('--image and --images exclude each other: leave one out.')
     if args.max_images is not None and not args.images:
         raise UserError(f'--max-images {args.max_images} belongs to --images DIR.')

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from basicsr_amsr.cli.replace import replaced
-from basicsr_amsr.profiling.masks import mask_ratio
+from basicsr_amsr.profiling.masks import last_keep
 from basicsr_amsr.registry import METRIC_REGISTRY
 from basicsr_amsr.training.watched import IMAGE, distinct_name
 
@@ -22,7 +22,7 @@ class MetricRecorder:
 
     BasicSR adds the figures of the images up and forgets them. `watch` listens instead: to the model's `feed_data` for
     the image's name, to `calculate_metric` where the model's classes call it, and to the model's own mean. What share
-    of an image a network with a mask computed is a figure too, `mask_ratio`.
+    of an image a network with a mask computed is a figure too, `keep`.
 
     Args:
         on_dataset: called with `results` when a data set is finished.
@@ -34,7 +34,7 @@ class MetricRecorder:
         self._metrics: dict[str, Any] = {}
         self._dataset: Any = None
         self._image = ''
-        self._ratios: dict[str, float] = {}
+        self._keeps: dict[str, float] = {}
         self._names: set[str] = set()
 
     @contextmanager
@@ -51,12 +51,12 @@ class MetricRecorder:
         def validation(dataloader: Any, *args: Any, **kwargs: Any) -> None:
             self._dataset = dataloader.dataset
             self._names.clear()
-            self._ratios.clear()
+            self._keeps.clear()
             validate(dataloader, *args, **kwargs)
-            if self._ratios:
-                self._entry('mask_ratio').update(
-                    mean=mean(self._ratios.values()), images=dict(self._ratios),
-                    computed={'metric_type': 'mask_ratio', 'lr_source': lr_source(self._dataset)})
+            if self._keeps:
+                self._entry('keep').update(
+                    mean=mean(self._keeps.values()), images=dict(self._keeps),
+                    computed={'metric_type': 'keep', 'lr_source': lr_source(self._dataset)})
             self._on_dataset(self.results)
 
         def keep_mean(dataset: str, metric: str, value: float, iteration: Any) -> None:
@@ -65,7 +65,7 @@ class MetricRecorder:
 
         modules = dict.fromkeys(sys.modules[cls.__module__] for cls in type(model).__mro__)
         with ExitStack() as stack:
-            stack.enter_context(self._ratios_of(model))
+            stack.enter_context(self._keeps_of(model))
             stack.enter_context(replaced(model, {'feed_data': feed_data, 'validation': validation,
                                                  '_update_best_metric_result': keep_mean}))
             for module in modules:
@@ -86,17 +86,17 @@ class MetricRecorder:
         return calculate_metric
 
     @contextmanager
-    def _ratios_of(self, model: Any) -> Iterator[None]:
+    def _keeps_of(self, model: Any) -> Iterator[None]:
         """Note what share of each image the network computes, if it computes a share."""
         net: Any = model.get_bare_model(model.net_g) if hasattr(model, 'net_g') else None
-        if not hasattr(net, 'last_mask_ratio') or not hasattr(model, 'test'):
+        if not hasattr(net, 'last_keep') or not hasattr(model, 'test'):
             yield
             return
         test = model.test
 
         def note() -> None:
             test()
-            self._ratios[self._image] = mask_ratio(net)
+            self._keeps[self._image] = last_keep(net)
 
         with replaced(model, {'test': note}):
             yield

@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import basicsr.archs
-import basicsr.data
 import basicsr.losses
 import basicsr.train
 from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr.reasons import building
 
-_network, _loss, _dataset = basicsr.archs.build_network, basicsr.losses.build_loss, basicsr.data.build_dataset
+_network, _loss = basicsr.archs.build_network, basicsr.losses.build_loss
 _optimizer, _schedulers, _loggers = BaseModel.get_optimizer, BaseModel.setup_schedulers, basicsr.train.init_tb_loggers
 
 
-def _what(opt: Mapping[str, Any], section: str) -> str:
+def what(opt: Mapping[str, Any], section: str) -> str:
     """'network_d: VGGStyleDiscriminator'; options that the command has read know their place."""
     return f'{getattr(opt, "place", "") or section}{opt.get("type")}'
 
 
 def build_network(opt: dict[str, Any]) -> Any:
     """BasicSR's `build_network`; a UserError where the network cannot be built."""
-    with building(_what(opt, 'network_g: '), opt):
+    with building(what(opt, 'network_g: '), opt):
         net = _network(opt)
         empty = next((f'{name} of shape {tuple(p.shape)}' for name, p in net.named_parameters() if not p.numel()), None)
         if empty:
@@ -34,18 +33,8 @@ def build_network(opt: dict[str, Any]) -> Any:
 
 def build_loss(opt: dict[str, Any]) -> Any:
     """BasicSR's `build_loss`; a UserError where the loss cannot be built."""
-    with building(_what(opt, 'train: '), opt):
+    with building(what(opt, 'train: '), opt):
         return _loss(opt)
-
-
-def build_dataset(dataset_opt: dict[str, Any]) -> Any:
-    """BasicSR's `build_dataset`; a UserError where the data set, or later an item, cannot be built."""
-    from basicsr_amsr.data.items import naming_files  # looks at BasicSR's data sets, which are not there yet
-
-    with building(_what(dataset_opt, 'datasets: '), {}):
-        dataset = _dataset(dataset_opt)
-    naming_files(type(dataset))
-    return dataset
 
 
 @functools.wraps(_optimizer)

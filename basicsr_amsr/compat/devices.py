@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from basicsr.models.base_model import BaseModel
 from basicsr.utils.dist_util import master_only
-from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.training.acceleration import Acceleration
 
 _original_init = BaseModel.__init__
 
@@ -54,29 +51,6 @@ def init_model(self: BaseModel, opt: dict[str, Any]) -> None:
     """`BaseModel.__init__`, on the CPU where the options ask for CUDA devices and there is none."""
     settle_devices(opt)
     _original_init(self, opt)
-
-
-def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
-    """Move a network to the model's device, accelerate its training, wrap it for several processes or several GPUs.
-
-    Raises:
-        UserError: `train:` asks for an acceleration that is not possible, or not with several GPUs in one process.
-    """
-    net = net.to(self.device)
-    if self.is_train:
-        acceleration = Acceleration.from_options(self.opt.get('train') or {})
-        if acceleration != Acceleration() and self.opt['num_gpu'] > 1 and not self.opt['dist']:
-            raise UserError('train: channels_last, amp and compile need one process for each GPU; set num_gpu: 1, or '
-                            f'start with torchrun --nproc_per_node={self.opt["num_gpu"]} -m basicsr_amsr train … '
-                            '--launcher pytorch.')
-        acceleration.apply(net)
-    if self.opt['dist']:
-        on_cuda = self.device.type == 'cuda'
-        return DistributedDataParallel(
-            net,
-            device_ids=[torch.cuda.current_device()] if on_cuda else None,
-            find_unused_parameters=self.opt.get('find_unused_parameters', False))
-    return DataParallel(net) if self.opt['num_gpu'] > 1 else net
 
 
 def training_device(opt: Mapping[str, Any]) -> torch.device:

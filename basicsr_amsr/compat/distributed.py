@@ -2,19 +2,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.options.files import OptionFile
 
 # Minutes that a process waits for another one: the others wait while the first one validates or writes. PyTorch's 10
 # (NCCL) or 30 end a run whose validation takes longer. A process that dies is noticed by the launcher, not by this.
@@ -22,7 +18,7 @@ TIMEOUT = 240
 
 
 def agreed(choose: Callable[[], Any]) -> Any:
-    """What `choose` returns in the first process, in all of them; a UserError there is one in all of them."""
+    """Calls `choose` in the first process; every process gets its result, or its UserError."""
     if not (dist.is_available() and dist.is_initialized()):
         return choose()
     result: list[Any] = [None, None]
@@ -96,9 +92,3 @@ def init_dist(launcher: str, backend: str = 'nccl', port: int | None = None, tim
     elif backend == 'nccl':
         backend = 'gloo'
     dist.init_process_group(backend=backend, timeout=timedelta(minutes=timeout), **kwargs)
-
-
-def copy_opt_file(opt_file: str, experiments_root: str) -> None:
-    """Write the options of the run, with those of base files, by the first process; the others wait for it."""
-    copy = Path(experiments_root) / Path(opt_file).name
-    agreed(lambda: OptionFile.read(opt_file).write(copy, shlex.join(sys.argv)))

@@ -68,10 +68,7 @@ class LooseVersion:
 
 
 def lend_loose_version() -> str:
-    """`distutils.version.LooseVersion` while `basicsr.archs.arch_util` is imported, where Python has none.
-
-    The stand-in leaves `sys.modules` again, so that nobody takes it for the real package.
-    """
+    """`distutils.version.LooseVersion`, where Python has none; `return_loose_version` takes it away again."""
     if 'basicsr.archs.arch_util' in sys.modules:
         return NOT_NEEDED
     try:
@@ -84,9 +81,17 @@ def lend_loose_version() -> str:
         package.__path__ = []
         version.__dict__['LooseVersion'] = LooseVersion
         sys.modules.update({'distutils': package, 'distutils.version': version})
-        try:
-            importlib.import_module('basicsr.archs.arch_util')
-        finally:
-            for name in ('distutils', 'distutils.version'):
-                sys.modules.pop(name, None)
         return APPLIED
+
+
+def return_loose_version() -> None:
+    """Take the stand-in out of `sys.modules`, so that nobody takes it for the real package."""
+    if getattr(sys.modules.get('distutils.version'), 'LooseVersion', None) is LooseVersion:
+        for name in ('distutils', 'distutils.version'):
+            sys.modules.pop(name, None)
+
+
+def quiet_meshgrid() -> str:
+    """Ignore PyTorch's hint about `torch.meshgrid` without `indexing`, as BasicSR calls it."""
+    warnings.filterwarnings('ignore', message=r'torch\.meshgrid: in an upcoming release', category=UserWarning)
+    return APPLIED

@@ -1,13 +1,10 @@
-"""Functions of BasicSR whose NumPy, SciPy, OpenCV or PyTorch calls have changed."""
+"""Functions of BasicSR whose NumPy, SciPy or OpenCV calls have changed."""
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import cv2
 import numpy as np
-
-from basicsr_amsr.compat.patching import APPLIED
 
 Array = np.ndarray[Any, Any]
 
@@ -45,9 +42,3 @@ def calculate_fid(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array, eps: flo
     product = np.clip(np.linalg.eigvalsh(root @ sigma2 @ root), 0, None)
     difference = mu1 - mu2
     return float(difference @ difference + np.trace(sigma1) + np.trace(sigma2) - 2 * np.sqrt(product).sum())
-
-
-def quiet_meshgrid() -> str:
-    """Ignore PyTorch's hint about `torch.meshgrid` without `indexing`, as BasicSR calls it."""
-    warnings.filterwarnings('ignore', message=r'torch\.meshgrid: in an upcoming release', category=UserWarning)
-    return APPLIED

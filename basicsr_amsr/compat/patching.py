@@ -1,6 +1,7 @@
 """How a patch is described, and how names are replaced without undoing what another package has replaced."""
 from __future__ import annotations
 
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 APPLIED = 'applied'
 NOT_NEEDED = 'not needed here'
+ISSUES = 'https://github.com/XPixelGroup/BasicSR/issues/'
 PACKAGE = __name__.split('.')[0]
 
 
@@ -20,17 +22,31 @@ class Patch:
         name: short and unique.
         reason: what goes wrong without it.
         does: what it changes.
-        apply: applies it and returns the outcome: `APPLIED`, `NOT_NEEDED`, or 'left to <package>'.
+        replaces: the function or method of BasicSR that is replaced, such as 'basicsr.data.build_dataset'.
+        by: that of this package which replaces it, such as 'data.items.build_dataset'.
+        mend: what is done where nothing of BasicSR is replaced; returns the outcome.
         upstream: addresses of the BasicSR issues and pull requests it answers; empty where none was found.
-        before_import: it has to be in place before `basicsr` is imported.
     """
 
     name: str
     reason: str
     does: str
-    apply: Callable[[], str]
+    replaces: str = ''
+    by: str = ''
+    mend: Callable[[], str] | None = None
     upstream: tuple[str, ...] = ()
-    before_import: bool = False
+
+    def apply(self) -> str:
+        """Apply it; the outcome is `APPLIED`, `NOT_NEEDED`, or 'left to <package>'. Twice changes nothing."""
+        if self.mend is not None:
+            return self.mend()
+        new = pkgutil.resolve_name(f'{PACKAGE}.{self.by}')
+        place, _, name = self.replaces.rpartition('.')
+        owner = pkgutil.resolve_name(place)
+        return (replace_method if isinstance(owner, type) else replace_function)(owner, name, new)
+
+
+OUTCOMES: dict[str, str] = {}  # what became of each patch in this process, by its name
 
 
 def _owner(function: Any) -> str:
@@ -52,17 +68,16 @@ def _taken(current: Any, new: FunctionType) -> str | None:
 def replace_function(module: ModuleType, name: str, new: FunctionType) -> str:
     """Replace `module.name` there and in every loaded module that imported it, under whatever name.
 
-    This package keeps its references: replacements call what they replace.
+    Names of this package that begin with an underscore stay: replacements call what they replace.
     """
     old = getattr(module, name)
     taken = _taken(old, new)
     if taken:
         return taken
     for loaded_name, loaded in list(sys.modules.items()):
-        if loaded_name.split('.')[0] == PACKAGE:
-            continue
+        ours = loaded_name.split('.')[0] == PACKAGE
         for key, value in list(getattr(loaded, '__dict__', {}).items()):
-            if value is old:
+            if value is old and not (ours and key.startswith('_')):
                 setattr(loaded, key, new)
     return APPLIED
 

@@ -16,7 +16,7 @@ from basicsr_amsr.errors import UserError
 def _init_on_device(cls: Any) -> Callable[..., None]:
     @functools.wraps(cls.__init__)
     def init(self: Any, opt: dict[str, Any]) -> None:
-        """As the original, without `.cuda()`."""
+        """Builds the model as BasicSR does, without calling `.cuda()`."""
         super(cls, self).__init__(opt)
         self.jpeger = DiffJPEG(differentiable=False).to(self.device)
         self.usm_sharpener = USMSharp().to(self.device)
@@ -30,7 +30,7 @@ def _queue_on_device(cls: Any) -> Callable[..., None]:
 
     @functools.wraps(original)
     def dequeue_and_enqueue(self: Any) -> None:
-        """As the original, with its pool where the training computes."""
+        """Keeps the pool of training pairs as BasicSR does, on the device of the training."""
         if not hasattr(self, 'queue_lr'):
             if self.queue_size % len(self.lq):
                 raise UserError(f'queue_size {self.queue_size} is no multiple of the batch of {len(self.lq)}.')

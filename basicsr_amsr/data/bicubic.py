@@ -139,7 +139,7 @@ def _factor_taps(positions: np.ndarray, factor: int, size: int) -> tuple[np.ndar
 
 
 def _position_taps(length: int, scale: float, size: int, antialias: bool) -> tuple[np.ndarray, np.ndarray, int]:
-    """As `_factor_taps`, for `length` output pixels and any scale: each output pixel has weights of its own."""
+    """Positions and weights as of `_factor_taps`, for any scale: each of `length` output pixels has its own."""
     stretch = min(scale, 1.0) if antialias else 1.0
     centre = (np.arange(length) + 0.5) / scale - 0.5
     first = np.floor(centre - 2 / stretch)

@@ -68,7 +68,7 @@ def read_image(path: str | Path, gray: bool | None = False, alpha: str = 'refuse
         gray: one channel: a gray file as it is, a colour file by OpenCV's 0.299 R + 0.587 G + 0.114 B. When False,
             gray files are repeated into three equal channels; None leaves the file's one or three.
         alpha: what to do with an alpha channel that is not opaque everywhere: 'refuse' or 'drop'. An opaque one is
-            dropped silently.
+            dropped silently. 'keep': every one stays, as the fourth channel.
 
     Returns:
         (H, W, 3) in BGR order, or (H, W, 1) with `gray`; contiguous, uint8 or uint16 as in the file.
@@ -81,9 +81,9 @@ def read_image(path: str | Path, gray: bool | None = False, alpha: str = 'refuse
 
 
 def decode_image(data: bytes, path: str | Path, gray: bool | None = False, alpha: str = 'refuse') -> np.ndarray:
-    """As `read_image`, of a file's content; `path` is for the messages."""
-    if alpha not in ('refuse', 'drop'):
-        raise ValueError(f"alpha is '{alpha}'; it can be 'refuse' or 'drop'")
+    """Decodes a file's content as `read_image` does; `path` is for the messages."""
+    if alpha not in ('refuse', 'drop', 'keep'):
+        raise ValueError(f"alpha is '{alpha}'; it can be 'refuse', 'drop' or 'keep'")
     img = _decode(data)
     if img is None:
         state = 'is empty' if not data else 'is broken, truncated or not an image'
@@ -94,7 +94,7 @@ def decode_image(data: bytes, path: str | Path, gray: bool | None = False, alpha
     img = img.reshape(*img.shape[:2], -1)
     if img.shape[2] not in (1, 3, 4) or (mode == 'CMYK' and img.shape[2] == 4):
         raise UserError(f"Image '{path}' has {img.shape[2]} channels ({mode or 'unknown'}); convert it to RGB or gray.")
-    if img.shape[2] == 4:
+    if img.shape[2] == 4 and alpha != 'keep':
         if alpha == 'refuse' and (img[..., 3] != np.iinfo(img.dtype).max).any():
             raise UserError(f"Image '{path}' has transparent pixels; flatten it, or set alpha: drop to ignore them.")
         img = img[..., :3]

@@ -6,17 +6,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.data import build_dataset as _build_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
+from basicsr_amsr.compat.construction import what
 from basicsr_amsr.data.image_io import image_size, read_image
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.reasons import OURS, origin, reason
+from basicsr_amsr.reasons import OURS, building, origin, reason
 
 Size = tuple[int, int]
 
 
 class ItemError(UserError):
     """A data set does not make an item, though its files, if it has any, can be read."""
+
+
+def build_dataset(dataset_opt: dict[str, Any]) -> Any:
+    """BasicSR's `build_dataset`; a UserError where the data set, or later an item, cannot be built."""
+    with building(what(dataset_opt, 'datasets: '), {}):
+        dataset = _build_dataset(dataset_opt)
+    naming_files(type(dataset))
+    return dataset
 
 
 def naming_files(cls: Any) -> None:
@@ -101,7 +111,7 @@ def _text(size: Size) -> str:
 
 
 def check_test_images(dataset: Any, metrics: Mapping[str, Any]) -> None:
-    """What would stop a test or validation at one of its images, as far as the files' headers tell.
+    """Reports, from the files' headers, what would stop a test or validation at one of its images.
 
     Raises:
         UserError: a pair of other sizes; an image of which `crop_border` leaves nothing.

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from basicsr_amsr.compat.workers import MendedDataset
+from basicsr_amsr.data.workers import MendedDataset
 from basicsr_amsr.transforms.chain import SampleTransforms, build_sample_transforms
 
 KEY = 'transforms'

@@ -1,4 +1,4 @@
-"""Lists of the active pixels or tiles of a batch: made once per batch, shared by all layers."""
+"""Lists of the active pixels or patches of a batch: made once per batch, shared by all layers."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from basicsr_amsr.errors import UserError
 
 CHUNK_PIXELS = {1: 1024}  # active pixels at a time: their columns of a 3×3 convolution stay in the cache
-CHUNK_TILE_PIXELS = 4096
+CHUNK_PATCH_PIXELS = 4096
 CHUNK_GPU_PIXELS = 1 << 18  # a GPU wants to be filled; this bounds memory alone
 
 
@@ -43,98 +43,100 @@ class Gather:
         return read if self.outside is None else read.index_fill_(0, self.outside, 0)
 
 
-class ActiveTiles:
-    """The active size × size tiles of a batch, each image with its own; size 1 is single pixels.
+class ActivePatches:
+    """The active size × size patches of a batch, each image with its own; size 1 is single pixels.
 
     Args:
-        tiles: bool (B, ⌈height/size⌉, ⌈width/size⌉), from the upper left corner.
-        size: side of a tile.
+        patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), from the upper left corner.
+        size: side of a patch.
         height, width: of the feature map.
         whole: compute all of them at once.
 
     Attributes:
-        count: number of active tiles in the batch.
-        total: number of tiles in the batch.
-        chunk: how many tiles are computed at a time; bounds memory, and keeps it in the cache.
+        count: number of active patches in the batch.
+        total: number of patches in the batch.
+        chunk: how many patches are computed at a time; bounds memory, and keeps it in the cache.
     """
 
-    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, whole: bool = False) -> None:
+    def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, whole: bool = False) -> None:
         grid = (-(-height // size), -(-width // size))
-        if size < 1 or tiles.shape[1:] != grid:
-            raise UserError(f'tiles of shape {tuple(tiles.shape)}: a map of {height}x{width} has {grid[0]}x{grid[1]} '
-                            f'tiles of {size}x{size}.')
-        self.tiles, self.size, self.height, self.width = tiles, size, height, width
-        self.image, self.row, self.col = tiles.nonzero().unbind(1)
-        self.count, self.total = len(self.image), tiles.numel()
+        if size < 1 or patches.shape[1:] != grid:
+            raise UserError(f'patches of shape {tuple(patches.shape)}: a map of {height}x{width} has '
+                            f'{grid[0]}x{grid[1]} patches of {size}x{size}.')
+        self.patches, self.size, self.height, self.width = patches, size, height, width
+        self.image, self.row, self.col = patches.nonzero().unbind(1)
+        self.count, self.total = len(self.image), patches.numel()
         self.whole = whole
-        self.chunk = max(self.count, 1) if whole else chunk_of(size, tiles.device)
+        self.chunk = max(self.count, 1) if whole else chunk_of(size, patches.device)
         self._lists: dict[tuple, list[Gather]] = {}
-        self._dilated: dict[tuple[int, int], ActiveTiles] = {}
+        self._dilated: dict[tuple[int, int], ActivePatches] = {}
 
     @classmethod
-    def of(cls, mask: torch.Tensor, size: int = 1, whole: bool = False) -> ActiveTiles:
-        """The tiles of a mask (B, 1, H, W) that have an active pixel."""
-        tiles = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
-        return cls(tiles, size, mask.shape[-2], mask.shape[-1], whole)
+    def of(cls, mask: torch.Tensor, size: int = 1, whole: bool = False) -> ActivePatches:
+        """The patches of a mask (B, 1, H, W) that have an active pixel."""
+        patches = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
+        return cls(patches, size, mask.shape[-2], mask.shape[-1], whole)
 
-    def as_pixels(self) -> ActiveTiles:
-        """The pixels of the active tiles, as a list of single pixels."""
+    def as_pixels(self) -> ActivePatches:
+        """The pixels of the active patches, as a list of single pixels."""
+        if self.size == 1:
+            return self
         key = (-1, -1)
         if key not in self._dilated:
-            self._dilated[key] = ActiveTiles.of(self.mask, whole=self.whole)
+            self._dilated[key] = ActivePatches.of(self.mask, whole=self.whole)
         return self._dilated[key]
 
     @property
     def mask(self) -> torch.Tensor:
-        """The pixels of the active tiles, bool (B, 1, H, W)."""
-        wide = self.tiles.repeat_interleave(self.size, dim=1).repeat_interleave(self.size, dim=2)
+        """The pixels of the active patches, bool (B, 1, H, W)."""
+        wide = self.patches.repeat_interleave(self.size, dim=1).repeat_interleave(self.size, dim=2)
         return wide[:, None, :self.height, :self.width]
 
     @property
     def full(self) -> bool:
-        """Whether all tiles are active."""
+        """Whether all patches are active."""
         return self.count == self.total
 
-    def dilated(self, rows: int, cols: int) -> ActiveTiles:
+    def dilated(self, rows: int, cols: int) -> ActivePatches:
         """The active pixels and those so near to them (size 1 only)."""
         if (rows, cols) == (0, 0):
             return self
         if (rows, cols) not in self._dilated:
             reach = (2 * rows + 1, 2 * cols + 1)
             near = F.max_pool2d(self.mask.float(), reach, 1, (rows, cols)).bool()
-            self._dilated[rows, cols] = ActiveTiles.of(near, whole=self.whole)
+            self._dilated[rows, cols] = ActivePatches.of(near, whole=self.whole)
         return self._dilated[rows, cols]
 
     def gathers(self, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
-        """For each chunk, the map's pixels at these offsets from each tile's upper left pixel, tile by tile."""
+        """For each chunk, the map's pixels at these offsets from each patch's upper left pixel, patch by patch."""
         key = ('map', tuple(rows), tuple(cols))
         if key not in self._lists:
             place, inside = self._places(rows, cols)
             self._lists[key] = self._chunks(torch.where(inside, place, 0), inside)
         return self._lists[key]
 
-    def gathers_from(self, source: ActiveTiles, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
-        """As `gathers`, from the values of the tiles of `source`: a row for each of their pixels, and a row of zeros.
+    def gathers_from(self, source: ActivePatches, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
+        """As `gathers`, from the values of the patches of `source`: a row for each of their pixels, and a row of zeros.
 
-        The last row, of zeros, is read for what is in no tile of `source`.
+        The last row, of zeros, is read for what is in no patch of `source`.
         """
         key = (source, tuple(rows), tuple(cols))
         if key not in self._lists:
             place, inside = self._places(rows, cols)
             own, own_inside = source._places(range(source.size), range(source.size))
             values = own.numel()
-            table = place.new_full((len(self.tiles) * self.height * self.width,), values)
+            table = place.new_full((len(self.patches) * self.height * self.width,), values)
             table[own[own_inside]] = torch.arange(values, device=place.device).view_as(own)[own_inside]
             self._lists[key] = self._chunks(torch.where(inside, table[torch.where(inside, place, 0)], values), None)
         return self._lists[key]
 
     def own(self) -> list[Gather]:
-        """For each chunk, the tiles' own pixels."""
+        """For each chunk, the patches' own pixels."""
         return self.gathers(range(self.size), range(self.size))
 
     def _places(self, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Flat pixel positions (tiles, len(rows), len(cols)), and whether they lie in the image."""
-        device = self.tiles.device
+        """Flat pixel positions (patches, len(rows), len(cols)), and whether they lie in the image."""
+        device = self.patches.device
         y = (self.row * self.size)[:, None] + torch.tensor(list(rows), device=device)
         x = (self.col * self.size)[:, None] + torch.tensor(list(cols), device=device)
         inside = ((y >= 0) & (y < self.height))[:, :, None] & ((x >= 0) & (x < self.width))[:, None, :]
@@ -149,10 +151,10 @@ class ActiveTiles:
 
 
 def chunk_of(size: int, device: torch.device) -> int:
-    """How many tiles of that side are computed at a time."""
+    """How many patches of that side are computed at a time."""
     if device.type != 'cpu':
         return max(CHUNK_GPU_PIXELS // size**2, 1)
-    return CHUNK_PIXELS.get(size) or max(CHUNK_TILE_PIXELS // size**2, 1)
+    return CHUNK_PIXELS.get(size) or max(CHUNK_PATCH_PIXELS // size**2, 1)
 
 
 def pixel_rows(x: torch.Tensor) -> torch.Tensor:

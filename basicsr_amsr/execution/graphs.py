@@ -14,7 +14,8 @@ class Graph:
     """A function of a tensor, recorded for inputs of one shape; for inference only.
 
     What the function launches must not depend on the values of its input: dense networks, MGA with a fixed number of
-    patches, kernels with given lists. (A mask whose active tiles are listed anew does: the list's length is read back.)
+    patches, kernels with given lists. (A mask whose active patches are listed anew does: the list's length is read
+    back.)
 
     Args:
         function: maps x to a tensor.

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from basicsr_amsr.execution.unit import Inside, Node, Unit
+from basicsr_amsr.execution.graph.units import Inside
+from basicsr_amsr.execution.unit import Node, Unit
 
 Reach = tuple[int, int]  # rows and columns
 
@@ -74,20 +75,6 @@ class Plan:
         if node is None or node.kind != 'cat' or self.outer[value]:
             return [value]
         return [part for i in node.inputs for part in self.parts(i)]
-
-    @cached_property
-    def pools(self) -> list[int]:
-        """On how many averages, one after the other, each value rests."""
-        counts = [0]
-        for node in self.unit.nodes:
-            counts.append(max(counts[i] for i in node.inputs) + (node.kind == 'pool'))
-        return counts
-
-    @property
-    def by_tiles(self) -> bool:
-        """Whether whole tiles can run through the unit up to its first average, and pixel by pixel after it."""
-        return all(not pools or (self.halo[i] == (0, 0) and (self.of_image[i] or reach(node) == (0, 0)))
-                   for i, (pools, node) in enumerate(zip(self.pools[1:], self.unit.nodes, strict=True), 1))
 
     @cached_property
     def stages(self) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """In which number format networks compute at inference: PyTorch's autocast, by the names of options and flags."""
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 
@@ -24,6 +24,16 @@ def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextMan
 def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Inside, everything computes in the number format of what it is given."""
     return nullcontext() if device.type == 'meta' else torch.autocast(device.type, enabled=False)
+
+
+def undisturbed() -> AbstractContextManager[object]:
+    """Inside, nothing records gradients, tensors are no inference tensors, and the CPU has no autocast."""
+    if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled() or torch.is_autocast_enabled('cpu')):
+        return nullcontext()
+    stack = ExitStack()
+    for each in (torch.inference_mode(False), torch.no_grad(), torch.autocast('cpu', enabled=False)):
+        stack.enter_context(each)
+    return stack
 
 
 def compute_dtype(x: torch.Tensor) -> torch.dtype:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.active import ActiveTiles, Gather, pixel_rows, write
+from basicsr_amsr.execution.active import ActivePatches, Gather, pixel_rows, write
 from basicsr_amsr.execution.backends.interface import Backend, Place, Read
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue, Fused
 from basicsr_amsr.execution.plan import Plan, reach
@@ -24,7 +24,7 @@ class Rows:
         backend: what convolves.
     """
 
-    def __init__(self, plan: Plan, x: torch.Tensor, active: ActiveTiles, stored: dict[int, torch.Tensor],
+    def __init__(self, plan: Plan, x: torch.Tensor, active: ActivePatches, stored: dict[int, torch.Tensor],
                  backend: Backend) -> None:
         self.plan, self.active, self.stored, self.backend = plan, active, stored, backend
         self.pixels = pixel_rows(x)
@@ -32,11 +32,11 @@ class Rows:
         self.local: dict[int, torch.Tensor] = {}
         self.outer: dict[int, torch.Tensor] = {}
 
-    def where(self, value: int) -> ActiveTiles:
+    def where(self, value: int) -> ActivePatches:
         """At which pixels a value is kept."""
         return self.active.dilated(*self.plan.halo[value]) if self.active.size == 1 else self.active
 
-    def start_chunk(self, where: ActiveTiles, number: int, own: Gather) -> None:
+    def start_chunk(self, where: ActivePatches, number: int, own: Gather) -> None:
         """Turn to a chunk of pixels."""
         self.chunk_of, self.number, self.own = where, number, own
         self.start = number * where.chunk * where.size**2
@@ -127,7 +127,7 @@ class Rows:
         if reach(node) == (0, 0):
             reads = [self.source(part) for part in parts]
         else:
-            # For tiles the tile with its halo, for single pixels only the kernel's taps.
+            # For patches the patch with its halo, for single pixels only the kernel's taps.
             offsets: list[Sequence[int]] = [range(-r, size + r, dilation if size == 1 else 1)
                                             for r, dilation in zip(reach(node), conv.dilation, strict=True)]
             reads = [self._around(part, offsets) for part in parts]
@@ -136,7 +136,7 @@ class Rows:
         return self.backend.convolve(conv, reads, size, epilogue, place)
 
     def _around(self, value: int, offsets: list[Sequence[int]]) -> Read:
-        """A value at the offsets from each of the chunk's tiles; 0 where it is not known, or the image ends."""
+        """A value at the offsets from each of the chunk's patches; 0 where it is not known, or the image ends."""
         if not self.plan.outer[value]:
             return Read(self.stored[value], self.chunk_of.gathers_from(self.where(value), *offsets)[self.number])
         gather = self.chunk_of.gathers(*offsets)[self.number]

@@ -4,27 +4,27 @@ from __future__ import annotations
 import torch
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActiveTiles, pixel_rows
+from basicsr_amsr.execution.active import ActivePatches, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.fusion import fused, readers_of
-from basicsr_amsr.execution.oracle import check_inside
+from basicsr_amsr.execution.graph.units import Inside
 from basicsr_amsr.execution.plan import Plan
+from basicsr_amsr.execution.reference import check_inside
 from basicsr_amsr.execution.rows import Rows
-from basicsr_amsr.execution.tiles import tile_by_tile
-from basicsr_amsr.execution.unit import Inside, Unit
+from basicsr_amsr.execution.unit import Unit
 
 
 @torch.no_grad()
-def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 'masked',
+def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, inside: Inside = 'masked',
              out: torch.Tensor | None = None, backend: str = 'torch') -> torch.Tensor:
-    """The unit on the active tiles or pixels: equals `dense_masked` with their mask. For inference only.
+    """The unit on the active patches or pixels: equals `dense_masked` with their mask. For inference only.
 
     Where all are active the dense unit runs; where none is, nothing does.
 
     Args:
         unit: what is computed.
         x: (B, C, H, W), best channels-last; it is not changed.
-        active: which tiles (size > 1) or pixels (size 1), of the size of x.
+        active: which patches (size > 1) or pixels (size 1), of the size of x.
         inside: 'masked' or 'exact', see `dense_masked`.
         out: (B, C, H, W) channels-last, to write the active pixels into: what its other pixels hold is what skipped
             pixels get (a map found by calibration, or x itself in a second buffer that saves copying it). Not x.
@@ -34,12 +34,12 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
         `out`, else a copy of x with the active pixels computed (x itself where none is active).
 
     Raises:
-        UserError: `inside` is unknown, x has another size than the active tiles, `out` is not channels-last, or the
+        UserError: `inside` is unknown, x has another size than the active patches, `out` is not channels-last, or the
             backend does not run here.
     """
     check_inside(inside)
-    if (len(active.tiles), active.height, active.width) != (len(x), *x.shape[-2:]):
-        raise UserError(f'x is {tuple(x.shape)}, but the active tiles are those of {len(active.tiles)} maps of '
+    if (len(active.patches), active.height, active.width) != (len(x), *x.shape[-2:]):
+        raise UserError(f'x is {tuple(x.shape)}, but the active patches are those of {len(active.patches)} maps of '
                         f'{active.height}x{active.width}.')
     if out is not None and not out.is_contiguous(memory_format=torch.channels_last):
         raise UserError(f'out {tuple(out.shape)} is not channels-last: nothing can be written into it.')
@@ -51,14 +51,9 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActiveTiles, inside: Inside = 
     x = x.contiguous(memory_format=torch.channels_last)
     if out is None:
         out = x.clone(memory_format=torch.channels_last)
-    plan = Plan(unit, inside)
-    by_tiles = inside == 'exact' and active.size > 1
-    if by_tiles and (engine.whole or not plan.by_tiles):
-        # A list of all pixels that are needed computes none of them twice, as halos do.
-        active, by_tiles = active.as_pixels(), False
-    rows = Rows(plan, x, active, {}, engine)
-    if not (by_tiles and tile_by_tile(rows, out)):
-        _stage_by_stage(rows, out)
+    if inside == 'exact':  # a list of all pixels that are needed computes none of them twice, as halos do
+        active = active.as_pixels()
+    _stage_by_stage(Rows(Plan(unit, inside), x, active, {}, engine), out)
     return out
 
 
@@ -66,18 +61,14 @@ def _stage_by_stage(rows: Rows, out: torch.Tensor) -> None:
     """Inner values are kept for the pixels at which they are needed, as lists with a row of zeros at the end."""
     plan, nodes, target = rows.plan, rows.plan.unit.nodes, pixel_rows(out)
     last, calls, readers = len(nodes), [node.call for node in nodes], readers_of(nodes)
-    done = set(rows.stored)
     for stage in plan.stages:
-        todo = [value for value in stage if value not in done and not (done and not plan.pools[value])]
-        if not todo:
-            continue
-        if plan.of_image[todo[0]]:
-            for value in todo:
+        if plan.of_image[stage[0]]:
+            for value in stage:
                 rows.stored[value] = rows.compute_image(value)
             continue
-        where = rows.where(todo[0])
-        kept = [value for value in todo if value != last and plan.read_later(value, stage)]
-        steps = fused(todo, nodes, calls, readers, kept)
+        where = rows.where(stage[0])
+        kept = [value for value in stage if value != last and plan.read_later(value, stage)]
+        steps = fused(stage, nodes, calls, readers, kept)
         for number, own in enumerate(where.own()):
             rows.start_chunk(where, number, own)
             for step in steps:

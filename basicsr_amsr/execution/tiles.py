@@ -1,61 +1,90 @@
-"""Whole tiles with one halo for all of a unit's convolutions, which need not be padded then."""
+"""Large images tile by tile, so that memory depends on the size of a tile and not on that of the image."""
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
 import torch
-from torch import nn
-
-from basicsr_amsr.execution.active import Gather, pixel_rows, write
-from basicsr_amsr.execution.backends.torch_backend import unpadded
-from basicsr_amsr.execution.plan import Reach, reach
-from basicsr_amsr.execution.rows import Rows
 
 
-def tile_by_tile(rows: Rows, out: torch.Tensor) -> bool:
-    """The unit on each tile, up to its first average: later values need all tiles.
+class Tile(NamedTuple):
+    """What is computed together, in LR pixels of the image.
 
-    Values that are read after an average are left in `rows.stored`.
-
-    Returns:
-        Whether there is no average, and the output has been written.
+    Attributes:
+        rows, cols: what is read, with the overlap. kept_rows, kept_cols: what is kept of the result.
     """
-    plan, active = rows.plan, rows.active
-    nodes, last = plan.unit.nodes, len(plan.unit.nodes)
-    first = [value for value in range(1, last + 1) if not plan.pools[value]]
-    ends = [value for value in first
-            if any(value in node.inputs for later, node in enumerate(nodes, 1) if plan.pools[later])]
-    target = pixel_rows(out)
-    padded = {i for value in first if reach(nodes[value - 1]) != (0, 0) for i in nodes[value - 1].inputs}
-    lists = {halo: active.gathers(*(range(-r, active.size + r) for r in halo))
-             for halo in {plan.halo[0], *(plan.halo[value] for value in padded)}}
-    for number, own in enumerate(active.own()):
-        read = lists[plan.halo[0]][number].read(rows.pixels)
-        values = {0: read.view(-1, *(active.size + 2 * r for r in plan.halo[0]), read.shape[1]).permute(0, 3, 1, 2)}
-        for value in [0, *first]:
-            halo = plan.halo[value]
-            if value:
-                node = nodes[value - 1]
-                around: Reach = tuple(map(sum, zip(halo, reach(node), strict=True)))  # type: ignore[assignment]
-                reads = [_crop(values[i], plan.halo[i], around) for i in node.inputs]
-                values[value] = unpadded(node.call, *reads) if isinstance(node.call, nn.Conv2d) else node.call(*reads)
-            if value in padded:
-                # What lies outside the image is a convolution's padding, and of no other use.
-                values[value] = _clear(values[value], lists[halo][number])
-        rows.start_chunk(active, number, own)
-        for value in ends:
-            rows.local[value] = pixel_rows(_crop(values[value], plan.halo[value], (0, 0)))
-            rows.keep(value)
-        if last in values:
-            write(own, pixel_rows(values[last]).to(target.dtype), target)
-    return last in first
+
+    rows: slice
+    cols: slice
+    kept_rows: slice
+    kept_cols: slice
+
+    def of(self, image: torch.Tensor) -> torch.Tensor:
+        """What it reads of (B, C, H, W)."""
+        return image[..., self.rows, self.cols]
+
+    def put(self, result: torch.Tensor, image: torch.Tensor, scale: int) -> None:
+        """Write what is kept of its result (B, C, scale · rows, scale · cols) into the image."""
+        rows = slice(self.kept_rows.start - self.rows.start, self.kept_rows.stop - self.rows.start)
+        cols = slice(self.kept_cols.start - self.cols.start, self.kept_cols.stop - self.cols.start)
+        image[..., _times(self.kept_rows, scale), _times(self.kept_cols, scale)] = result[
+            ..., _times(rows, scale), _times(cols, scale)]
+
+    @property
+    def area(self) -> int:
+        """LR pixels that are kept."""
+        return (self.kept_rows.stop - self.kept_rows.start) * (self.kept_cols.stop - self.kept_cols.start)
 
 
-def _clear(patches: torch.Tensor, gather: Gather) -> torch.Tensor:
-    """Patches with zeros where the image ends; as a rule in place."""
-    tiles, _, height, width = patches.shape
-    return gather.clear(pixel_rows(patches)).view(tiles, height, width, -1).permute(0, 3, 1, 2)
+def is_large(x: torch.Tensor, size: int | None) -> bool:
+    """Whether (B, C, H, W) is cut into tiles of that size; None for never."""
+    return size is not None and max(x.shape[-2:]) > size
 
 
-def _crop(patches: torch.Tensor, halo: Reach, wanted: Reach) -> torch.Tensor:
-    """Patches with the halo that is wanted, of those with a wider one."""
-    top, left = halo[0] - wanted[0], halo[1] - wanted[1]
-    return patches[:, :, top:patches.shape[2] - top, left:patches.shape[3] - left]
+def cut(height: int, width: int, size: int, tile_pad: int, step: int = 1) -> Iterator[Tile]:
+    """Tiles that together keep each pixel of height × width once.
+
+    Args:
+        height, width: of the image.
+        size: side of what a tile keeps at most, unless it is less than `step`.
+        overlap: pixels around it that it reads too, inside the image.
+        step: tiles and what they read begin at multiples of this.
+    """
+    for rows, kept_rows in _along(height, size, tile_pad, step):
+        for cols, kept_cols in _along(width, size, tile_pad, step):
+            yield Tile(rows, cols, kept_rows, kept_cols)
+
+
+def in_tiles(compute: Callable[[Tile], torch.Tensor], x: torch.Tensor, size: int, tile_pad: int,
+              step: int = 1) -> torch.Tensor:
+    """A map of the size of x (B, C, H, W), or of a multiple, put together from tiles.
+
+    Args:
+        compute: gives (B, C', s · rows, s · cols) of what a tile reads.
+        x, size, overlap, step: as in `cut`.
+    """
+    whole, scale = None, 1
+    height, width = x.shape[-2:]
+    for tile in cut(height, width, size, tile_pad, step):
+        result = compute(tile)
+        if whole is None:
+            scale = result.shape[-2] // (tile.rows.stop - tile.rows.start)
+            whole = torch.empty(*result.shape[:2], height * scale, width * scale, dtype=result.dtype,
+                                device=result.device, memory_format=torch.channels_last)
+        tile.put(result, whole, scale)
+    assert whole is not None
+    return whole
+
+
+def _along(length: int, size: int, tile_pad: int, step: int) -> Iterator[tuple[slice, slice]]:
+    """What is read, and what is kept, along one side; tiles are as equal as `step` allows."""
+    count = -(-length // size)
+    side = -(-length // (count * step)) * step
+    more = -(-tile_pad // step) * step
+    for start in range(0, length, side):
+        stop = min(start + side, length)
+        yield slice(max(start - more, 0), min(stop + more, length)), slice(start, stop)
+
+
+def _times(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)

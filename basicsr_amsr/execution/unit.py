@@ -10,10 +10,6 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError
 
-# 'masked': what lies inside the unit is 0 outside the mask. 'exact': it is computed wherever an active pixel needs it.
-Inside = Literal['masked', 'exact']
-INSIDE = ('masked', 'exact')
-
 # Modules that map each pixel by itself.
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.ELU, nn.Identity)
 

@@ -1,7 +1,6 @@
 """What the parts of a mask-guided network cost, and how many patches a budget of MACs allows."""
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost.budget import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter
 
 
@@ -38,18 +38,17 @@ class Costs(NamedTuple):
         """Variant M with K = `k`; with all patches it is less by the coarse image."""
         return self.base + self.mask + k * self.patch
 
-    def k_within(self, budget: float) -> int:
-        """The largest K with which M costs at most `budget` times D.
+    def k_within(self, budget: float, most: int) -> int:
+        """The largest K, of `most` patches, with which M costs at most `budget` times D.
 
         Raises:
             UserError: base net and mask alone cost more.
         """
-        left = math.floor(budget * self.dense) - self.selected(0)
-        if left < 0:
-            least = math.ceil(1e4 * self.selected(0) / self.dense) / 1e4  # rounded up, so that it is enough
-            raise UserError(f'network_g: k: budget {budget:g} of the MACs of D is less than the {least:.10g} that base '
-                            'net and mask take without any patch: give more, or fewer base blocks (split_blocks).')
-        return left // self.patch
+        try:
+            return largest_within(budget, self.dense, self.selected, most,
+                                  'without any patch: give more, or fewer base blocks (split_blocks).')
+        except UserError as error:
+            raise UserError(f'network_g: k: {error}') from error
 
 
 class Parts(nn.Module):

@@ -54,12 +54,18 @@ class MaskPrediction(nn.Module):
 
         Under autocast the mask is float32 from its softmax on: in bf16 many patches would be equally bad.
         """
-        height, width = feature.shape[-2:]
-        p = self.patch_size
-        feature = F.pad(feature, (0, -width % p, 0, -height % p))
-        logits = self.conv2(self.relu(self.conv1(feature)))
+        logits = self.logits(self.padded(feature))
         with in_full_precision(feature.device):
             return self.from_logits(logits.to(self.kernel.weight.dtype))
+
+    def padded(self, feature: torch.Tensor) -> torch.Tensor:
+        """The feature in whole patches."""
+        height, width = feature.shape[-2:]
+        return F.pad(feature, (0, -width % self.patch_size, 0, -height % self.patch_size))
+
+    def logits(self, feature: torch.Tensor) -> torch.Tensor:
+        """Of the feature in whole patches what the convolutions give, (N, 2 or 1, H, W)."""
+        return self.conv2(self.relu(self.conv1(feature)))
 
     def from_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """The error mask of what the convolutions give, (N, 2 or 1, H, W) with H and W multiples of p."""

@@ -11,10 +11,12 @@ from pydantic import Field
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.pieces import in_pieces, is_large
+from basicsr_amsr.execution.tiles import in_tiles, is_large
+from basicsr_amsr.mga import native as parts
 from basicsr_amsr.mga.costs import Costs, count_costs
 from basicsr_amsr.mga.gate import blend, straight_through
 from basicsr_amsr.mga.mask import MaskPrediction
+from basicsr_amsr.mga.native import NativeParts
 from basicsr_amsr.mga.oracle import ORACLES, true_error
 from basicsr_amsr.mga.parts import backbone_section, split_backbone
 from basicsr_amsr.mga.patches import (
@@ -36,7 +38,7 @@ VARIANTS = {
     'A': 'base net, and refine net on every patch',
     'M': 'base net, and refine net on the K patches that the mask selects',
 }
-PIECE_STEP = 24  # pieces begin at multiples of it, as windows and strided convolutions of base nets do
+TILE_STEP = 24  # tiles begin at multiples of it, as windows and strided convolutions of base nets do
 Variant = Literal['B', 'D', 'A', 'M']
 Patches = Annotated[
     Count | Share | Annotated[dict[Literal['threshold', 'budget'], Number], Field(min_length=1, max_length=1)],
@@ -44,7 +46,7 @@ Patches = Annotated[
 
 
 class MGAOutput(NamedTuple):
-    """What training looks at.
+    """The outputs of a forward pass that the training losses use.
 
     Attributes:
         image: the final image, (N, 3, s·H, s·W). coarse: that of the base net.
@@ -86,18 +88,20 @@ class MGA(nn.Module):
         mask_pooling: whether the mask is averaged over the patches after its softmax or before, see MaskPrediction.
         mask_channels: 2, or 1 without softmax (table 3).
         chunk: patches per call of the refine net; bounds memory on large images. None for all at once.
-        piece: without gradients, larger images run through base net and dense refine net in pieces of that side, in LR
+        tile: without gradients, larger images run through base net and dense refine net in tiles of that side, in LR
             pixels; None for never. It bounds memory too; the mask is that of the whole image.
-        overlap: so many LR pixels around itself a piece reads too.
+        tile_pad: so many LR pixels around itself a tile reads too.
 
     Attributes:
-        last_mask_ratio: share of the patches refined in the last forward pass (0 for B, 1 for D and A).
+        last_keep: share of the patches refined in the last forward pass (0 for B, 1 for D and A).
 
     Raises:
         UserError: an option that makes no sense, named.
     """
 
     base: Any  # a BaseNet
+    engine: str
+    native: NativeParts | None
 
     def __init__(self, backbone: Annotated[Mapping[str, Any], Named('backbone', backbone_section)],
                  variant: Variant = 'M', patch_size: Positive = 4, k: Patches = 1000,
@@ -105,21 +109,22 @@ class MGA(nn.Module):
                  order: Literal['larger', 'random', 'smaller', 'oracle', 'best'] = 'larger', seed: int = 0,
                  split_blocks: tuple[Positive, Positive] | None = None, cut: Mapping[str, str] | None = None,
                  mask_pooling: Literal['after_softmax', 'before_softmax'] = 'after_softmax',
-                 mask_channels: Literal[1, 2] = 2, chunk: Positive | None = 4096, piece: Positive | None = None,
-                 overlap: Count = 32) -> None:
+                 mask_channels: Literal[1, 2] = 2, chunk: Positive | None = 4096, tile: Positive | None = None,
+                 tile_pad: Count = 32) -> None:
         super().__init__()
         check_arguments(MGA, 'network_g', backbone=backbone, variant=variant, patch_size=patch_size, k=k, per=per,
                         order=order, seed=seed, split_blocks=split_blocks, cut=cut, mask_pooling=mask_pooling,
-                        mask_channels=mask_channels, chunk=chunk, piece=piece, overlap=overlap)
-        parts, self.split_blocks, self.scale = split_backbone(backbone, split_blocks, cut)
+                        mask_channels=mask_channels, chunk=chunk, tile=tile, tile_pad=tile_pad)
+        split, self.split_blocks, self.scale = split_backbone(backbone, split_blocks, cut)
         self.backbone, self.cut = dict(backbone), cut
-        self.base, self.refine = parts.base, parts.refine
-        self.mask = MaskPrediction(parts.num_feat, patch_size, mask_pooling, mask_channels)
+        self.base, self.refine = split.base, split.refine
+        self.mask = MaskPrediction(split.num_feat, patch_size, mask_pooling, mask_channels)
         self.patch_size = patch_size
         self.k: Amount = check_k(k)
         self.per, self.order, self.seed = per, order, seed
-        self.chunk, self.piece, self.overlap = chunk, piece, overlap
-        self.last_mask_ratio = 1.0
+        self.chunk, self.tile, self.tile_pad = chunk, tile, tile_pad
+        self.last_keep = 1.0
+        self.set_engine('torch')
         self.counted: dict[tuple[int, int], Costs] = {}
         # Channels-last weights make every convolution run channels-last, which is faster on CPU and GPU alike.
         self.to(memory_format=torch.channels_last)
@@ -132,6 +137,25 @@ class MGA(nn.Module):
             raise UserError(f"network_g: variant '{variant}' is unknown. There is: {known}.")
         self.variant = variant
 
+    def set_engine(self, engine: str) -> None:
+        """'native': at inference on a CPU the native kernels run base net, mask and refine net; 'torch': torch runs
+        all; 'auto': native kernels, which are faster."""
+        self.engine = engine
+        self.native = None if engine == 'torch' else NativeParts()
+
+    def _natively(self, part: Callable[[Any, torch.Tensor], torch.Tensor],
+                  by_torch: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        """A part of the network, by the native kernels where these are wanted and can."""
+        if self.native is None:
+            return by_torch
+        native = self.native
+
+        def run(*maps: torch.Tensor) -> torch.Tensor:
+            found = native.run(part, self, *maps)
+            return by_torch(*maps) if found is None else found
+
+        return run
+
     def variant_modules(self, variant: str) -> list[nn.Module]:
         """The parts that a variant consists of."""
         return {'B': [self.base], 'D': [self.base, self.refine], 'A': [self.base, self.refine],
@@ -142,7 +166,7 @@ class MGA(nn.Module):
         return sum(p.numel() for module in self.variant_modules(variant) for p in module.parameters())
 
     def describe_plain(self, name: str | None) -> str | None:
-        """What to say where the weights of a plain network, of the family `name`, are to be loaded."""
+        """The message for somebody who loads the weights of a plain network of the family `name`."""
         return None if name is None else (
             f'{name} without mask and refine net; to start a training from it, name it as path: '
             'pretrain_network_backbone instead of pretrain_network_g')
@@ -153,6 +177,10 @@ class MGA(nn.Module):
 
         `target`, the ground truth (N, 3, s·H, s·W), is what the order 'best' needs.
         """
+        if not with_parts and not self.ranks_by_truth:
+            image = self.at_once(x)
+            if image is not None:
+                return image
         feature = self.extract(x)
         if self.variant == 'M' and self.mask.training and torch.is_grad_enabled():
             output = self.gated(feature, self.reconstruct(feature, x))
@@ -164,20 +192,34 @@ class MGA(nn.Module):
         image = self.composed(feature, coarse, index)
         return MGAOutput(image, cast(torch.Tensor, coarse), feature) if with_parts else image
 
+    def at_once(self, x: torch.Tensor) -> torch.Tensor | None:
+        """The image by as few calls of the native kernels as there can be, which keep maps in their own layout; None
+        where torch or tiles have to make it part by part."""
+        if self.native is None or self.variant == 'A' or (self.tile is not None and is_large(x, self.tile)):
+            return None
+        if self.variant != 'M':
+            self.last_keep = float(self.variant == 'D')
+            return self.native.run(parts.dense if self.variant == 'D' else parts.base, self, x)
+        found = self.native.feature_and_coarse(self, x)
+        if found is None:
+            return None
+        feature, coarse = found
+        return self.composed(feature, coarse, self.select(feature))
+
     def extract(self, x: torch.Tensor) -> torch.Tensor:
         """The coarse feature (N, C, H, W) of images (N, 3, H, W)."""
-        return self.in_pieces(self.base.extract, x)
+        return self.in_tiles(self._natively(parts.feature, self.base.extract), x)
 
     def reconstruct(self, feature: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The coarse image (N, 3, s·H, s·W) of the coarse feature of `x`."""
-        return self.in_pieces(self.base.reconstruct, feature, x)
+        return self.in_tiles(self._natively(parts.coarse, self.base.reconstruct), feature, x)
 
-    def in_pieces(self, compute: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
-        """What `compute` gives for maps (N, ·, H, W), piece by piece where they are large and no gradients wanted."""
-        if self.piece is None or not is_large(maps[0], self.piece) or torch.is_grad_enabled():
+    def in_tiles(self, compute: Callable[..., torch.Tensor], *maps: torch.Tensor) -> torch.Tensor:
+        """What `compute` gives for maps (N, ·, H, W), tile by tile where they are large and no gradients wanted."""
+        if self.tile is None or not is_large(maps[0], self.tile) or torch.is_grad_enabled():
             return compute(*maps)
-        return in_pieces(lambda piece: compute(*(piece.of(each) for each in maps)), maps[0], self.piece, self.overlap,
-                         PIECE_STEP)
+        return in_tiles(lambda tile: compute(*(tile.of(each) for each in maps)), maps[0], self.tile, self.tile_pad,
+                         TILE_STEP)
 
     @property
     def ranks_by_truth(self) -> bool:
@@ -194,7 +236,7 @@ class MGA(nn.Module):
     def composed(self, feature: torch.Tensor, coarse: torch.Tensor | None, index: PatchIndex) -> torch.Tensor:
         """The final image from the coarse feature, the coarse image (None where `index` is whole) and the patches."""
         if self.variant == 'D':
-            return self.in_pieces(partial(self.refine, halo=False), feature)
+            return self.in_tiles(self._natively(parts.whole, partial(self.refine, halo=False)), feature)
         if coarse is not None and not len(index.batch):
             return coarse
         return self.refine_patches(feature, coarse, index)
@@ -254,11 +296,19 @@ class MGA(nn.Module):
             index = all_patches(0 if self.variant == 'B' else batch, rows, cols, feature.device)
         else:
             order = 'larger' if self.order in ORACLES else self.order
-            error = self.mask(feature) if error is None else error
+            error = self.predicted_error(feature) if error is None else error
             image, position = topk(error, self.amount(height, width), order, self.per, self.seed)
             index = PatchIndex(image, position // cols, position % cols)
-        self.last_mask_ratio = len(index.batch) / (batch * rows * cols)
+        self.last_keep = len(index.batch) / (batch * rows * cols)
         return index
+
+    def predicted_error(self, feature: torch.Tensor) -> torch.Tensor:
+        """The mask (N, 1, ⌈H/p⌉, ⌈W/p⌉) of the feature (N, C, H, W)."""
+        if self.native is not None:
+            logits = self.native.run(parts.logits, self, self.mask.padded(feature))
+            if logits is not None:
+                return self.mask.from_logits(logits)
+        return self.mask(feature)
 
     def amount(self, height: int, width: int) -> Amount:
         """`k` for an LR image of height × width, with a budget turned into a number.
@@ -269,7 +319,8 @@ class MGA(nn.Module):
         if not isinstance(self.k, Mapping):
             return self.k
         if 'budget' in self.k:
-            return self.costs(height, width).k_within(self.k['budget'])
+            return self.costs(height, width).k_within(
+                self.k['budget'], math.prod(grid_size(height, width, self.patch_size)))
         if self.order not in ORACLES:
             self.mask.check_threshold()
         return self.k
@@ -297,7 +348,8 @@ class MGA(nn.Module):
         """The coarse image with the refined patches in the place of its own; None will do where `index` is whole."""
         padded = pad_to_grid(feature, self.patch_size)
         runs = [index] if self.chunk is None else index.chunks(self.chunk)
-        refined = [self.refine(gather_patches(padded, run, self.patch_size)) for run in runs]
+        refine = self._natively(parts.patches, self.refine)
+        refined = [refine(gather_patches(padded, run, self.patch_size)) for run in runs]
         patches = torch.cat(refined) if len(refined) > 1 else refined[0]
         if coarse is not None:
             return replace_patches(coarse, patches, index)

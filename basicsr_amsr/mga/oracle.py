@@ -31,7 +31,7 @@ def true_error(order: str, coarse: torch.Tensor, refined: torch.Tensor, target: 
 
 def gain_of_refining(coarse: torch.Tensor, refined: torch.Tensor, target: torch.Tensor, scale: int,
                      patch_size: int) -> torch.Tensor:
-    """How much of the squared error on the luminance goes where a patch is refined.
+    """The squared error on the luminance that refining a patch would remove.
 
     Patches do not overlap, so the K patches of largest gain are those that give the image's highest PSNR.
 

@@ -43,7 +43,7 @@ class MaskReport:
     def figures(self) -> dict[str, Any]:
         """L1 error, share of chosen patches, and histograms: shares of the patches in ten equal bins up to `top`."""
         top = max(float(self.true.max()), np.finfo(np.float32).tiny)
-        return {'l1': self.l1, 'share': float(self.chosen.mean()), 'top': top,
+        return {'l1': self.l1, 'keep': float(self.chosen.mean()), 'top': top,
                 **{f'{name}_histogram': self._histogram(getattr(self, name) / top) for name in ('true', 'predicted')}}
 
     @staticmethod

@@ -18,21 +18,22 @@ from torch import nn
 from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.calibration.trained import train_predictions_, trained_calibration, trained_predictions
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.backbones.pretrained import build, locate
+from basicsr_amsr.backbones.construct import build
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.models.amsr_options import AMSRPath, AMSRTrain, find_conflicts
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.safe_load import read_weights_only
-from basicsr_amsr.selection.ratio import at_ratio
+from basicsr_amsr.selection.keep import at_keep
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.files import checkpoint_path
 from basicsr_amsr.training.randomness import python_random
+from basicsr_amsr.weights.cards import locate
 
 PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint
-RATIO = (0, 0, 0)  # before the iteration: no other random numbers of the run have four places
+KEEP = (0, 0, 0)  # before the iteration: no other random numbers of the run have four places
 
 
 @MODEL_REGISTRY.register()
@@ -48,7 +49,7 @@ class AMSRModel(SRModel):
     find_conflicts = staticmethod(find_conflicts)
 
     net_g: Any  # ConvertedNetwork, in a wrapper for several devices or not
-    mask_ratios: list[float] | None = None  # of the images of the validation that runs
+    keeps: list[float] | None = None  # of the images of the validation that runs
 
     def init_training_settings(self) -> None:
         self.train_options = read(AMSRTrain, self.opt['train'], 'train')
@@ -130,32 +131,32 @@ class AMSRModel(SRModel):
     def optimize_parameters(self, current_iter: int) -> None:
         self.optimizer_g.zero_grad()
         net = self.get_bare_model(self.net_g)
-        with self.drawn_ratio(net, current_iter):
+        with self.drawn_keep(net, current_iter):
             self.output = self.net_g(self.lq)
         losses = self.losses()
         torch.stack(list(losses.values())).sum().backward()
         self.optimizer_g.step()
         if not isinstance(self.net_g, nn.DataParallel):  # whose copies of the network know it
-            losses['mask_ratio'] = torch.as_tensor(net.last_mask_ratio, device=self.device)
+            losses['keep'] = torch.as_tensor(net.last_keep, device=self.device)
         self.log_dict = self.reduce_loss_dict(losses)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
     @contextmanager
-    def drawn_ratio(self, net: Any, iteration: int) -> Iterator[None]:
-        """Let the network compute the share of `ratio_range` that falls to an iteration.
+    def drawn_keep(self, net: Any, iteration: int) -> Iterator[None]:
+        """Let the network compute the share of `keep_range` that falls to an iteration.
 
         By the calibration's level for it, where a level decides, which gives detailed images more than flat ones; else
         the share of each image.
         It follows from the run's seed and the iteration, so it is the same in all processes and after a resume.
         """
-        if self.train_options.ratio_range is None:
+        if self.train_options.keep_range is None:
             yield
             return
-        numbers = python_random(self.opt.get('manual_seed') or 0, *RATIO, iteration)
-        share, selection = numbers.uniform(*self.train_options.ratio_range), self.config.selection
+        numbers = python_random(self.opt.get('manual_seed') or 0, *KEEP, iteration)
+        keep, selection = numbers.uniform(*self.train_options.keep_range), self.config.selection
         calibration = self.config.calibration if getattr(selection, 'level', None) is not None else None
-        selection = at_ratio(selection, share) if calibration is None else calibration.selection(share)
+        selection = at_keep(selection, keep) if calibration is None else calibration.selection(keep)
         net.amsr = dataclasses.replace(self.config, selection=selection)
         try:
             yield
@@ -176,21 +177,21 @@ class AMSRModel(SRModel):
 
     def test(self) -> None:
         super().test()
-        if self.mask_ratios is not None:
+        if self.keeps is not None:
             net: Any = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
-            self.mask_ratios.append(float(getattr(net, 'last_mask_ratio', 1.0)))
+            self.keeps.append(float(getattr(net, 'last_keep', 1.0)))
 
     def nondist_validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        self.mask_ratios = []
+        self.keeps = []
         try:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-            self.log_mask_ratio(dataloader.dataset.opt['name'], mean(self.mask_ratios), current_iter, tb_logger)
+            self.log_keep(dataloader.dataset.opt['name'], mean(self.keeps), current_iter, tb_logger)
         finally:
-            self.mask_ratios = None
+            self.keeps = None
 
-    def log_mask_ratio(self, dataset: str, ratio: float, current_iter: Any, tb_logger: Any) -> None:
-        """Write the mean mask ratio of a validation to the log, validation.jsonl and TensorBoard."""
-        get_root_logger().info(f'Validation {dataset}: mask_ratio: {ratio:.4f}')
-        history.append(self, dataset, 'mask_ratio', ratio, current_iter)
+    def log_keep(self, dataset: str, keep: float, current_iter: Any, tb_logger: Any) -> None:
+        """Write the mean keep of a validation to the log, validation.jsonl and TensorBoard."""
+        get_root_logger().info(f'Validation {dataset}: keep: {keep:.4f}')
+        history.append(self, dataset, 'keep', keep, current_iter)
         if tb_logger:
-            tb_logger.add_scalar(f'metrics/{dataset}/mask_ratio', ratio, current_iter)
+            tb_logger.add_scalar(f'metrics/{dataset}/keep', keep, current_iter)

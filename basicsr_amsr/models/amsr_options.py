@@ -25,14 +25,14 @@ class AMSRTrain(Train):
                                                        'loss_weight: 1}; ~ for no teacher')
     prediction_lr: PositiveNumber | None = Field(
         None, description="learning rate of the calibration's predictions; ~: they stay as they are")
-    ratio_range: Annotated[tuple[Share, Share], Strict(False)] | None = Field(
-        None, description="[least, most]: the share of the tiles is drawn between them for each batch, in place of the "
-                          "network's; a ratio of each image, or of the calibration's by its level")
+    keep_range: Annotated[tuple[Share, Share], Strict(False)] | None = Field(
+        None, description="[least, most]: the share of the patches is drawn between them for each batch, in place of "
+                          "the network's; a share of each image, or of the calibration's by its level")
 
     @model_validator(mode='after')
     def _check_range(self) -> Self:
-        if self.ratio_range and self.ratio_range[0] > self.ratio_range[1]:
-            raise ValueError(f'ratio_range is {list(self.ratio_range)}: give the least ratio first.')
+        if self.keep_range and self.keep_range[0] > self.keep_range[1]:
+            raise ValueError(f'keep_range is {list(self.keep_range)}: give the least share first.')
         return self
 
 
@@ -72,8 +72,8 @@ def find_conflicts(options: Mapping[str, Any]) -> Iterator[Problem]:
     if teacher and not given('train', 'teacher_opt'):
         yield Problem(('path', 'pretrain_network_teacher'), 'path: pretrain_network_teacher: there is no loss against '
                       'the teacher: give train: teacher_opt, such as {type: L1Loss, loss_weight: 1}.')
-    deciding = [place for place in (('budget',), ('share',), ('selection', 'dilation'), ('selection', 'threshold'))
+    deciding = [place for place in (('budget',), ('keep',), ('selection', 'dilation'), ('selection', 'threshold'))
                 if given('network_g', *place)]
-    for place in deciding if given('train', 'ratio_range') else ():
-        yield Problem(('train', 'ratio_range'), f'train: ratio_range decides alone what share is computed: leave out '
+    for place in deciding if given('train', 'keep_range') else ():
+        yield Problem(('train', 'keep_range'), f'train: keep_range decides alone what share is computed: leave out '
                       f'{": ".join(("network_g", *place))}.')

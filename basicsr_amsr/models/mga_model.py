@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from torch import nn
 from typing_extensions import Self
 
-from basicsr_amsr.backbones.pretrained import find_weights
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.network import MGA
@@ -26,6 +25,7 @@ from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
 from basicsr_amsr.options.sections import Path, Train, Val
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
+from basicsr_amsr.weights.cards import find_weights
 
 
 class MGATrain(Train):

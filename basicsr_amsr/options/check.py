@@ -17,7 +17,7 @@ from basicsr_amsr.options.sections import PHASES, SECTIONS, Dataset, Top
 from basicsr_amsr.options.signature import ignores_other_keywords
 
 NEEDED_IN_TRAINING = ('batch_size_per_gpu', 'num_worker_per_gpu')
-LISTED = ('arch', 'loss', 'metric', 'backbone', 'transform')
+LISTED = ('arch', 'loss', 'metric', 'backbone', 'selection', 'transform')
 
 
 def check(options: Mapping[str, Any], is_train: bool | None) -> list[Problem]:
@@ -31,7 +31,7 @@ def check(options: Mapping[str, Any], is_train: bool | None) -> list[Problem]:
 
 
 def check_shared(options: Mapping[str, Any], is_train: bool) -> list[Problem]:
-    """What BasicSR's pipelines themselves cannot do without; other programs may have keys of their own."""
+    """Checks what BasicSR's pipelines themselves need; keys of other programs are let through."""
     return [problem for problem in _Check(options, is_train, strict=False).run() if problem.unknown is None]
 
 
@@ -112,7 +112,7 @@ class _Check:
         """Check options with a `type:`."""
         values, kind = value_at(self.options, at), mark.kind
         rest = {key: value for key, value in values.items() if key != 'type'}
-        name = values.get('type')
+        name = values.get('type') or mark.default or None
         if name is None:
             listed = f' of `basicsr list {kind}`' if kind in LISTED else ''
             self.missing((*at, 'type'), f'the name of one {kind}{listed}')

@@ -1,4 +1,4 @@
-"""What does not go together in a file whose sections are right each by itself, as far as the options tell."""
+"""Finds options that contradict one another, in a file whose sections are each right by themselves."""
 from __future__ import annotations
 
 import importlib.util

@@ -9,9 +9,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from basicsr_amsr.compat.option_yaml import parse_value
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.options import words
+from basicsr_amsr.options.plain_yaml import parse_value
 from basicsr_amsr.options.section import Section, sections_in
 
 Place = tuple[str | int, ...]
@@ -110,7 +110,7 @@ def _inner(field: FieldInfo) -> type[Section] | None:
 
 
 def _alternatives(field: FieldInfo) -> int:
-    """How many types a field has, nothing not counted."""
+    """The number of types that a field may have, None not counted."""
     union = get_origin(field.annotation) in (Union, types.UnionType)
     return len(set(get_args(field.annotation)) - {types.NoneType}) if union else 1
 
@@ -171,7 +171,7 @@ def raise_problems(problems: Sequence[Problem], where: Callable[[Place], str]) -
 
 
 def value_at(values: Any, place: Place) -> Any:
-    """What stands at a place; None where nothing does."""
+    """The value at a place in the options; None where there is none."""
     for key in place:
         if isinstance(values, Mapping):
             values = values.get(key)

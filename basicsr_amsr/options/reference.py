@@ -1,7 +1,4 @@
-"""docs/options.md, written from the sections and signatures by which option files are checked.
-
-    python -m basicsr_amsr.options.reference > docs/options.md
-"""
+"""docs/options.md, written from the sections and signatures by which option files are checked."""
 from __future__ import annotations
 
 import re
@@ -12,10 +9,8 @@ import yaml
 from basicsr.models.base_model import BaseModel
 from pydantic.fields import FieldInfo
 
-import basicsr_amsr  # noqa: F401  (registers everything)
-from basicsr_amsr.backbones.spec import Backbone
-from basicsr_amsr.compat.option_yaml import OptionDumper
 from basicsr_amsr.options import schemas, words
+from basicsr_amsr.options.plain_yaml import OptionDumper
 from basicsr_amsr.options.reference_text import (
     BACKBONES,
     DATASETS,
@@ -38,7 +33,7 @@ def reference() -> str:
     parts = [INTRODUCTION, '## The file\n', _table(Top), *_datasets(),
              '## `network_g:`\n', NETWORKS, '### MGA\n', 'See [mga.md](mga.md).\n',
              _table(schemas.of_named('arch', networks['MGA'])), '### AMSR\n', 'See [amsr.md](amsr.md).\n',
-             _table(schemas.of_named('arch', networks['AMSR'])), '### Backbones\n', BACKBONES,
+             _table(schemas.of_named('arch', networks['AMSR'])), *_selections(), '### Backbones\n', BACKBONES,
              _arguments('backbone', backbones), '### Others\n', OTHERS, _arguments('network', others, 'arch')]
     for key, section in SECTIONS.items():
         parts += _section(key, section, models)
@@ -54,6 +49,15 @@ def reference() -> str:
               '## Optimizers and schedulers\n', OPTIMIZERS.replace('OPTIMIZERS', ' and '.join(names)),
               _arguments('scheduler', schemas.SCHEDULERS)]
     return '\n'.join(parts)
+
+
+def _selections() -> list[str]:
+    """What may stand in `selection:` of AMSR, for each class."""
+    parts = []
+    for name, cls in _shipped('selection').items():
+        if hasattr(cls, 'patches'):  # the others choose patches for MGA
+            parts += [f'In `selection: {{type: {name}}}`:\n', _table(schemas.of_named('selection', cls))]
+    return parts
 
 
 def _datasets() -> list[str]:
@@ -89,7 +93,7 @@ def _shipped(kind: str) -> dict[str, Any]:
     found = {}
     for name, target in sorted(REGISTRIES[kind], key=lambda item: item[0].lower()):
         owner = getattr(target, '__self__', target)  # a backbone's `create` stands for it among the networks
-        module = owner.origin if isinstance(owner, Backbone) else target.__module__
+        module = getattr(owner, 'origin', target.__module__)
         if module.split('.')[0] in ('basicsr', 'basicsr_amsr'):
             found[name.removesuffix('_basicsr')] = target  # a suffix that option files leave out
     return found
@@ -129,7 +133,7 @@ def _arguments(title: str, targets: Mapping[str, Any], kind: str = '') -> str:
     """One line for each: its arguments with their defaults."""
     rows = [f'| {title} | arguments |', '|---|---|']
     for name, target in targets.items():
-        published = target.defaults if isinstance(target, Backbone) else {}
+        published = getattr(target, 'defaults', {})  # of a backbone
         fields = schemas.of_named(kind or title, target).model_fields
         rows.append(f'| {name} | {", ".join(_argument(key, field, published) for key, field in fields.items())} |')
     return '\n'.join(rows) + '\n'
@@ -155,7 +159,3 @@ def _yaml(value: Any) -> str:
 
 def _cell(text: str) -> str:
     return re.sub(r'\s+', ' ', text).replace('|', r'\|')
-
-
-if __name__ == '__main__':
-    print(reference(), end='')

@@ -3,8 +3,8 @@
 INTRODUCTION = """\
 # Options
 
-What an option file may hold. This page is written from what files are checked by: `python -m
-basicsr_amsr.options.reference > docs/options.md`. A key that stands nowhere here is refused, with the near names
+What an option file may hold. This page is written from what files are checked by: `basicsr
+options > docs/options.md`. A key that stands nowhere here is refused, with the near names
 ([cli.md](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are read:
 [compat.md](compat.md).
 

@@ -13,7 +13,6 @@ from basicsr.models import lr_scheduler
 from pydantic import create_model
 from pydantic.fields import FieldInfo
 
-from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UnknownName, suggestion
 from basicsr_amsr.options.errors import Place
 from basicsr_amsr.options.section import Named, OpenSection, Section
@@ -56,7 +55,7 @@ def find(kind: str, name: Any, model: Any = None) -> Any:
 
 
 def _choose(kind: str, name: Any, known: Mapping[str, Any], model: Any, by: str, caller: str) -> Any:
-    """One of the names that the model's method compares with, where it does."""
+    """Looks a name up among `known`, or among those of them that the model's method compares with."""
     if uses(model, by, caller):
         known = {key: value for key, value in known.items() if key in constants(getattr(model, by))} or known
     if name not in known:
@@ -89,12 +88,10 @@ def needed_in(section: str, model: Any) -> list[str]:
 
 def of_named(kind: str, target: Any) -> type[Section]:
     """The options beside `type:`."""
-    declared = getattr(target, 'option_schema', None)
+    owner = getattr(target, '__self__', target)  # a backbone's `create` stands for it among the networks
+    declared = getattr(owner, 'option_schema', None)
     if declared is not None:
         return declared
-    spec = target if isinstance(target, Backbone) else getattr(target, '__self__', None)
-    if isinstance(spec, Backbone):
-        return section_of(spec.build, required=False)
     return section_of(target, GIVEN.get(kind, ()))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args
 
+from annotated_types import Predicate
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
@@ -57,16 +58,18 @@ class Named:
         section: `section(options, those beside them)` returns what may stand beside the `type:`, or raises a UserError;
             default is what the class declares, or its arguments.
         more: a section whose keys stand there too, for whoever reads the options.
+        default: the `type:` where none is given; '': one has to be given.
     """
 
     kind: str
     section: Callable[[Mapping[str, Any], Mapping[str, Any]], type[Section]] | None = None
     more: type[Section] | None = None
+    default: str = ''
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a value can be, where the type alone does not say it well."""
+    """Describes the possible values of an option, where its type alone does not say it well."""
 
     text: str
 
@@ -77,10 +80,11 @@ def _whole(value: Any) -> Any:
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
-Iterations = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-IterationsOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+Iterations = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+IterationsOrNone = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Number = Annotated[float, Field(ge=0)]
+Odd = Annotated[int, Field(ge=1), Predicate(lambda value: value % 2 == 1), Words('an odd number of pixels')]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Folders = Annotated[str | list[str], Words('a folder, or a list of folders')]

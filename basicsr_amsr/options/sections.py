@@ -83,8 +83,9 @@ class Val(Section):
     metrics: dict[str, Metric] | None = Field(None, description='NAME: {type: a metric of `basicsr list metric`, …}')
     dtype: Literal['fp32', 'fp16', 'bf16'] = Field(
         'fp32', description='what networks compute in, in tests and validations; masks, images and metrics are fp32')
-    engine: Literal['torch', 'native'] = Field(
-        'torch', description='native: on a CPU the native kernels run plain networks, in tests and validations')
+    engine: Literal['auto', 'torch', 'native'] = Field(
+        'auto', description='what runs networks on a CPU in tests and validations. native: the native kernels; auto: '
+                            'they run mask-guided networks, torch plain ones')
     pbar: bool | None = Field(None, description='progress bar; default: where there is a terminal')
 
 

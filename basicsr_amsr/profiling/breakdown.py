@@ -68,7 +68,7 @@ def costs(tally: Tally) -> dict[str, int]:
 
 
 def costless(tally: Tally) -> dict[str, Any]:
-    """What an operator without MACs wrote, and why it has none."""
+    """The number of elements that an operator without MACs wrote, and why it has none."""
     return {'why': tally.why} if tally.why == VIEW else {'elements': tally.elements, 'why': tally.why}
 
 

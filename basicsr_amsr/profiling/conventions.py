@@ -36,7 +36,7 @@ def paper_extra(net: nn.Module, for_the_paper: Callable[[], AbstractContextManag
 
 @contextmanager
 def unneeded_image(net: MGA, for_the_paper: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """As `paper_extra`, of one network."""
+    """Counts the coarse image of one network for the paper, though it is not needed; see `paper_extra`."""
     def coarse_image(feature: torch.Tensor, x: torch.Tensor, needed: bool) -> torch.Tensor | None:
         if not needed:
             with for_the_paper():

@@ -158,7 +158,7 @@ def linear(arguments: Mapping[str, Any], out: torch.Tensor) -> Cost:
 
 @register_handle('aten::dot', 'aten::vdot')
 def inner_product(arguments: Mapping[str, Any], out: torch.Tensor) -> Cost:
-    """One per element of a vector."""
+    """The MACs of an inner product: one per element of a vector."""
     macs = arguments['self'].numel()
     return Cost(macs, macs)
 

@@ -13,7 +13,7 @@ from basicsr_amsr.profiling.breakdown import shares
 from basicsr_amsr.profiling.profile import profile_networks, share_of_dense
 
 Figures = dict[str, Any]
-OWN = ('macs', 'mask_ratio', 'latency_ms', 'output_size', 'ratios')
+OWN = ('macs', 'keep', 'latency_ms', 'output_size', 'ratios')
 
 
 def profile_images(nets: Mapping[str, nn.Module], images: Iterable[tuple[str, torch.Tensor]], number: int,
@@ -28,10 +28,10 @@ def profile_images(nets: Mapping[str, nn.Module], images: Iterable[tuple[str, to
         options: of `profile_networks`, without `peers`.
 
     Returns:
-        For each network the figures of `profile_networks`. Counts, mask ratio and each figure of `latency_ms` are
+        For each network the figures of `profile_networks`. Counts, keep and each figure of `latency_ms` are
         means over the images, peak memory is the largest, shares are those of the means. `ratios` stand for all images
         together: dense MACs of all / MACs of all; `time` weighs each image's paired ratio by its dense milliseconds.
-        `output_size` is None where sizes differ. `images` holds for each image `name`, `size`, `macs`, `mask_ratio`,
+        `output_size` is None where sizes differ. `images` holds for each image `name`, `size`, `macs`, `keep`,
         `latency_ms`, `output_size` and, beside a dense network, `ratios`.
 
     Raises:
@@ -89,7 +89,7 @@ def mean(values: Sequence[Any]) -> Any:
 
 
 def absent(given: Sequence[Mapping[str, Any]], key: str) -> Any:
-    """What a missing key stands for: nothing ran there, so zeros, beside the same words."""
+    """Zeros in place of a key that an image lacks: nothing ran there."""
     example = next(value[key] for value in given if key in value)
     return zeroed(example)
 

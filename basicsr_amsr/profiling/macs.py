@@ -64,7 +64,7 @@ class Tally:
     why: str = ''
 
     def add(self, cost: Cost = NOTHING, elements: int = 0, real: bool = True) -> None:
-        """One more call; one that is not `real` has a cost and no call."""
+        """Adds the cost of a call, and counts the call where it is `real`."""
         self.calls += real
         self.macs += cost.macs
         self.macs_paper += cost.macs_paper

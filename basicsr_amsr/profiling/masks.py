@@ -14,19 +14,19 @@ class Selective(Protocol):
     """A network that computes a part of the pixels: what it tells the profiler. MGA is one.
 
     Attributes:
-        last_mask_ratio: share of the patches, tiles or pixels computed in the last call, 0–1.
+        last_keep: share of the patches or pixels computed in the last call, 0–1.
     """
 
-    last_mask_ratio: float
+    last_keep: float
 
     def active_pixels(self, x: torch.Tensor) -> torch.Tensor:
         """(N, H, W) bool: the pixels of the LR image `x` (N, C, H, W) on which the skippable part is computed."""
         ...
 
 
-def mask_ratio(net: nn.Module) -> float:
+def last_keep(net: nn.Module) -> float:
     """The share that the last call of `net` computed; 1.0 for a network that selects nothing."""
-    return float(getattr(net, 'last_mask_ratio', 1.0))
+    return float(getattr(net, 'last_keep', 1.0))
 
 
 def active_pixels(net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:

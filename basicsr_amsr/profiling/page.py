@@ -66,7 +66,7 @@ def operator_rows(network: Mapping[str, Any]) -> str:
 
 def image_rows(network: Mapping[str, Any]) -> str:
     """The figures of each image."""
-    return table(['image', 'size', 'MACs (G)', 'mask ratio', 'latency (ms)', 'efficiency'], (
-        [one['name'], '{}x{}'.format(*one['size']), number(one['macs'], 3, 1e9), number(one['mask_ratio'], 3),
+    return table(['image', 'size', 'MACs (G)', 'keep', 'latency (ms)', 'efficiency'], (
+        [one['name'], '{}x{}'.format(*one['size']), number(one['macs'], 3, 1e9), number(one['keep'], 3),
          number((one['latency_ms'] or {}).get('median')), number(one.get('ratios', {}).get('efficiency'))]
         for one in network['images']))

@@ -1,4 +1,4 @@
-"""Profiles networks side by side on one input: parameters, MACs, mask ratio, latency, memory, and their ratios."""
+"""Profiles networks side by side on one input: parameters, MACs, keep, latency, memory, and their ratios."""
 from __future__ import annotations
 
 import copy
@@ -16,7 +16,7 @@ from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
-from basicsr_amsr.profiling.masks import mask_ratio
+from basicsr_amsr.profiling.masks import last_keep
 from basicsr_amsr.profiling.memory import peak_memory
 from basicsr_amsr.profiling.peers import compare
 from basicsr_amsr.profiling.timer import PairedTimes, threads, time_paired
@@ -51,7 +51,7 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
 
         - `params`, `macs`, `macs_paper`, `activations`, `convolutions` (macs.py);
         - `uncounted` {operator: {calls, elements, why}}, `by_operator`, `by_module` (breakdown.py);
-        - `mask_ratio`: share of the patches or pixels that the network computed (masks.py), 1.0 where it selects none;
+        - `keep`: share of the patches or pixels that the network computed (masks.py), 1.0 where it selects none;
         - `latency_ms`: {median, q1, q3, samples}, None without timing;
         - `peak_memory_mb`: MiB on top of weights and input (memory.py), None without measurement;
         - `output_size`: [height, width];
@@ -117,7 +117,7 @@ def environment(x: torch.Tensor, num_threads: int | None = None) -> dict[str, An
 
 
 def figures(net: nn.Module, counted: Count, size: list[int], params: int | None, depth: int) -> dict[str, Any]:
-    """What the call just counted costs, and its mask ratio; the places for time and memory are empty."""
+    """What the call just counted costs, and its keep; the places for time and memory are empty."""
     if params is not None:
         counted = replace(counted, params=params)
     return {
@@ -126,7 +126,7 @@ def figures(net: nn.Module, counted: Count, size: list[int], params: int | None,
         'macs_paper': counted.macs_paper,
         'activations': counted.activations,
         'convolutions': counted.convolutions,
-        'mask_ratio': mask_ratio(net),
+        'keep': last_keep(net),
         'latency_ms': None,
         'peak_memory_mb': None,
         'output_size': size,
@@ -157,7 +157,7 @@ def count_call(name: str, net: nn.Module, x: torch.Tensor) -> tuple[Count, list[
 
 
 def share_of_dense(own: Mapping[str, Any], dense: Mapping[str, Any], time: float | None) -> dict[str, float | None]:
-    """How a network stands to the dense one, `time` being its share of that one's; see `profile_networks`."""
+    """Compares a network with the dense one; `time` is its share of the dense one's time. See `profile_networks`."""
     ideal = dense['macs'] / own['macs'] if own['macs'] else None
     share = {key: own[key] / dense[key] if dense[key] else None for key in ('params', 'macs', 'macs_paper')}
     peak = own['peak_memory_mb'] / dense['peak_memory_mb'] if dense['peak_memory_mb'] else None

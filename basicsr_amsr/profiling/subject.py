@@ -15,6 +15,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.mga.parts import find_family

@@ -29,7 +29,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     'MACs, paper (G)': lambda f: number(f['macs_paper'], 3, 1e9),
     'activations (M)': lambda f: number(f['activations'], 3, 1e6),
     'convolutions': lambda f: f'{f["convolutions"]:,.6g}',
-    'mask ratio': lambda f: number(f['mask_ratio'], 3),
+    'keep': lambda f: number(f['keep'], 3),
     'latency (ms)': lambda f: latency(f, 'median'),
     'quartiles (ms)': lambda f: latency(f, 'q1', 'q3'),
     'peak memory (MiB)': lambda f: number(f['peak_memory_mb'], 1),

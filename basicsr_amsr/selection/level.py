@@ -1,4 +1,4 @@
-"""One level of high frequencies for many images: which share of their tiles lies over it."""
+"""One level of high frequencies for many images: which share of their patches lies over it."""
 from __future__ import annotations
 
 import dataclasses
@@ -12,20 +12,20 @@ STEPS = 100  # between quantiles
 
 
 def quantiles(selection: HighFrequencyMask, images: Iterable[torch.Tensor]) -> list[float]:
-    """Of the levels of all tiles of LR images (B, C, H, W): the least, …, the largest, in steps of a hundredth."""
+    """Quantiles of the levels of all patches of LR images (B, C, H, W), from 0 to 1 in steps of a hundredth."""
     levels = torch.cat([selection.levels(image).flatten() for image in images]).sort().values
     places = torch.linspace(0, len(levels) - 1, STEPS + 1, dtype=torch.float64).round().long()
     found: list[float] = levels[places.to(levels.device)].tolist()
     return found
 
 
-def level_over(levels: Sequence[float], share: float) -> float:
-    """The level that this share of the tiles is over, 0 to 1, between quantiles linearly."""
-    place = (1 - share) * (len(levels) - 1)
+def level_over(levels: Sequence[float], keep: float) -> float:
+    """The level that this share of the patches is over, 0 to 1, between quantiles linearly."""
+    place = (1 - keep) * (len(levels) - 1)
     low = min(int(place), len(levels) - 2)
     return levels[low] + (place - low) * (levels[low + 1] - levels[low])
 
 
-def at_share(selection: HighFrequencyMask, levels: Sequence[float], share: float) -> HighFrequencyMask:
-    """A selection by the level that this share of the tiles is over, in place of its ratio or level."""
-    return dataclasses.replace(selection, ratio=None, level=level_over(levels, share))
+def by_one_level(selection: HighFrequencyMask, levels: Sequence[float], keep: float) -> HighFrequencyMask:
+    """A selection by the level that this share of the patches is over, in place of its `keep` or `level`."""
+    return dataclasses.replace(selection, keep=None, level=level_over(levels, keep))

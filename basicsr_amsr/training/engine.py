@@ -1,4 +1,4 @@
-"""`val: engine: native`: plain networks run by the native kernels while a model tests."""
+"""`val: engine`: what runs plain and mask-guided networks on a CPU while a model tests."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,17 +18,21 @@ NETWORKS = ('net_g', 'net_g_ema')
 
 @contextmanager
 def by_engine(model: Any, name: str) -> Iterator[None]:
-    """Inside, a model's plain networks run by the engine of that name; afterwards as before.
+    """Inside, a model's plain and mask-guided networks run by the engine of that name; afterwards as before.
 
     One that the kernels cannot run stays with torch, and the log says why.
     """
-    nets = [getattr(model, network, None) for network in NETWORKS] if name == 'native' else []
-    converted = []
-    for net in nets:
+    nets = [getattr(model, network, None) for network in NETWORKS]
+    guided = [(net, net.engine) for net in nets if isinstance(net, MGA)]
+    for mga, _ in guided:
+        mga.set_engine(name)
+    converted: list[nn.Module] = []
+    for net in nets if name == 'native' else []:
         if not isinstance(net, nn.Module) or isinstance(net, (MGA, ConvertedNetwork)):
             continue
         try:
-            get_root_logger().info(f'val: engine: native: {accelerate_(net, AMSRConfig(mode="dense"))}')
+            report = accelerate_(net, AMSRConfig(mode='dense', backend='native'))
+            get_root_logger().info(f'val: engine: native: {report}')
             converted.append(net)
         except UserError as error:
             get_root_logger().warning(f'val: engine: native: {error}')
@@ -37,3 +41,5 @@ def by_engine(model: Any, name: str) -> Iterator[None]:
     finally:
         for net in converted:
             restore_(net)
+        for mga, before in guided:
+            mga.set_engine(before)

@@ -31,7 +31,7 @@ class Epochs:
 
     @property
     def count(self) -> int:
-        """How many epochs there are up to `total_iters`, those before the start included."""
+        """The number of epochs up to `total_iters`, those before the start included."""
         rest = self.total_iters - self.start_iter - self._possible(self.start_epoch)
         return self.start_epoch + 1 + max(0, math.ceil(rest / self.per_epoch))
 

@@ -12,7 +12,7 @@ DERIVED = ('last_epoch', 'cumulative_period')
 
 
 def settings(scheduler: Any) -> dict[str, Any]:
-    """What the options say of a scheduler, before it takes a saved state."""
+    """The settings of a scheduler as the options give them, before it takes a saved state."""
     return copy.deepcopy({key: value for key, value in scheduler.state_dict().items() if not key.startswith('_')})
 
 

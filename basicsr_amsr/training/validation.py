@@ -29,8 +29,8 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     iteration already. There they wait, for as long as `dist_params: timeout` allows.
 
     In a training an accelerated network skips whatever the time: its figures must not depend on the machine.
-    With `val: dtype` the networks compute in that format, while the model runs them; what follows is float32. With
-    `val: engine: native` the native kernels run plain networks.
+    With `val: dtype` the networks compute in that format, while the model runs them; what follows is float32. What
+    runs them on a CPU `val: engine` says.
     BasicSR validates at the end of a training once more; what was validated in that iteration already is not again.
 
     Raises:
@@ -40,7 +40,7 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     if self.is_train and getattr(self, 'last_validations', {}).get(done[0]) == current_iter:
         return
     with (randomness.untouched(), _unwrapped(self), _in_dtype(self, (self.opt.get('val') or {}).get('dtype', 'fp32')),
-          by_engine(self, (self.opt.get('val') or {}).get('engine', 'torch')),
+          by_engine(self, (self.opt.get('val') or {}).get('engine', 'auto')),
           undecided() if self.is_train else nullcontext(), _naming_images(self.opt)):
         _validation(self, Watched(dataloader), current_iter, tb_logger, save_img)
     self.last_validations = {**getattr(self, 'last_validations', {}), done[0]: done[1]}
@@ -66,12 +66,12 @@ def _naming_images(opt: Mapping[str, Any]) -> Iterator[None]:
 
 
 def bounded(network: Mapping[str, Any]) -> str:
-    """How a network computes with less memory."""
+    """Says how a network computes with less memory."""
     if network.get('type') == 'AMSR':
-        piece = network.get('piece')
-        return f'Compute it in {"smaller " if piece else ""}pieces: network_g: piece: {piece // 2 if piece else 256}.'
-    return ('Give smaller images, or compute in pieces: network_g: {type: AMSR, backbone: {type: '
-            f'{network.get("type")}, …}}, selection: {{ratio: 1}}, piece: 256}}.')
+        tile = network.get('tile')
+        return f'Compute it in {"smaller " if tile else ""}tiles: network_g: tile: {tile // 2 if tile else 256}.'
+    return ('Give smaller images, or compute in tiles: network_g: {type: AMSR, backbone: {type: '
+            f'{network.get("type")}, …}}, selection: {{keep: 1}}, tile: 256}}.')
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def distinct_name(batch: Mapping[str, Any], taken: set[str]) -> str:
 
 
 def placed(path: str) -> str:
-    """Where the result of the current image goes, which BasicSR calls by the file's name alone.
+    """The path for the result of the current image, where BasicSR takes the file's name alone.
 
     `set/x_run.png` becomes `set/folder/x_run.png`, and in training `x/x_5000.png` becomes `folder/x/x_5000.png`.
     """

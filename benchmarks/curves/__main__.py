@@ -5,14 +5,14 @@
     python -m benchmarks.curves show docs/data/amsr_curves.csv rfdn_x4.jsonl --plot curves.png
     python -m benchmarks.curves show docs/data/amsr_curves.csv rfdn_x4.jsonl --table docs/data/amsr_curves.csv
 
-Each point is a form at a share of active tiles: `pixels`, `smoothed` (pixels, by a smoothed map) and `tiles` (8×8,
+Each point is a form at a share of active patches: `pixels`, `smoothed` (pixels, by a smoothed map) and `patches` (8×8,
 smoothed) are units whose skipped pixels keep their input; `calibrated` predicts them and has a light tail
-(docs/amsr.md), with the same share of tiles in each image; `one level` does so where the high frequencies are over a
+(docs/amsr.md), with the same share of patches in each image; `one level` does so where the high frequencies are over a
 level, the same for all images; `fewer units` is the honest rival: every pixel is computed, but the last units are each
 replaced by a 1×1 convolution, fitted to the same images one after the other. PSNR is on Y with a border of the scale.
 MACs are those of the whole network with predictions and light tail, counted on the first ten images of a set, on all
-where each has its own share of tiles. Time is CPU time of the process (one thread), the dense network's measured beside
-each image's; `show` also compares it at equal PSNR. The file grows by a line for each image and
+where each has its own share of patches. Time is CPU time of the process (one thread), the dense network's measured
+beside each image's; `show` also compares it at equal PSNR. The file grows by a line for each image and
 point; what it has is not measured again. `show` takes such files, and tables (.csv) of their means, which `--table`
 writes: what took hours to measure is kept in docs/data.
 """
@@ -52,7 +52,8 @@ def append(args: argparse.Namespace) -> None:
     fitted = [pair(file, scale, crop=args.fit_crop)[0].contiguous(memory_format=torch.channels_last)
               for folder in args.fit for file in list_images(folder)[:args.fit_images]]
     networks = {point: convert(load(), point, fitted, out.with_suffix('.calibrations'))
-                for point in points(args.forms, args.ratios, args.tiles, args.smooth, args.fewer, args.shares)}
+                for point in points(args.forms, args.keeps, args.patch_sizes, args.smooth, args.fewer,
+                                    args.keeps_by_level)}
     sets = {set_name(folder): list_images(folder)[:args.first] for folder in args.images}
     known = {(line['set'], line['image'], Point(*line['point'])) for line in read(out)}
     with out.open('a', encoding='utf-8') as file:
@@ -75,10 +76,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     one.add_argument('--first', type=int, help='only so many of each')
     forms = [*PLAIN, *CALIBRATED, 'fewer units']
     one.add_argument('--forms', nargs='+', choices=forms, default=forms)
-    one.add_argument('--ratios', type=float, nargs='+', default=[0.9, 0.75, 0.6, 0.5])
-    one.add_argument('--shares', type=float, nargs='+', default=[0.6, 0.5, 0.4, 0.3], help='of the tiles of the images '
-                     'of --fit: ratios of `one level`')
-    one.add_argument('--tiles', type=int, nargs='+', default=[4, 8, 16], help='of calibrated forms')
+    one.add_argument('--keeps', type=float, nargs='+', default=[0.9, 0.75, 0.6, 0.5])
+    one.add_argument('--keeps-by-level', type=float, nargs='+', default=[0.6, 0.5, 0.4, 0.3],
+                     help='of the patches of the images '
+                     'of --fit: shares of `one level`')
+    one.add_argument('--patch-sizes', type=int, nargs='+', default=[4, 8, 16], help='of calibrated forms')
     one.add_argument('--smooth', type=int, default=5, help="of `calibrated`")
     one.add_argument('--fewer', type=int, nargs='+', default=[1, 2])
     one.add_argument('--threads', type=int, default=1)

@@ -61,7 +61,8 @@ def _table(file: Path) -> dict[str, Means]:
     found: dict[str, Means] = {}
     with file.open(newline='', encoding='utf-8') as opened:
         for row in csv.DictReader(opened):
-            point = Point(row['form'], float(row['ratio']), int(row['tile']), int(row['smooth']), int(row['count']))
+            point = Point(row['form'], float(row['keep']), int(row['patch_size']), int(row['smooth']),
+                          int(row['count']))
             mean = Mean(int(row['images']), float(row['loss']), float(row['macs']),
                         float(row['time']) if row['time'] else None)
             found.setdefault(row['network'], {}).setdefault(row['set'], {})[point] = mean

@@ -17,13 +17,13 @@ LOSSES = (0.02, 0.05, 0.1)  # dB, at which forms are compared
 
 def show(title: str, found: Means) -> None:
     """Print a table, one column for each set."""
-    table = Table('form', 'active', 'tile', title=title)
+    table = Table('form', 'active', 'patch_size', title=title)
     for name, each in found.items():
         table.add_column(f'{name} ({max(mean.images for mean in each.values())}): dB, MACs, time')
     for point in dict.fromkeys(point for each in found.values() for point in each):
         cells = [each.get(point) for each in found.values()]
-        table.add_row(point.form, f'-{point.count}' if point.count else f'{point.ratio:g}',
-                      '' if point.count else str(point.tile),
+        table.add_row(point.form, f'-{point.count}' if point.count else f'{point.keep:g}',
+                      '' if point.count else str(point.patch_size),
                       *(_cell(mean) if mean else '' for mean in cells))
     Console(width=140).print(table)
 
@@ -55,10 +55,10 @@ def compare(title: str, found: Means) -> None:
 
 
 def forms_of(found: Mapping[Point, Mean]) -> dict[str, list[Mean]]:
-    """The points of each form, of calibrated ones with each tile."""
+    """The points of each form, of calibrated ones with each size of patches."""
     forms: dict[str, list[Mean]] = {}
     for point, mean in found.items():
-        name = point.form + (f' {point.tile}x{point.tile}' if point.form in CALIBRATED else '')
+        name = point.form + (f' {point.patch_size}x{point.patch_size}' if point.form in CALIBRATED else '')
         forms.setdefault(name, []).append(mean)
     return forms
 

@@ -1,4 +1,5 @@
-"""Every adapter and mode: sparse = an oracle made of hooks on the plain network; full mask = plain; restore_ undoes."""
+"""Every adapter and mode: sparse = a reference made of hooks on the plain network; full mask = plain; restore_
+undoes."""
 import copy
 import pickle
 import threading
@@ -18,18 +19,18 @@ from tests.backbones.tiny import image, network
 
 NAMES = ['CARN', 'CARN_M', 'EDSR', 'MSRResNet', 'SRResNet', 'RCAN', 'RRDBNet', 'PAN', 'RFDN', 'FSRCNN', 'SwinIR',
          'SwinIR_light']
-MODES = [(inside, tile) for inside in ('masked', 'exact') for tile in (1, 4)]
+MODES = [(inside, patch_size) for inside in ('masked', 'exact') for patch_size in (1, 4)]
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Random tiles and windows, the same for every forward pass."""
+    """Random patches and windows, the same for every forward pass."""
 
     density: float
-    tile: int = 4
+    patch_size: int = 4
 
-    def tiles(self, images):
-        return self._random(len(images), -(-images.shape[2] // self.tile), -(-images.shape[3] // self.tile))
+    def patches(self, images):
+        return self._random(len(images), -(-images.shape[2] // self.patch_size), -(-images.shape[3] // self.patch_size))
 
     def windows(self, images, size, shifts):
         return [self._random(len(images), images.shape[2] // size, images.shape[3] // size, shift)
@@ -56,8 +57,8 @@ def run(net, x, selection, mode='sparse', **options):
 
 def mask_of(selection, x, reduce=1):
     rows, cols = (-(-side // reduce) for side in x.shape[2:])
-    tiles = selection.tiles(x[:, :, :rows, :cols])
-    wide = tiles.repeat_interleave(selection.tile, 1).repeat_interleave(selection.tile, 2)
+    patches = selection.patches(x[:, :, :rows, :cols])
+    wide = patches.repeat_interleave(selection.patch_size, 1).repeat_interleave(selection.patch_size, 2)
     return wide[:, None, :rows, :cols]
 
 
@@ -69,7 +70,7 @@ INNER = {'ResidualBlock': {'body.2': 0, 'conv2': 0}, 'EfficientBlock': {'body.2'
          'SCPA': {'plain': 0, 'attentive.conv1': 0, 'attentive.conv2': 0}}
 
 
-def oracle(net, x, selection, inside, scale):
+def reference(net, x, selection, inside, scale):
     """The plain network with hooks that mask what its units read inside and give."""
     net = copy.deepcopy(net)
     mask = mask_of(selection, x, 2 if isinstance(net, rrdbnet_arch.RRDBNet) and scale == 2 else 1)
@@ -117,17 +118,17 @@ def keep_windows(selection, batch):
 
 
 @pytest.mark.parametrize('density', [0.0, 0.4, 1.0])
-@pytest.mark.parametrize(('inside', 'tile'), MODES)
+@pytest.mark.parametrize(('inside', 'patch_size'), MODES)
 @pytest.mark.parametrize('name', NAMES)
-def test_sparse_equals_the_plain_network_with_masks(name, inside, tile, density):
+def test_sparse_equals_the_plain_network_with_masks(name, inside, patch_size, density):
     net, x = net_and_image(name)
-    selection = Chosen(density, tile)
-    expected = oracle(net, x, selection, inside, 2)
+    selection = Chosen(density, patch_size)
+    expected = reference(net, x, selection, inside, 2)
     if 0 < density < 1:
         assert (expected - net(x)).abs().max() > 1e-3
     for mode in ('sparse', 'dense_masked'):
         torch.testing.assert_close(run(net, x, selection, mode, inside=inside), expected, rtol=1e-5, atol=1e-5)
-    assert float(net.last_mask_ratio) == pytest.approx(density, abs=0.15 if 0 < density < 1 else 0)
+    assert float(net.last_keep) == pytest.approx(density, abs=0.15 if 0 < density < 1 else 0)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -183,14 +184,14 @@ def test_gradients_go_through_the_dense_masked_form(name):
         sparse = net(x)
     net.set_variant('D')
     dense = net(x).detach()
-    assert net.last_mask_ratio == 1.0
+    assert net.last_keep == 1.0
     torch.testing.assert_close(dense, restore_(net)(x).detach())
     assert not torch.allclose(dense, sparse, atol=1e-3)
 
 
 def test_each_image_has_its_own_mask_whatever_stands_beside_it():
     net, _ = net_and_image('CARN_M')
-    selection = HighFrequencyMask(smooth=5, tile=4, threshold=0.3)
+    selection = HighFrequencyMask(smooth=5, patch_size=4, threshold=0.3)
     x = torch.stack([image(3, 20, 24), torch.full((3, 20, 24), 0.5), image(3, 20, 24).flip(2) ** 3])
     together = run(net, x, selection)
     for one, alone in zip(x, together, strict=True):
@@ -199,7 +200,7 @@ def test_each_image_has_its_own_mask_whatever_stands_beside_it():
 
 def test_threads_do_not_share_masks():
     net, x = net_and_image('EDSR')
-    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(ratio=0.5, tile=4), mode='sparse'))
+    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(keep=0.5, patch_size=4), mode='sparse'))
     images = [x[:, :, :8 + i, :20 - i] for i in range(8)]
     with torch.no_grad():
         expected = [net(one) for one in images]

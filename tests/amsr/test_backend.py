@@ -9,7 +9,7 @@ from basicsr_amsr.profiling.macs import MacCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
 
-HALF = HighFrequencyMask(ratio=0.5, tile=4, smooth=3)
+HALF = HighFrequencyMask(keep=0.5, patch_size=4, smooth=3)
 
 
 def output(net, x, **config):
@@ -31,15 +31,15 @@ def test_triton_gives_the_image_of_torch_operators(interpreter, name, inside):
 
 def test_a_calibrated_network(interpreter):
     net, x = network('EDSR', 2), image(2, 3, 13, 10)
-    calibration = calibrate(net, HALF, [image(1, 3, 40, 36)])
+    calibration = calibrate(net, [image(1, 3, 40, 36)], HALF, one_level=False)
     results = [output(net, x, calibration=calibration, backend=backend) for backend in ('torch', 'triton')]
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
 
 
-def test_without_a_gpu_auto_is_torch_and_triton_is_refused_in_one_line(monkeypatch):
+def test_without_a_gpu_auto_needs_none_and_triton_is_refused_in_one_line(monkeypatch):
     monkeypatch.delenv('TRITON_INTERPRET', raising=False)
     net, x = network('EDSR', 2), image(1, 3, 13, 10)
-    assert torch.equal(output(net, x), output(net, x, backend='torch'))
+    torch.testing.assert_close(output(net, x), output(net, x, backend='torch'), rtol=1e-5, atol=1e-5)
     pytest.importorskip('triton')
     with pytest.raises(UserError, match=r'^backend: triton needs an NVIDIA GPU[^\n]*take auto or torch\.$'):
         output(net, x, backend='triton')

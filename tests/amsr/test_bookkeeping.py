@@ -3,6 +3,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import bookkeeping, large_images
 
 
@@ -37,12 +39,13 @@ def test_a_stopwatch_counts_nothing_twice(monkeypatch):
     assert (stopwatch.seconds['mask'], stopwatch.seconds['lists']) == (5.0, 2.0)
 
 
-def test_large_images_in_pieces_make_one_mask(tmp_path):
+@pytest.mark.slow
+def test_large_images_in_tiles_make_one_mask(tmp_path):
     out = tmp_path / 'large.json'
-    large_images.main(['-opt', 'options/test/amsr_carn_m_x4.yml', '--force_yml', 'network_g:piece=16', '--sizes',
+    large_images.main(['-opt', 'options/test/amsr_carn_m_x4.yml', '--force_yml', 'network_g:tile=16', '--sizes',
                        '16x16', '24x40', '--seconds', '0', '--threads', '1', '--json', str(out)])
     points = json.loads(out.read_text())
     assert list(points) == ['16x16', '24x40']
     for forms in points.values():
         assert forms['dense']['masks'] == 0 and forms['sparse']['masks'] == 1
-        assert 0 < forms['sparse']['mask_ratio'] < 1 and forms['sparse']['ms'] > 0
+        assert 0 < forms['sparse']['keep'] < 1 and forms['sparse']['ms'] > 0

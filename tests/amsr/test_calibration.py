@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
-from basicsr_amsr.amsr.calibration.choose import RATIOS, Meter, Trial, calibrate, search
+from basicsr_amsr.amsr.calibration.choose import KEEPS, Meter, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import ConvolutionCounter
@@ -18,12 +18,12 @@ from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
 
-HALF = HighFrequencyMask(ratio=0.5, tile=4, smooth=3)
+HALF = HighFrequencyMask(keep=0.5, patch_size=4, smooth=3)
 
 
 def calibrated(name='EDSR', selection=HALF, **config):
     net = network(name, 2)
-    calibration = calibrate(net, selection, [image(1, 3, 40, 36).flip(i) ** (i + 1) for i in range(3)])
+    calibration = calibrate(net, [image(1, 3, 40, 36).flip(i) ** (i + 1) for i in range(3)], selection, one_level=False)
     return net, calibration
 
 
@@ -42,19 +42,19 @@ class Linear(nn.Module):
 def test_what_is_linear_in_the_anchor_is_found():
     torch.manual_seed(0)
     net = Linear().eval()
-    calibration = calibrate(net, HALF, [image(1, 3, 40, 40), image(1, 3, 24, 31)])
+    calibration = calibrate(net, [image(1, 3, 40, 40), image(1, 3, 24, 31)], HALF, one_level=False)
     x = image(2, 3, 19, 22).flip(3)
     with torch.no_grad():
         expected = net(x)
         accelerate_(net, AMSRConfig(calibration=calibration))
         torch.testing.assert_close(net(x), expected, rtol=1e-3, atol=1e-3)
-    assert float(net.last_mask_ratio) == pytest.approx(0.5, abs=0.05)
+    assert float(net.last_keep) == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_fit_is_least_squares_over_the_skipped_pixels():
     net = network('EDSR', 2)
     x = image(1, 3, 40, 36)
-    prediction = fit(read_network(net, 3), net, [x], HALF.tiles, HALF.tile, excess=0.0)
+    prediction = fit(read_network(net, 3), net, [x], HALF.patches, HALF.patch_size, excess=0.0)
     skipped = ~HALF(x)[0, 0]
     anchor, read = [], []
     handles = [net.conv_first.register_forward_hook(lambda m, a, out: anchor.append(out[0][:, skipped].T)),
@@ -104,7 +104,7 @@ def test_calibrated_networks(name, tmp_path):
     net, calibration = calibrated(name)
     calibration.save(tmp_path / 'it.amsr')
     loaded = Calibration.load(tmp_path / 'it.amsr')
-    assert loaded.settings == calibration.settings and loaded.program == calibration.program
+    assert loaded.settings == calibration.settings and loaded.graph == calibration.graph
     x, keys = image(3, 3, 21, 18), list(net.state_dict())
     with torch.no_grad():
         plain = net(x)
@@ -117,7 +117,7 @@ def test_calibrated_networks(name, tmp_path):
         net.set_variant('D')
         assert torch.equal(net(x), plain)
         net.set_variant('M')
-        accelerate_(net, AMSRConfig(calibration=loaded, selection=dataclasses.replace(HALF, ratio=1.0)))
+        accelerate_(net, AMSRConfig(calibration=loaded, selection=dataclasses.replace(HALF, keep=1.0)))
         torch.testing.assert_close(net(x), plain, rtol=1e-5, atol=1e-5)
     accelerate_(net, AMSRConfig(calibration=loaded))
     masked = net(x)
@@ -135,9 +135,9 @@ def test_an_empty_mask_gives_the_light_tails_image():
     with torch.no_grad():
         anchor = net.conv_first((x - net.mean.type_as(x)) * net.img_range)
         expected = calibration.prediction.tail.map(x, anchor)
-        accelerate_(net, AMSRConfig(calibration=calibration, selection=HighFrequencyMask(tile=4)))
+        accelerate_(net, AMSRConfig(calibration=calibration, selection=HighFrequencyMask(patch_size=4)))
         torch.testing.assert_close(net(x), expected)
-    assert net.last_mask_ratio == 0
+    assert net.last_keep == 0
 
 
 # Not FSRCNN: for the profiler its transposed convolution runs as itself, not as phases.
@@ -160,9 +160,9 @@ def test_budgets_are_kept_and_used(name, budget):
     dense = count(net, x).macs
     accelerate_(net, AMSRConfig(calibration=calibration, budget=budget))
     macs = count(net, x).macs
-    tile = 16 * dense / (37 * 45)  # of MACs, about
-    assert budget * dense - 2.5 * tile < macs <= budget * dense
-    assert 0 < float(net.last_mask_ratio) < 1
+    patch_size = 16 * dense / (37 * 45)  # of MACs, about
+    assert budget * dense - 2.5 * patch_size < macs <= budget * dense
+    assert 0 < float(net.last_keep) < 1
 
 
 @pytest.mark.parametrize('training', [False, True])
@@ -179,24 +179,24 @@ def test_a_compiled_network_gives_the_same(training):
 def test_one_level_for_all_images(tmp_path):
     net = network('EDSR', 2)
     images = [image(1, 3, 40, 36) * 0.2, image(1, 3, 40, 36), image(1, 3, 40, 36).flip(3) * 0.6]
-    calibration = calibrate(net, HALF, images, one_level=True)
+    calibration = calibrate(net, images, HALF)
     calibration.save(tmp_path / 'it.amsr')
     calibration = Calibration.load(tmp_path / 'it.amsr')
     selection = calibration.selection()
-    assert selection.ratio is None and selection.level > 0
+    assert selection.keep is None and selection.level > 0
     accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
-    shares = {}
-    for share in (None, 0.5, 0.8):
-        net.amsr = AMSRConfig(calibration=calibration, selection=calibration.selection(share), mode='sparse')
+    keeps = {}
+    for keep in (None, 0.5, 0.8):
+        net.amsr = AMSRConfig(calibration=calibration, selection=calibration.selection(keep), mode='sparse')
         with torch.no_grad():
-            shares[share] = [(net(x), float(net.last_mask_ratio))[1] for x in images]
-    assert shares[None] == shares[0.5] and shares[None][0] < 0.3 < 0.7 < shares[None][1]
-    assert sum(shares[0.5]) / 3 == pytest.approx(0.5, abs=0.02) and sum(shares[0.8]) / 3 == pytest.approx(0.8, abs=0.02)
-    same = calibrate(network('EDSR', 2), HALF, images)
+            keeps[keep] = [(net(x), float(net.last_keep))[1] for x in images]
+    assert keeps[None] == keeps[0.5] and keeps[None][0] < 0.3 < 0.7 < keeps[None][1]
+    assert sum(keeps[0.5]) / 3 == pytest.approx(0.5, abs=0.02) and sum(keeps[0.8]) / 3 == pytest.approx(0.8, abs=0.02)
+    same = calibrate(network('EDSR', 2), images, HALF, one_level=False)
     assert same.selection() == HALF and same.selection(0.5).level == pytest.approx(selection.level)
-    for share in (1.5, True, 'half'):
-        with pytest.raises(UserError, match=f'share is {share!r}'):
-            calibration.selection(share)
+    for keep in (1.5, True, 'half'):
+        with pytest.raises(UserError, match=f'keep is {keep!r}'):
+            calibration.selection(keep)
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -205,14 +205,14 @@ def test_mistakes_are_one_line(tmp_path):
         with pytest.raises(UserError, match='the calibration is of another network, a EDSR'):
             accelerate_(other, AMSRConfig(calibration=calibration))
     with pytest.raises(UserError, match='cannot be read'):
-        calibrate(network('SwinIR_light', 2), HALF, [image(1, 3, 32, 32)])
+        calibrate(network('SwinIR_light', 2), [image(1, 3, 32, 32)])
     with pytest.raises(UserError, match='too few to fit to'):
-        calibrate(net, HighFrequencyMask(ratio=1.0, tile=4), [image(1, 3, 32, 32)])
+        calibrate(net, [image(1, 3, 32, 32)], HighFrequencyMask(keep=1.0, patch_size=4), one_level=False)
     with pytest.raises(UserError, match='leave them out'):
         AMSRConfig(calibration=calibration, inside='exact')
-    for rule in ('ratio', 'level'):
+    for rule in ('keep', 'level'):
         with pytest.raises(UserError, match=f'budget is 0.5, but the selection has a {rule}, 0.25'):
-            AMSRConfig(calibration=calibration, budget=0.5, selection=HighFrequencyMask(tile=4, **{rule: 0.25}))
+            AMSRConfig(calibration=calibration, budget=0.5, selection=HighFrequencyMask(patch_size=4, **{rule: 0.25}))
     with pytest.raises(UserError, match=r'budget 0.01 of the dense MACs is less than the 0\.\d+'):
         accelerate_(net, AMSRConfig(calibration=calibration, budget=0.01))
         with torch.no_grad():
@@ -222,30 +222,31 @@ def test_mistakes_are_one_line(tmp_path):
         Calibration.load(tmp_path / 'weights.pth')
 
 
-def test_the_search_finds_the_last_ratio_before_the_loss():
+def test_the_search_finds_the_last_keep_before_the_loss():
     net = network('EDSR', 2)
     images = [image(1, 3, 48, 48) ** (i + 1) for i in range(4)]
     with torch.no_grad():
         truth = [(net(x)[0].permute(1, 2, 0).flip(2) * 250).round().clamp(0, 255).byte().numpy() for x in images[:2]]
     trial = Trial(images[2:], images[:2], truth, 2)
     points, meter = [], Meter(net, trial)
-    every = [meter.measure(calibrate(net, dataclasses.replace(HALF, ratio=ratio), trial.fitted)) for ratio in RATIOS]
+    every = [meter.measure(calibrate(net, trial.fitted, dataclasses.replace(HALF, keep=keep), one_level=False))
+             for keep in KEEPS]
     losses = [each.loss for each in every]
     for wanted in (losses[0], losses[6], losses[-1] + 1):
         points.clear()
         found, point = search(net, HALF, trial, wanted, points.append)
         assert point == [each for each in every if each.loss <= wanted][-1] and len(points) <= 5
-        assert found.ratio == pytest.approx(point.ratio, abs=0.04)
+        assert found.keep == pytest.approx(point.keep, abs=0.04)
     with pytest.raises(UserError, match='allow more'):
         search(net, HALF, trial, -1.0)
 
 
 def test_a_network_of_gray_images():
     net, x = network('DnCNN'), image(2, 1, 33, 40)
-    calibration = calibrate(net, HALF, [image(1, 1, 40, 40)])
+    calibration = calibrate(net, [image(1, 1, 40, 40)], HALF, one_level=False)
     accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
     with torch.no_grad():
         sparse = net(x)
-        assert float(net.last_mask_ratio) == pytest.approx(0.5, abs=0.05)
+        assert float(net.last_keep) == pytest.approx(0.5, abs=0.05)
         net.amsr = dataclasses.replace(net.amsr, mode='dense_masked')
         torch.testing.assert_close(net(x), sparse, rtol=1e-5, atol=1e-5)

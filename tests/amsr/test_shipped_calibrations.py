@@ -27,9 +27,9 @@ def test_card(file):
     assert (ROOT / 'pretrained' / entries['weights']).is_file() and entries['licence'] and entries['origin']
     calibration = Calibration.load(file)
     assert f'{calibration.settings["images"]} images' in text
-    share = float(re.search(r'([\d.]+)% of the\s+tiles', text)[1]) / 100
-    assert calibration.selection() == dataclasses.replace(calibrated_selection(), ratio=None,
-                                                          level=calibration.selection(share).level)
+    keep = float(re.search(r'([\d.]+)% of the\s+patches', text)[1]) / 100
+    assert calibration.selection() == dataclasses.replace(calibrated_selection(), keep=None,
+                                                          level=calibration.selection(keep).level)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
@@ -44,7 +44,7 @@ def test_an_option_file_tests_it(file):
     x[..., 28:] = 0.5
     with torch.no_grad():
         result = net(x)
-    assert result.shape[-2:] == (33 * options['scale'], 56 * options['scale']) and 0.4 < net.last_mask_ratio < 0.7
+    assert result.shape[-2:] == (33 * options['scale'], 56 * options['scale']) and 0.4 < net.last_keep < 0.7
 
 
 def test_there_are_some():

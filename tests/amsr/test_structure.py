@@ -8,9 +8,9 @@ from torch import nn
 
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.structure import residual_blocks
-from basicsr_amsr.execution.active import ActiveTiles
-from basicsr_amsr.execution.oracle import dense_masked
+from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.reading import Unreadable, read_block
+from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
 from tests.amsr.test_accelerate import Chosen, mask_of, run
 from tests.backbones.tiny import image, network
@@ -87,9 +87,9 @@ def toy():
 
 
 @pytest.mark.parametrize('density', [0.0, 0.4, 1.0])
-@pytest.mark.parametrize('tile', [1, 4])
-def test_a_network_never_seen(tile, density):
-    net, x, selection = toy(), image(3, 3, 13, 18), Chosen(density, tile)
+@pytest.mark.parametrize('patch_size', [1, 4])
+def test_a_network_never_seen(patch_size, density):
+    net, x, selection = toy(), image(3, 3, 13, 18), Chosen(density, patch_size)
     report = accelerate_(net)
     assert report.by == 'structure'
     assert report.converted == {'blocks.0': 'Plain', 'blocks.1': 'Scaled', 'blocks.2.0': 'Dense', 'blocks.2.1': 'Plain',
@@ -127,7 +127,7 @@ def test_finds_what_the_adapters_name():
 @pytest.mark.parametrize('size', [1, 3, 8])
 @pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('make', [Plain, Scaled, InPlace, Dense])
-def test_blocks_equal_their_oracle(make, inside, size):
+def test_blocks_equal_their_reference(make, inside, size):
     torch.manual_seed(1)
     module = make().eval()
     block = read_block(module)
@@ -136,9 +136,9 @@ def test_blocks_equal_their_oracle(make, inside, size):
     x = torch.randn(3, 8, 17, 14)
     torch.testing.assert_close(unit.dense(x.clone()), module(x.clone()))
     for density in (0.05, 0.5, 0.9):
-        tiles = torch.rand(3, -(-17 // size), -(-14 // size)) < density
-        tiles[1] = False
-        active = ActiveTiles(tiles, size, 17, 14)
+        patches = torch.rand(3, -(-17 // size), -(-14 // size)) < density
+        patches[1] = False
+        active = ActivePatches(patches, size, 17, 14)
         active.chunk = 2 if size > 1 else 7
         before = x.clone()
         torch.testing.assert_close(run_unit(unit, x, active, inside), dense_masked(unit, x, active.mask, inside),
@@ -165,7 +165,7 @@ def test_what_lies_outside_the_mask_is_zero_inside_but_for_the_input_itself():
     for inside, row in (('masked', [1, 1, 9 + 18 + 1, 9 + 18 + 1, 1]), ('exact', [1, 1, 9 + 81 + 1, 9 + 72 + 1, 1])):
         assert dense_masked(unit, x, mask, inside)[0, 0, 2].tolist() == row
         for size in (1, 2):
-            active = ActiveTiles.of(mask, size)
+            active = ActivePatches.of(mask, size)
             torch.testing.assert_close(run_unit(unit, x, active, inside), dense_masked(unit, x, active.mask, inside))
 
 
@@ -177,9 +177,9 @@ def test_other_modules_are_unreadable(module):
         read_block(module)
 
 
-def test_configuration_defaults_halve_the_tiles():
+def test_configuration_defaults_halve_the_patches():
     net, x = toy(), image(1, 3, 32, 32)
     accelerate_(net, AMSRConfig())
     with torch.no_grad():
         net(x)
-    assert float(net.last_mask_ratio) == 0.5
+    assert float(net.last_keep) == 0.5

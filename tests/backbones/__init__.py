@@ -1,1 +1,1 @@
-import basicsr_amsr  # noqa: F401  (mends BasicSR before the tests import it)
+import basicsr_amsr.register  # noqa: F401  # mends BasicSR before the tests import it

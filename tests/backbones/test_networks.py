@@ -1,4 +1,4 @@
-"""All network families: published sizes, any image size, types, layouts, and BasicSR's own networks as oracle."""
+"""All network families: published sizes, any image size, types, layouts, and BasicSR's own networks as reference."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,9 @@ PARAMETERS = [
     # the paper's 878K, 886K and 897K leave out one 3×3 convolution that the published code has
     ('SwinIR_light', {'upscale': 2}, 878e3 + CONV_60, 500), ('SwinIR_light', {'upscale': 3}, 886e3 + CONV_60, 500),
     ('SwinIR_light', {'upscale': 4}, 897e3 + CONV_60, 500),
+    ('DAT', {'upscale': 2}, 553_290, 0), ('DAT', {'upscale': 3}, 561_405, 0), ('DAT', {}, 572_766, 0),
+    ('SPAN', {'num_feat': 28}, 150_688, 0), ('SRVGGNetCompact', {}, 621_424, 0),
+    ('SRVGGNetCompact', {'num_conv': 32}, 1_213_296, 0),
     ('DnCNN', {'num_layer': 20}, 0.67e6, 5e3), ('DnCNN', {}, 0.56e6, 5e3),
 ]
 
@@ -38,7 +41,7 @@ def parameters(net) -> int:
 
 @pytest.mark.parametrize(('name', 'options', 'published', 'precision'), PARAMETERS)
 def test_parameters_are_the_published_ones(name, options, published, precision):
-    with torch.device('cpu' if name.startswith('SwinIR') else 'meta'):
+    with torch.device('cpu' if name.startswith(('SwinIR', 'DAT')) else 'meta'):
         net = get_backbone(name).create(**options)
     assert parameters(net) == pytest.approx(published, abs=precision)
 
@@ -106,7 +109,7 @@ def test_memory_layout_does_not_matter(name):
     assert torch.allclose(result, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', [n for n in OPTIONS if n not in ('DnCNN', 'SwinIR', 'SwinIR_light')])
+@pytest.mark.parametrize('name', [n for n in OPTIONS if n not in ('DnCNN', 'SwinIR', 'SwinIR_light', 'DAT')])
 @torch.no_grad()
 def test_gray_networks(name):
     scale = get_backbone(name).scales[0]
@@ -139,34 +142,34 @@ def test_a_network_that_stops_at_its_feature_goes_on_from_there(name):
 ])
 @torch.no_grad()
 def test_edsr_and_rcan_compute_what_basicsr_does(name, theirs, options):
-    ours, oracle = network(name, 3), theirs(upscale=3, **options)
-    oracle.load_state_dict(ours.state_dict())
+    ours, reference = network(name, 3), theirs(upscale=3, **options)
+    reference.load_state_dict(ours.state_dict())
     x = image(1, 3, 8, 11)
-    assert torch.allclose(ours(x), oracle(x), atol=1e-5)
+    assert torch.allclose(ours(x), reference(x), atol=1e-5)
 
 
 def test_swinir_computes_what_basicsr_does_and_pads_other_sizes_by_reflection():
     ours = network('SwinIR', 2)
-    oracle = swinir_arch.SwinIR(img_size=8, embed_dim=8, depths=(2, 2), num_heads=(2, 2), window_size=4, mlp_ratio=2,
+    reference = swinir_arch.SwinIR(img_size=8, embed_dim=8, depths=(2, 2), num_heads=(2, 2), window_size=4, mlp_ratio=2,
                                 upscale=2, upsampler='pixelshuffle').eval()
-    oracle.load_state_dict(ours.state_dict())
+    reference.load_state_dict(ours.state_dict())
     x = image(1, 3, 8, 12)
-    assert torch.equal(ours(x), oracle(x))  # with gradients; without, attention is fused (test_swinir_attention.py)
+    assert torch.equal(ours(x), reference(x))  # with gradients; without, attention is fused (test_swinir_attention.py)
     x = image(1, 3, 7, 10)
-    assert torch.equal(ours(x), oracle(F.pad(x, (0, 2, 0, 1), mode='reflect'))[..., :14, :20])
+    assert torch.equal(ours(x), reference(F.pad(x, (0, 2, 0, 1), mode='reflect'))[..., :14, :20])
 
 
 @torch.no_grad()
 def test_rrdbnet_computes_what_basicsr_does_and_pads_odd_sizes_at_x2():
     for scale in (2, 4):
         ours = network('RRDBNet', scale)
-        oracle = rrdbnet_arch.RRDBNet(3, 3, scale, 8, 1, 4)
-        oracle.load_state_dict(ours.state_dict())
+        reference = rrdbnet_arch.RRDBNet(3, 3, scale, 8, 1, 4)
+        reference.load_state_dict(ours.state_dict())
         x = image(1, 3, 6, 8)
-        assert torch.equal(ours(x), oracle(x))
+        assert torch.equal(ours(x), reference(x))
         x = image(1, 3, 5, 7)
         padded = F.pad(x, (0, 1, 0, 1), mode='reflect') if scale == 2 else x
-        assert torch.equal(ours(x), oracle(padded)[..., :5 * scale, :7 * scale])
+        assert torch.equal(ours(x), reference(padded)[..., :5 * scale, :7 * scale])
 
 
 @torch.no_grad()

@@ -16,8 +16,11 @@ OPTIONS = {
     'EDSR_baseline': {'num_feat': 8, 'num_block': 2},
     'MSRResNet': {'num_feat': 8, 'num_block': 2},
     'RRDBNet': {'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4},
+    'SRVGGNetCompact': {'num_feat': 8, 'num_conv': 2},
+    'SPAN': {'num_feat': 8, 'num_block': 3},
     'SwinIR': {'embed_dim': 8, 'depths': (2, 2), 'num_heads': (2, 2), 'window_size': 4, 'img_size': 8},
     'SwinIR_light': {'embed_dim': 8, 'depths': (2,), 'num_heads': (2,), 'window_size': 4, 'img_size': 8},
+    'DAT': {'embed_dim': 64, 'depth': (3,), 'num_heads': (4,), 'split_size': (8, 16), 'img_size': 16},
 }
 SPLIT = ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN')  # by the MGA paper
 CASES = [(name, scale) for name in OPTIONS for scale in get_backbone(name).scales]

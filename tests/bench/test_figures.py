@@ -48,38 +48,38 @@ def test_crossover_is_linear_in_time_between_the_points():
 
 @given(st.floats(0.06, 0.94), st.floats(0.2, 3), st.lists(st.floats(0.01, 1), min_size=1, max_size=6))
 def test_crossover_of_a_line_is_where_it_crosses(where, slope, others):
-    points = [(ratio, 1 / (1 + slope * (ratio - where))) for ratio in {0.05, 0.95, *others}
-              if 1 + slope * (ratio - where) > 0.01]
+    points = [(keep, 1 / (1 + slope * (keep - where))) for keep in {0.05, 0.95, *others}
+              if 1 + slope * (keep - where) > 0.01]
     found = crossover(points)
-    if min(ratio for ratio, _ in points) <= where:
+    if min(keep for keep, _ in points) <= where:
         assert found == pytest.approx(where, abs=1e-6)
     else:
         assert found is None
 
 
-@pytest.mark.parametrize('points, ratio, words', [
+@pytest.mark.parametrize('points, keep, words', [
     ([(0.25, 4.0), (0.5, 2.0)], None, 'faster than dense wherever measured'),
     ([(0.25, 0.9), (0.5, 0.5)], None, 'slower than dense wherever measured'),
-    ([(0.25, 0.8), (0.5, 1.25)], None, 'dense is faster at the lower ratios measured'),
+    ([(0.25, 0.8), (0.5, 1.25)], None, 'dense is faster at the lower shares measured'),
     ([(0.25, 2.0), (0.75, 1 / 1.5)], 0.5, 'dense is faster above 50 % active'),
     ([(0.4, 1.0)], None, 'faster than dense wherever measured'),
     ([(0.2, 1.25), (0.4, 1 / 1.2), (0.6, 1.25), (0.8, 0.5)], 0.3, 'dense is faster above 30 % active'),
 ])
-def test_one_sided_curves_have_no_crossover(points, ratio, words):
-    assert crossover(points) == (None if ratio is None else pytest.approx(ratio))
+def test_one_sided_curves_have_no_crossover(points, keep, words):
+    assert crossover(points) == (None if keep is None else pytest.approx(keep))
     assert in_words(points) == words
 
 
-def entry(form, ratio, speed_up, kind='sparse', backend='torch', **more):
-    return {'form': form, 'backend': backend, 'kind': kind, 'mask_ratio': ratio, 'speed_up': {'median': speed_up},
-            'asked': {'ratio': ratio}, **more}
+def entry(form, keep, speed_up, kind='sparse', backend='torch', **more):
+    return {'form': form, 'backend': backend, 'kind': kind, 'keep': keep, 'speed_up': {'median': speed_up},
+            'asked': {'keep': keep}, **more}
 
 
 def test_crossovers_are_by_form_and_backend():
-    entries = [entry('dense', 1.0, 1.0, 'dense'), entry('tiles', 0.25, 2.0), entry('pixels', 0.25, 0.5),
-               entry('tiles', 0.75, 1 / 1.5), entry('tiles', 0.25, 3.0, backend='other')]
-    assert [(one['form'], one['backend'], one['active_ratio']) for one in crossovers(entries)] == [
-        ('tiles', 'torch', 0.5), ('pixels', 'torch', None), ('tiles', 'other', None)]
+    entries = [entry('dense', 1.0, 1.0, 'dense'), entry('patches', 0.25, 2.0), entry('pixels', 0.25, 0.5),
+               entry('patches', 0.75, 1 / 1.5), entry('patches', 0.25, 3.0, backend='other')]
+    assert [(one['form'], one['backend'], one['keep']) for one in crossovers(entries)] == [
+        ('patches', 'torch', 0.5), ('pixels', 'torch', None), ('patches', 'other', None)]
 
 
 def test_fastest_that_loses_no_more():

@@ -24,9 +24,9 @@ from basicsr_amsr.execution.cost.store import VARIABLE
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, built, image
+from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, USUAL, built, image
 
-ALL = Grid((QUARTER, HALF), tiles=(1, 4), insides=('masked', 'exact'))
+ALL = Grid((QUARTER, HALF), patch_sizes=(1, 4), insides=('masked', 'exact'))
 
 
 def forms(options, grid, height=18, width=26):
@@ -42,32 +42,35 @@ def test_the_native_form_is_the_dense_network():
     assert wrong_output(one, image(18, 26)) is None and one.net.native._schedules
 
 
-def test_tiles_insides_and_amounts_are_all_combined():
+def test_patches_insides_and_amounts_are_all_combined():
     dense, sparse = forms(EDSR, ALL)
     assert [one.name for one in dense] == ['dense NCHW (torch)', 'dense channels-last (torch)']
     assert [one.name for one in sparse] == [
-        f'{form}, {amount} (torch)' for form in ('pixels, masked', 'pixels, exact', 'tiles 4, masked', 'tiles 4, exact')
+        f'{form}, {amount} (torch)' for form in ('pixels, masked', 'pixels, exact', 'patches 4, masked',
+                                                 'patches 4, exact')
         for amount in ('25 %', '50 %')]
-    assert sparse[-1].view == View('tiles', 'channels-last', HALF, 4, 'exact', 'torch')
+    assert sparse[-1].view == View('amsr', 'channels-last', HALF, 4, 'exact', 'torch')
 
 
 def test_what_is_not_asked_for_is_that_of_the_options():
     _, sparse = forms({**EDSR, 'inside': 'exact'}, GRID)
-    assert [one.name for one in sparse] == ['tiles 4, exact, 25 % (torch)', 'tiles 4, exact, 50 % (torch)']
+    assert [one.name for one in sparse] == [f'patches 4, exact, 25 % ({USUAL})', f'patches 4, exact, 50 % ({USUAL})']
     assert sparse[0].net.amsr.selection.smooth == 3
 
 
 def test_windows_and_patches_are_the_networks_own():
     assert [one.name for one in forms(SWINIR, ALL)[1]] == ['windows 4, 25 % (torch)', 'windows 4, 50 % (torch)']
-    assert [one.name for one in forms(FSRCNN, ALL)[1]] == ['patches 4, 25 % (torch)', 'patches 4, 50 % (torch)']
-    assert forms({**FSRCNN, 'patch_size': 5}, GRID)[1][0].name == 'patches 5, 25 % (torch)'
+    assert [one.name for one in forms(FSRCNN, ALL)[1]] == [f'patches 4, 25 % ({USUAL})', f'patches 4, 50 % ({USUAL})']
+    by_torch = dataclasses.replace(ALL, backends=('torch',))
+    assert [one.name for one in forms(FSRCNN, by_torch)[1]] == ['patches 4, 25 % (torch)', 'patches 4, 50 % (torch)']
+    assert forms({**FSRCNN, 'patch_size': 5}, GRID)[1][0].name == f'patches 5, 25 % ({USUAL})'
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('options', [EDSR, SWINIR, FSRCNN])
 def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
     x = image(17, 30)
-    grid = Grid((QUARTER, HALF, Amount('ratio', 1.0)), (1, 4), ('masked', 'exact'))
+    grid = Grid((QUARTER, HALF, Amount('keep', 1.0)), (1, 4), ('masked', 'exact'))
     dense, sparse = forms(options, grid, 17, 30)
     costs = []
     for one in [*dense, *sparse]:
@@ -75,8 +78,8 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
         assert wrong_output(one, x) is None
         counted = count(one.net, x)
         if one.kind == 'sparse':
-            assert wrong_amount(one, float(one.net.last_mask_ratio), counted.macs) is None
-            assert wrong_amount(one, float(one.net.last_mask_ratio) - 0.1, counted.macs).startswith('it computed 0.')
+            assert wrong_amount(one, float(one.net.last_keep), counted.macs) is None
+            assert wrong_amount(one, float(one.net.last_keep) - 0.1, counted.macs).startswith('it computed 0.')
             costs.append(counted.macs)
     for form, quarter, half, whole in zip(sparse[::3], costs[::3], costs[1::3], costs[2::3], strict=True):
         # What is scattered needs much around it if exact, and M of all patches makes no coarse image.
@@ -95,7 +98,7 @@ def test_mode_auto_competes_with_what_it_chose(options, form, monkeypatch):
     monkeypatch.setattr(model.MODEL, 'costs', lambda *_: costs[form])  # nothing is measured or written
     found, x = Measured(), image(18, 26)
     admit(found, auto, [x])
-    assert found.contenders == [auto] and (found.mask_ratios[auto.name] < 0.6) == (form == 'sparse')
+    assert found.contenders == [auto] and (found.keeps[auto.name] < 0.6) == (form == 'sparse')
     chosen = own.net if form == 'sparse' else built(options)
     if form != 'sparse':
         chosen.set_variant('D')
@@ -110,7 +113,7 @@ def test_patches_are_never_chosen_by_time():
 @torch.no_grad()
 def test_backends_are_combined_with_the_rest(interpreter):
     _, sparse = forms(EDSR, Grid((QUARTER,), (4,), ('masked', 'exact'), ('torch', 'triton')))
-    assert [one.name for one in sparse] == [f'tiles 4, {inside}, 25 % ({backend})' for inside in ('masked', 'exact')
+    assert [one.name for one in sparse] == [f'patches 4, {inside}, 25 % ({backend})' for inside in ('masked', 'exact')
                                             for backend in ('torch', 'triton')]
     x, by_torch, by_triton = image(17, 22), *sparse[:2]
     assert wrong_output(by_triton, x) is None
@@ -143,65 +146,62 @@ def test_the_network_that_mga_was_made_of_stands_beside():
 def test_a_budget_is_a_share_that_is_kept(options, budget):
     x = image(18, 26)
     one = forms(options, Grid((Amount('budget', budget),)))[1][0]
-    assert one.name.endswith(f', budget {100 * budget:g} % (torch)')
+    assert one.name.endswith(f', budget {100 * budget:g} % ({USUAL})')
     assert wrong_output(one, x) is None
     macs = count(one.net, x).macs
-    assert 0 < one.share < 1 and one.net.last_mask_ratio == pytest.approx(one.share)
+    assert 0 < one.keep < 1 and one.net.last_keep == pytest.approx(one.keep)
     assert 0.8 * one.most_macs < macs <= one.most_macs
-    assert 'over its budget' in wrong_amount(one, one.share, one.most_macs + 1)
+    assert 'over its budget' in wrong_amount(one, one.keep, one.most_macs + 1)
 
 
 @pytest.fixture
 def calibrated(tmp_path):
     net = restore_(built(EDSR))
     images = [image(32, 32, seed) ** (seed + 1) for seed in range(3)]
-    calibrate(net, HighFrequencyMask(ratio=0.5, tile=4, smooth=3), images).save(tmp_path / 'it.amsr')
+    calibrate(net, images, HighFrequencyMask(keep=0.5, patch_size=4, smooth=3),
+              one_level=False).save(tmp_path / 'it.amsr')
     return {**EDSR, 'calibration': str(tmp_path / 'it.amsr')}
-
-
-def by():
-    """What runs calibrated networks here."""
-    return 'native' if library() else 'torch'
 
 
 @torch.no_grad()
 def test_calibrated_networks(calibrated):
     x, amounts = image(18, 26), (QUARTER, HALF, Amount('budget', 0.7))
     dense, sparse = forms(calibrated, Grid(amounts, (2, 4)))
-    assert [one.name for one in sparse] == [f'tiles {tile}, calibrated, {amount} ({by()})' for tile in (2, 4)
+    assert [one.name for one in sparse] == [f'patches {patch_size}, calibrated, {amount} ({USUAL})'
+                                            for patch_size in (2, 4)
                                             for amount in amounts]
     plain = count(dense[0].net, x).macs
     for one in sparse:
         assert wrong_output(one, x) is None
         macs = count(one.net, x).macs
-        assert macs < 0.8 * plain and wrong_amount(one, float(one.net.last_mask_ratio), macs) is None
-        assert 'over its budget' in wrong_amount(one, 0.5, plain) if one.share is None else one.most_macs == math.inf
+        assert macs < 0.8 * plain and wrong_amount(one, float(one.net.last_keep), macs) is None
+        assert 'over its budget' in wrong_amount(one, 0.5, plain) if one.keep is None else one.most_macs == math.inf
     assert wrong_amount(sparse[0], 0.5, 1) == 'it computed 0.5000 of the image instead of 0.2500'
 
 
 @torch.no_grad()
-def test_a_share_is_a_level(calibrated):
-    _, sparse = forms(calibrated, Grid((Amount('share', 0.3), Amount('share', 0.8)), auto=True))
-    assert [one.name for one in sparse] == [f'{auto}tiles 4, calibrated, share {share} % ({by()})'
-                                            for share in (30, 80) for auto in ('', 'auto, ')]
+def test_keep_is_a_level(calibrated):
+    _, sparse = forms(calibrated, Grid((Amount('keep_by_level', 0.3), Amount('keep_by_level', 0.8)), auto=True))
+    assert [one.name for one in sparse] == [f'{auto}patches 4, calibrated, keep by level {keep} % ({USUAL})'
+                                            for keep in (30, 80) for auto in ('', 'auto, ')]
     low, high = sparse[::2]
-    for one, share in ((low, 0.3), (high, 0.8)):
-        expected = Calibration.load(calibrated['calibration']).selection(share)
-        assert one.net.amsr.selection == expected and expected.level is not None and one.share is None
+    for one, keep in ((low, 0.3), (high, 0.8)):
+        expected = Calibration.load(calibrated['calibration']).selection(keep)
+        assert one.net.amsr.selection == expected and expected.level is not None and one.keep is None
     flat, detailed = 0.5 + 0.02 * image(18, 26), image(18, 26)
-    found = {(one.name, x is flat): float((one.net(x), one.net.last_mask_ratio)[1])
+    found = {(one.name, x is flat): float((one.net(x), one.net.last_keep)[1])
              for one in (low, high) for x in (flat, detailed)}
     assert found[low.name, True] < found[low.name, False] and found[low.name, False] <= found[high.name, False]
     assert wrong_output(low, detailed) is None
 
 
-def test_a_share_needs_a_calibration_and_its_tiles(calibrated):
-    share = Grid((Amount('share', 0.3),))
+def test_keep_by_level_needs_a_calibration_and_its_patches(calibrated):
+    keep = Grid((Amount('keep_by_level', 0.3),))
     for options in (EDSR, FSRCNN):
-        with pytest.raises(UserError, match=r'--share is of the tiles to which a network was calibrated'):
-            forms(options, share)
-    with pytest.raises(UserError, match=r'tiles of the calibration, of 4: leave --tile 2 out'):
-        forms(calibrated, dataclasses.replace(share, tiles=(2,)))
+        with pytest.raises(UserError, match=r'--keep-by-level is of the patches to which a network was calibrated'):
+            forms(options, keep)
+    with pytest.raises(UserError, match=r'patches of the calibration, of 4: leave --patch-size 2 out'):
+        forms(calibrated, dataclasses.replace(keep, patch_sizes=(2,)))
 
 
 def test_a_budget_that_is_too_small_is_refused(calibrated):
@@ -209,16 +209,16 @@ def test_a_budget_that_is_too_small_is_refused(calibrated):
         forms(calibrated, Grid((Amount('budget', 0.01),)))
     with pytest.raises(UserError, match=r'budget 0\.01 of the dense MACs is less than'):
         forms(EDSR, Grid((Amount('budget', 0.01),)))
-    with pytest.raises(UserError, match=r'budget 0\.01 of the MACs of D'):
+    with pytest.raises(UserError, match=r'budget 0\.01 of the dense MACs is less than'):
         forms(FSRCNN, Grid((Amount('budget', 0.01),)))
 
 
 @pytest.mark.parametrize('values, message', [
-    ({'amounts': (Amount('ratio', 0.0),)}, r'--ratio 0: give a share'),
-    ({'amounts': (HALF, Amount('ratio', 1.5))}, r'--ratio 1\.5: give a share'),
+    ({'amounts': (Amount('keep', 0.0),)}, r'--keep 0: give a share'),
+    ({'amounts': (HALF, Amount('keep', 1.5))}, r'--keep 1\.5: give a share'),
     ({'amounts': (Amount('budget', -1.0),)}, r'--budget -1: give a share'),
-    ({'amounts': (Amount('share', 0.0),)}, r'--share 0: give a share'),
-    ({'amounts': (HALF,), 'tiles': (8, 0)}, r'--tile 0: give the side'),
+    ({'amounts': (Amount('keep_by_level', 0.0),)}, r'--keep-by-level 0: give a share'),
+    ({'amounts': (HALF,), 'patch_sizes': (8, 0)}, r'--patch-size 0: give the side'),
     ({'amounts': (HALF,), 'insides': ('mask',)}, r'--inside mask: give masked or exact'),
     ({'amounts': (Amount('budget', 0.5),), 'insides': ('masked', 'exact')}, 'what --inside exact costs depends on'),
 ])
@@ -229,7 +229,7 @@ def test_impossible_values_are_refused(values, message):
 
 def equal(own, reference=torch.abs):
     equalities = (Equality('the truth', own, reference),)
-    return Contender('form', 'torch', 'sparse', View('tiles'), nn.Identity(), equalities=equalities)
+    return Contender('form', 'torch', 'sparse', View('amsr'), nn.Identity(), equalities=equalities)
 
 
 @pytest.mark.parametrize('own, message', [

@@ -31,7 +31,7 @@ def names(options, wanted=RIVALS, device=CPU, dtype=FP32):
     return [one.name for one in rivals_of(ours(options), wanted, device, dtype)]
 
 
-def test_rivals_of_a_network_that_skips_tiles():
+def test_rivals_of_a_network_that_skips_patches():
     assert names(EDSR) == [f'{OWN} (torch.compile)', f'{OWN}, stock allocator (torch)', 'dense (openvino)',
                            'dense (onnxruntime)']
     assert names(EDSR, dtype=BF16) == names(EDSR)[:-1]

@@ -74,7 +74,7 @@ def test_sparse_forms_are_counted_on_every_image_and_dense_ones_on_one():
     every = [contender(0), contender(1, 'reference'), contender(2, 'sparse')]
     found = admitted(*every)
     assert [one.net.calls for one in every] == [1, 1, 3]
-    assert set(found.macs.values()) == {9 * 48.0} and set(found.mask_ratios.values()) == {1.0}
+    assert set(found.macs.values()) == {9 * 48.0} and set(found.keeps.values()) == {1.0}
 
 
 def test_what_computes_the_wrong_thing_is_not_timed():
@@ -86,7 +86,7 @@ def test_what_computes_the_wrong_thing_is_not_timed():
 
 
 def test_another_share_than_the_one_asked_for_is_not_timed():
-    found = admitted(contender(4, 'sparse', share=0.5, slack=0.01))
+    found = admitted(contender(4, 'sparse', keep=0.5, slack=0.01))
     assert found.refused == {'sparse4 (torch)': 'it computed 1.0000 of the image instead of 0.5000'}
 
 

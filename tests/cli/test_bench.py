@@ -14,7 +14,7 @@ from basicsr_amsr.cli import main
 from basicsr_amsr.cli.network import named
 from basicsr_amsr.errors import UserError
 from tests.bench.conftest import in_process  # noqa: F401
-from tests.bench.tiny import launched
+from tests.bench.tiny import USUAL, launched
 from tests.cli.conftest import basicsr, error_line, options_to_test, project  # noqa: F401
 
 FAST = ('--size', '8x12', '--rounds', '1', '--seconds', '0', '--threads', '1', '--device', 'cpu')
@@ -25,18 +25,19 @@ def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
     torch.save({'params': plain_weights()}, 'net.pth')
     options = options_to_test(path={'pretrain_network_g': 'net.pth'})
     code, out, err = basicsr('bench', options, *FAST, '--images', 'data/lq', '--hr', 'data/gt', '--max-hr', '2',
-                             '--ratio', '0.25', '0.5', '0.5', '--tile', '1', '4', '--inside', 'masked', 'exact',
+                             '--keep', '0.25', '0.5', '0.5', '--patch-size', '1', '4', '--inside', 'masked', 'exact',
                              '--json', 'bench.json', '--plot', 'bench.png')
     assert code == 0 and told(err)
     whole = json.loads(Path('bench.json').read_text())
-    assert whole['interrupted'] is False and whole['flags']['tile'] == [1, 4] and whole['flags']['opt'] == ['tiny.yml']
+    assert whole['interrupted'] is False and whole['flags']['patch_size'] == [1, 4]
+    assert whole['flags']['opt'] == ['tiny.yml']
     one, = whole['comparisons']
     assert (one['network'], one['weights'], one['scale'], one['size']) == ('tiny', 'net.pth', 2, [8, 12])
     assert (one['source'], one['images'], one['rounds'], one['batch']) == ('data/lq', ['a.png', 'b.png', 'c.png'], 1, 1)
     assert [entry['name'] for entry in one['contenders']] == [
         'dense NCHW (torch)', 'dense channels-last (torch)',
-        *(f'{form}, {inside}, {share} % (torch)' for form in ('pixels', 'tiles 4') for inside in ('masked', 'exact')
-          for share in (25, 50))]
+        *(f'{form}, {inside}, {keep} % (torch)' for form in ('pixels', 'patches 4') for inside in ('masked', 'exact')
+          for keep in (25, 50))]
     for entry in one['contenders']:
         assert entry['efficiency'] == pytest.approx(entry['speed_up']['median'] / entry['ideal'])
         assert entry['latency_ms']['q1'] <= entry['latency_ms']['median'] <= entry['latency_ms']['q3']
@@ -70,9 +71,10 @@ def test_networks_by_name_on_noise(basicsr):  # noqa: F811
 
 
 def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(rounds, 'wrong_amount', lambda contender, *args: 'it is wrong' if contender.view.tile else None)
-    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--json', 'bench.json')
-    assert code == 1 and 'not measured: tiles 8, masked, 50 % (torch): it is wrong' in out
+    monkeypatch.setattr(rounds, 'wrong_amount', lambda contender,
+                        *args: 'it is wrong' if contender.view.patch_size else None)
+    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--keep', '0.5', '--json', 'bench.json')
+    assert code == 1 and f'not measured: patches 8, masked, 50 % ({USUAL}): it is wrong' in out
     one, = json.loads(Path('bench.json').read_text())['comparisons']
     assert len(one['contenders']) == 2 and one['crossovers'] == []
 
@@ -109,7 +111,7 @@ def test_figures_are_written_after_each_round(basicsr, monkeypatch, project):  #
         return launched(job, timeout)
 
     monkeypatch.setattr(processes, 'launch', looking)
-    flags = [*FAST[:2], '--rounds', '3', *FAST[4:], '--ratio', '0.5', '--json', 'bench.json']
+    flags = [*FAST[:2], '--rounds', '3', *FAST[4:], '--keep', '0.5', '--json', 'bench.json']
     assert basicsr('bench', options_to_test(), *flags)[0] == 0
     assert seen == [0] * 3 + [1] * 3 + [2] * 3
     assert json.loads((project / 'bench.json').read_text())['interrupted'] is False
@@ -117,7 +119,7 @@ def test_figures_are_written_after_each_round(basicsr, monkeypatch, project):  #
 
 def test_rivals_that_are_not_installed_are_no_failure(basicsr, monkeypatch):  # noqa: F811
     monkeypatch.setattr(rivals.importlib.util, 'find_spec', lambda name: None)
-    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--ratio', '0.5', '--rivals', 'openvino', 'stock')
+    code, out, _ = basicsr('bench', options_to_test(), *FAST, '--keep', '0.5', '--rivals', 'openvino', 'stock')
     assert code == 0 and 'not measured: dense (openvino): not installed: pip install openvino' in out
     assert 'dense channels-last, stock allocator' in out
 
@@ -126,7 +128,7 @@ def test_processes_of_their_own_from_the_command_line(basicsr, monkeypatch):  # 
     monkeypatch.setattr(processes, 'launch', launch)
     torch.save({'params': plain_weights()}, 'net.pth')
     options = options_to_test(path={'pretrain_network_g': 'net.pth'})
-    code, _, _ = basicsr('bench', options, *FAST, '--images', 'data/lq', '--ratio', '0.5', '--json', 'b.json')
+    code, _, _ = basicsr('bench', options, *FAST, '--images', 'data/lq', '--keep', '0.5', '--json', 'b.json')
     one, = json.loads(Path('b.json').read_text())['comparisons']
     assert code == 0 and [entry['kind'] for entry in one['contenders']] == ['dense', 'dense', 'sparse']
     assert one['contenders'][1]['psnr_to_dense'] in ('Infinity', pytest.approx(150, abs=30))
@@ -146,11 +148,12 @@ def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatc
     ((), 'name option files, -opt FILE'),
     (('--network', 'RFDNN'), "--network 'RFDNN' is no network that can be accelerated. Did you mean"),
     (('--network', 'FSRCNN', '--upscale', '7'), 'upscale 7 is not among 2, 3, 4'),
-    (('--network', 'FSRCNN', '--ratio', '1.5'), '--ratio 1.5: give a share over 0 and up to 1'),
+    (('--network', 'FSRCNN', '--keep', '1.5'), '--keep 1.5: give a share over 0 and up to 1'),
     (('--network', 'FSRCNN', '--budget', '0'), '--budget 0: give a share'),
-    (('--network', 'FSRCNN', '--share', '0.5'), '--share is of the tiles to which a network was calibrated'),
-    (('--network', 'MGA-FSRCNN', '--budget', '0.05'), 'budget 0.05 of the MACs of D is less than'),
-    (('--network', 'FSRCNN', '--tile', '0'), '--tile 0: give the side'),
+    (('--network', 'FSRCNN', '--keep-by-level', '0.5'),
+     '--keep-by-level is of the patches to which a network was calibrated'),
+    (('--network', 'MGA-FSRCNN', '--budget', '0.05'), 'budget 0.05 of the dense MACs is less than'),
+    (('--network', 'FSRCNN', '--patch-size', '0'), '--patch-size 0: give the side'),
     (('--network', 'FSRCNN', '--inside', 'exac'), '--inside exac: give masked or exact'),
     (('--network', 'FSRCNN', '--size', '128'), "--size '128': write the LR image's HEIGHTxWIDTH"),
     (('--network', 'FSRCNN', '--images', 'absent'), "'absent' is not there"),
@@ -215,7 +218,7 @@ def test_told_to_end_it_writes_what_was_measured(basicsr, monkeypatch, project):
         return launched(job, timeout)
 
     monkeypatch.setattr(processes, 'launch', ended)
-    flags = [*FAST[:2], '--rounds', '3', *FAST[4:], '--ratio', '0.5', '--json', 'bench.json']
+    flags = [*FAST[:2], '--rounds', '3', *FAST[4:], '--keep', '0.5', '--json', 'bench.json']
     before = signal.getsignal(signal.SIGTERM)
     code, out, _ = basicsr('bench', options_to_test(), *flags)
     assert code == 130 and 'LR 8x12' in out and signal.getsignal(signal.SIGTERM) == before

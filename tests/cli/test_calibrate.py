@@ -20,7 +20,7 @@ def options(project):
     write_images(Path('photos'), ['a', 'b', 'c', 'd'], 96)
     return options_to_test(path={'pretrain_network_g': 'edsr.pth'}, network_g={
         'type': 'AMSR', 'backbone': {'type': 'EDSR', 'num_feat': 8, 'num_block': 1},
-        'selection': {'ratio': 0.5, 'tile': 4}})
+        'selection': {'keep': 0.5, 'patch_size': 4}})
 
 
 def test_the_file_is_written_and_used(basicsr, options):
@@ -36,40 +36,51 @@ def test_the_file_is_written_and_used(basicsr, options):
     assert 'psnr' in json.dumps(figures)
 
 
+def test_a_checkpoint_needs_no_option_file(basicsr, options):
+    code, out, err = basicsr('calibrate', None, '--weights', 'edsr.pth', '--images', 'photos', '--downscale')
+    assert code == 0, err
+    assert 'edsr.amsr: ' in out and 'against dense' in out  # scale and channels are found
+    assert Calibration.load('edsr.amsr').settings['images'] == 4
+    for flags, line in ((('--weights', 'other.pth'), "No weights 'other.pth'"), (('-n', 'RFDN'), "No weights 'RFDN'"),
+                        (('--weights', 'edsr.pth', '--force_yml', 'scale=3'), '--force_yml changes an option file')):
+        code, _, err = basicsr('calibrate', None, *flags, '--images', 'photos')
+        assert code != 0 and line in error_line(err)
+
+
 def test_flags_change_the_selection_and_the_name(basicsr, options):
     options['network_g']['calibration'] = 'own.amsr'  # not there yet
-    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--ratio', '0.25', '--tile', '8')
+    code, out, err = basicsr('calibrate', options, '--images', 'photos', '--keep', '0.25', '--patch-size', '8')
     assert code == 0, err
     selection = Calibration.load('own.amsr').settings['selection']
-    assert selection['level'] > 0 and (selection['ratio'], selection['tile']) == (None, 8)
+    assert selection['level'] > 0 and (selection['keep'], selection['patch_size']) == (None, 8)
     assert 'to the dense image' in out and 'against dense' not in out
 
 
 def test_the_same_share_of_each_image(basicsr, options):
-    code, _, err = basicsr('calibrate', options, '--images', 'photos', '--ratio', '0.25', '--each-image')
+    code, _, err = basicsr('calibrate', options, '--images', 'photos', '--keep', '0.25', '--each-image')
     assert code == 0, err
     selection = Calibration.load('edsr.amsr').settings['selection']
-    assert (selection['ratio'], selection['level']) == (0.25, None)
+    assert (selection['keep'], selection['level']) == (0.25, None)
 
 
-def test_the_share_is_an_option_of_the_network(basicsr, options):
+def test_keep_is_an_option_of_the_network(basicsr, options):
     code, _, err = basicsr('calibrate', options, '--images', 'photos')
     assert code == 0, err
     options['network_g'] |= {'calibration': 'edsr.amsr', 'selection': None}
-    code, _, err = basicsr('test', options, '--force_yml', 'network_g:share=0.3')
+    code, _, err = basicsr('test', options, '--force_yml', 'network_g:keep=0.3')
     assert code == 0, err
     backbone = {**options['network_g']['backbone'], 'upscale': 2}
-    levels = [AMSR(backbone, calibration='edsr.amsr', share=share).amsr.selection.level for share in (0.3, 0.9)]
-    assert levels == [Calibration.load('edsr.amsr').selection(share).level for share in (0.3, 0.9)]
+    levels = [AMSR(backbone, calibration='edsr.amsr', keep=keep).amsr.selection.level for keep in (0.3, 0.9)]
+    assert levels == [Calibration.load('edsr.amsr').selection(keep).level for keep in (0.3, 0.9)]
     assert levels[0] > levels[1]
 
 
 @pytest.mark.parametrize(('network', 'line'), [
-    ({'share': 0.5}, 'share is 0.5, but there is no calibration'), ({'share': 1.5}, 'share'),
-    ({'share': 0.5, 'calibration': 'edsr.amsr'}, 'share and selection both say'),
-    ({'share': 0.5, 'calibration': 'edsr.amsr', 'selection': None, 'budget': 0.5}, 'share and budget both say'),
+    ({'keep': 0.5}, 'keep is 0.5, but there is no calibration'), ({'keep': 1.5}, 'keep'),
+    ({'keep': 0.5, 'calibration': 'edsr.amsr'}, 'keep and selection both say'),
+    ({'keep': 0.5, 'calibration': 'edsr.amsr', 'selection': None, 'budget': 0.5}, 'keep and budget both say'),
 ])
-def test_mistakes_with_a_share_are_one_line(basicsr, options, network, line):
+def test_mistakes_with_keep_are_one_line(basicsr, options, network, line):
     code, _, err = basicsr('calibrate', options, '--images', 'photos')
     assert code == 0, err
     options['network_g'] |= network
@@ -77,11 +88,11 @@ def test_mistakes_with_a_share_are_one_line(basicsr, options, network, line):
     assert code == 2 and line in error_line(err)
 
 
-def test_the_smallest_ratio_within_a_loss(basicsr, options):
+def test_the_smallest_keep_within_a_loss(basicsr, options):
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50',
                              '--each-image')
     assert code == 0, err
-    assert Calibration.load('edsr.amsr').settings['selection']['ratio'] == 0.1
+    assert Calibration.load('edsr.amsr').settings['selection']['keep'] == 0.1
     assert out.count('of the MACs') == 6  # half, half of the rest …, and the result
 
 
@@ -90,7 +101,7 @@ def test_the_smallest_share_of_all_images_within_a_loss(basicsr, options):
     assert code == 0, err
     calibration = Calibration.load('edsr.amsr')
     selection = calibration.settings['selection']
-    assert selection['ratio'] is None and selection['level'] == calibration.selection(0.1).level
+    assert selection['keep'] is None and selection['level'] == calibration.selection(0.1).level
     assert out.count('of the MACs') == 6
 
 
@@ -104,8 +115,9 @@ def test_several_folders(basicsr, options):
 @pytest.mark.parametrize(('words', 'line'), [
     (('--images', 'gone'), "Folder 'gone' is not there"),
     (('--images', 'photos', '--max-loss', '0.1'), '--max-loss 0.1 needs ground truth'),
-    (('--images', 'photos', '--downscale', '--max-loss', '0.1', '--ratio', '0.5'), 'leave --ratio out'),
-    (('--images', 'photos', '--ratio', '1.5'), 'ratio is 1.5'),
+    (('--images', 'photos', '--downscale', '--max-loss', '0.1', '--keep', '0.5'),
+     '--keep: not allowed with argument --max-loss'),
+    (('--images', 'photos', '--keep', '1.5'), 'keep is 1.5'),
     (('--images', 'photos', '--max-images', '1'), '--max-images 1'),
     (('--images', 'data/lq', '--downscale'), 'at least 32 pixels'),
     (('--images', 'photos', '-o', 'gone/x.amsr'), 'there is no folder gone'),

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from basicsr_amsr import compat, plugins
+from basicsr_amsr import patches, plugins
 from basicsr_amsr.cli import doctor
 from basicsr_amsr.registry import ARCH_REGISTRY, REGISTRIES
 
@@ -19,7 +19,7 @@ def test_a_sound_machine_has_no_problems(basicsr, project):
     code, report = diagnosed(basicsr)
     assert report['problems'] == [] and code == 0
     assert report['versions']['basicsr'] == '1.4.2' and torch.__version__.startswith(report['versions']['torch'])
-    assert {patch['name'] for patch in report['patches']} == {patch.name for patch in compat.PATCHES}
+    assert {patch['name'] for patch in report['patches']} == {patch.name for patch in patches.PATCHES}
     assert all(patch['outcome'] for patch in report['patches'])
     assert report['registries'] == {kind: len(registry.keys()) for kind, registry in REGISTRIES.items()}
     assert report['folder'] == {'path': str(project), 'writable': True, 'free_gib': report['folder']['free_gib']}
@@ -30,6 +30,14 @@ def test_tables_for_people(basicsr):
     code, out, _ = basicsr('doctor', None)
     assert code == 0
     assert 'No problems found.' in out and 'torch threads' in out and 'Registry.get' in out
+
+
+@pytest.mark.parametrize('installed', [None, '2026.4.1'])
+def test_it_says_whether_auto_may_take_openvino(basicsr, monkeypatch, installed):
+    monkeypatch.setattr(doctor, 'openvino_version', lambda: installed)
+    assert diagnosed(basicsr)[1]['openvino'] == installed
+    _, out, _ = basicsr('doctor', None)
+    assert ('measured to be faster' if installed else 'pip install openvino') in ' '.join(out.split())
 
 
 def test_a_wrong_version_and_a_missing_package_are_problems(basicsr, monkeypatch):

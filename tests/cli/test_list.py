@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from basicsr_amsr.backbones import register_backbone
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, REGISTRIES
+from tests.cli.conftest import error_line
 from tests.mga.toy import ToyBase
 
 
@@ -18,7 +17,7 @@ def listed(basicsr, *words):
 
 
 def test_every_name_of_every_registry_is_listed(basicsr):
-    names = [entry for entry in listed(basicsr) if entry['kind'] != 'weights']
+    names = [entry for entry in listed(basicsr) if entry['kind'] != 'pretrained']
     assert {(entry['kind'], entry['name']) for entry in names} == {
         (kind, name) for kind, registry in REGISTRIES.items() for name, _ in registry}
     assert len(names) > 60
@@ -33,7 +32,7 @@ def test_a_reader_that_goes_away():
 
 def test_origins(basicsr):
     origins = {(entry['kind'], entry['name']): (entry['from'], entry['module']) for entry in listed(basicsr)
-               if entry['kind'] != 'weights'}
+               if entry['kind'] != 'pretrained'}
     assert origins['arch', 'EDSR'] == ('BasicSR', 'basicsr.archs.edsr_arch')
     assert origins['metric', 'calculate_psnr'] == ('BasicSR', 'basicsr.metrics.psnr_ssim')
     assert origins['model', 'MGAModel'] == ('basicsr_amsr', 'basicsr_amsr.models.mga_model')
@@ -59,16 +58,15 @@ def test_the_table_has_one_kind_where_one_is_asked_for(basicsr):
 
 
 def test_weights_that_come_with_the_project(basicsr):
-    found = {entry['name']: entry for entry in listed(basicsr, 'weights')}
+    found = {entry['name']: entry for entry in listed(basicsr, 'pretrained')}
     assert found['RFDN_x4']['network'] == {'type': 'RFDN', 'upscale': 4} and found['RFDN_x4']['licence'] == 'MIT'
     assert Path(found['RFDN_x4']['file']).is_file()
-    assert all(entry['kind'] == 'weights' for entry in found.values())
-    _, out, _ = basicsr('list', None, 'weights')
-    assert 'CARN_M_x234' in out and '{type: RFDN, upscale: 4}' in out
+    assert all(entry['kind'] == 'pretrained' for entry in found.values())
+    _, out, _ = basicsr('list', None, 'pretrained')
+    assert 'CARN_M_x234' in out and '32.15' in out and 'RFDN_x4 (x4.4)' in out
+    assert found['RFDN_x4']['calibrations'] == {'RFDN_x4': 4.4} and found['realesr-general-x4v3']['scale'] == 4
 
 
-def test_an_unknown_kind_lists_the_kinds(basicsr, capsys):
-    with pytest.raises(SystemExit) as stop:
-        basicsr('list', None, 'networks')
-    assert stop.value.code == 2
-    assert 'arch' in capsys.readouterr().err
+def test_an_unknown_kind_lists_the_kinds(basicsr):
+    code, _, err = basicsr('list', None, 'networks')
+    assert code == 2 and 'arch' in error_line(err)

@@ -26,7 +26,7 @@ def test_pictures_and_figures_of_every_mask(basicsr):
     assert sorted(figures['images']) == ['a', 'b', 'c']
     for name, entry in figures['images'].items():
         assert entry['l1'] == pytest.approx(metric['images'][name])
-        assert entry['share'] == 5 / 16
+        assert entry['keep'] == 5 / 16
         assert sum(entry['true_histogram']) == pytest.approx(1)
         assert cv2.imread(str(folder / f'{name}_mask.png')).shape == (32, 3 * 32 + 2 * 4, 3)
     assert figures['mean']['l1'] == pytest.approx(metric['mean'])

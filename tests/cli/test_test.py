@@ -149,7 +149,11 @@ def test_two_runs_in_one_process_have_a_log_each(basicsr):
 BACKBONE = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 1}
 
 
-@pytest.mark.parametrize('network', [NETWORK, {'type': 'AMSR', 'backbone': BACKBONE, 'selection': {'tile': 4}}])
+# modules are watched
+BY_TORCH = {'type': 'AMSR', 'backbone': BACKBONE, 'selection': {'patch_size': 4}, 'backend': 'torch'}
+
+
+@pytest.mark.parametrize('network', [NETWORK, BY_TORCH])
 def test_val_dtype_is_what_networks_compute_in(basicsr, monkeypatch, network):
     computed, measured, found = set(), [], {}
     forward, psnr = nn.Conv2d.forward, METRIC_REGISTRY.get('calculate_psnr')
@@ -173,7 +177,7 @@ def test_val_dtype_is_what_networks_compute_in(basicsr, monkeypatch, network):
     assert measured == [False] * 9
     for dtype in ('bf16', 'fp16'):
         assert found[dtype]['psnr']['mean'] == pytest.approx(found['fp32']['psnr']['mean'], abs=0.05)
-        assert found[dtype].get('mask_ratio') == found['fp32'].get('mask_ratio')
+        assert found[dtype].get('keep') == found['fp32'].get('keep')
 
 
 def test_where_bf16_is_slow_the_log_says_so(basicsr, monkeypatch):

@@ -87,7 +87,7 @@ datasets:
 network_g:
   type: AMSR
   backbone: {type: CARN_M}
-  selection: {ratio: 0.5, tile: 8}
+  selection: {keep: 0.5, patch_size: 8}
 path:
   pretrain_network_g: CARN_M_x234
 train:
@@ -96,7 +96,7 @@ train:
   scheduler: {type: CosineAnnealingRestartLR, periods: [1]}
   pixel_opt: {type: L1Loss}
   teacher_opt: {type: L1Loss}
-  ratio_range: [0.4, 0.8]
+  keep_range: [0.4, 0.8]
 """
 TEST = """\
 name: wrong
@@ -216,14 +216,14 @@ CASES = [
     Wrong('teacher without weights', AMSR, 'pretrain_network_g: CARN_M_x234', 'pretrain_network_g: ~',
           ('wrong.yml:23: train: teacher_opt: the teacher has no weights: name those of the plain network in path: '
            'pretrain_network_g, or write ~ to train without teacher.',)),
-    Wrong('ratio above 1', AMSR, '[0.4, 0.8]', '[0.4, 8]',
-          ('wrong.yml:24: train: ratio_range is [0.4, 8]: it has to be a list of 2 numbers from 0 to 1.',)),
-    Wrong('ratios the wrong way round', AMSR, '[0.4, 0.8]', '[0.8, 0.4]',
-          ('wrong.yml:18: train: ratio_range is [0.8, 0.4]: give the least ratio first.',)),
-    Wrong('ratios for a network that keeps a budget', AMSR, 'selection: {ratio: 0.5, tile: 8}', 'budget: 0.7',
-          ('wrong.yml:24: train: ratio_range decides alone what share is computed: leave out network_g: budget.',)),
+    Wrong('keep above 1', AMSR, '[0.4, 0.8]', '[0.4, 8]',
+          ('wrong.yml:24: train: keep_range is [0.4, 8]: it has to be a list of 2 numbers from 0 to 1.',)),
+    Wrong('shares the wrong way round', AMSR, '[0.4, 0.8]', '[0.8, 0.4]',
+          ('wrong.yml:18: train: keep_range is [0.8, 0.4]: give the least share first.',)),
+    Wrong('shares for a network that keeps a budget', AMSR, 'selection: {keep: 0.5, patch_size: 8}', 'budget: 0.7',
+          ('wrong.yml:24: train: keep_range decides alone what share is computed: leave out network_g: budget.',)),
     Wrong('another network with AMSRModel', AMSR, '  type: AMSR\n  backbone: {type: CARN_M}\n'
-          '  selection: {ratio: 0.5, tile: 8}', '  type: CARN_M',
+          '  selection: {keep: 0.5, patch_size: 8}', '  type: CARN_M',
           ('wrong.yml:13: network_g: type is CARN_M, but AMSRModel trains accelerated networks: write {type: AMSR, '
            'backbone: {type: CARN_M}}.',)),
     Wrong('absent state', MGA, 'pretrain_network_g: ~', 'resume_state: 500.state',

@@ -12,8 +12,8 @@ from basicsr.data import build_dataloader, build_dataset
 from torch.utils.data import DataLoader
 
 from basicsr_amsr import UserError
-from basicsr_amsr.compat.option_sections import complete_datasets
 from basicsr_amsr.data.bicubic import downscale
+from basicsr_amsr.options.complete import complete_datasets
 
 SIZES = ((50, 61), (64, 64), (48, 90))
 

@@ -165,8 +165,8 @@ def test_cmyk_jpeg_is_read_as_colour(tmp_path):
 
 
 def test_unknown_alpha_choice(tmp_path):
-    with pytest.raises(ValueError, match='keep'):
-        read_image(save(tmp_path / 'a.png', COLOR), alpha='keep')
+    with pytest.raises(ValueError, match="alpha is 'none'"):
+        read_image(save(tmp_path / 'a.png', COLOR), alpha='none')
 
 
 def test_to_float():

@@ -19,13 +19,14 @@ from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
-from tests.execution.test_region import net_of, random_prediction, random_tiles
+from tests.execution.test_region import net_of, random_patches, random_prediction
 from tests.mga.toy import registered
 
 CPU = torch.device('cpu')
-MASKS = [HighFrequencyMask(tile=4), HighFrequencyMask(ratio=0.3, tile=4, smooth=3),
-         HighFrequencyMask(ratio=0.5, sigma=0.6, noise_discount=1.0, smooth=3, tile=4, power=2.0, relative=0.25),
-         HighFrequencyMask(level=0.05, tile=8, relative=0.25, power=2.0), HighFrequencyMask(dilation=2, threshold=0.3)]
+MASKS = [HighFrequencyMask(patch_size=4), HighFrequencyMask(keep=0.3, patch_size=4, smooth=3),
+         HighFrequencyMask(keep=0.5, sigma=0.6, noise_discount=1.0, smooth=3, patch_size=4, power=2.0, relative=0.25),
+         HighFrequencyMask(level=0.05, patch_size=8, relative=0.25, power=2.0),
+         HighFrequencyMask(dilation=2, threshold=0.3)]
 
 
 def low(dtype='bf16'):
@@ -49,10 +50,10 @@ def test_masks_are_those_of_float32(selection, dtype):
 def test_calibrated_networks(name, size, density):
     net, _ = net_of(name)
     program, x = read_network(net, 3, (2, 17, 12)), image(2, 3, 17, 12)
-    tiles, prediction = random_tiles(x, size, density), random_prediction(program)
-    exact = run_masked(program, net, x, tiles, size, prediction)
+    patches, prediction = random_patches(x, size, density), random_prediction(program)
+    exact = run_masked(program, net, x, patches, size, prediction)
     with low():
-        sparse, masked = (run(program, net, x, tiles, size, prediction) for run in (run_sparse, run_masked))
+        sparse, masked = (run(program, net, x, patches, size, prediction) for run in (run_sparse, run_masked))
     most = exact.abs().max()
     assert (sparse.float() - masked.float()).abs().max() < 0.03 * most
     assert 0 < (sparse.float() - exact).abs().max() < 0.05 * most
@@ -73,7 +74,7 @@ def test_the_anchor_is_computed_in_float32(monkeypatch):
     monkeypatch.setattr('basicsr_amsr.execution.region.masked.call', recorded)
     for dtype in ('fp32', 'bf16'):
         with low(dtype):
-            run_sparse(program, net, x, random_tiles(x, 4, 0.5), 4, random_prediction(program))
+            run_sparse(program, net, x, random_patches(x, 4, 0.5), 4, random_prediction(program))
     assert seen[1].dtype == torch.float32 and torch.equal(*seen)
 
 
@@ -82,11 +83,11 @@ def test_the_anchor_is_computed_in_float32(monkeypatch):
 @torch.no_grad()
 def test_networks_without_calibration(name, inside):
     net, x = network(name, 4), image(2, 3, 19, 22)
-    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(ratio=0.5, tile=4), inside=inside, mode='sparse'))
-    exact, share = net(x), float(net.last_mask_ratio)
+    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(keep=0.5, patch_size=4), inside=inside, mode='sparse'))
+    exact, keep = net(x), float(net.last_keep)
     with low():
         sparse = net(x)
-    assert float(net.last_mask_ratio) == share
+    assert float(net.last_keep) == keep
     assert 0 < (sparse.float() - exact).abs().max() < 0.03 * exact.abs().max()
 
 
@@ -96,11 +97,11 @@ def test_networks_without_calibration(name, inside):
 def test_mask_guided_networks(variant, k):
     torch.manual_seed(0)
     net, x = MGA(registered(), variant=variant, k=k).eval(), image(2, 3, 11, 14)
-    exact, share = net(x), net.last_mask_ratio
+    exact, keep = net(x), net.last_keep
     with low():
         result = net(x)
         mask = net.mask(net.extract(x))
-    assert mask.dtype == torch.float32 and net.last_mask_ratio == share
+    assert mask.dtype == torch.float32 and net.last_keep == keep
     if variant != 'M' or k in (0, 1.0):  # else which patches are the worst may change with the feature's last digit
         assert 0 < (result.float() - exact).abs().max() < 0.03
 
@@ -136,7 +137,8 @@ def test_instructions_of_a_cpu(monkeypatch, has, answer):
 
 @pytest.mark.parametrize('file, force', [
     ('carn_m_x4', []), ('rfdn_x4', []), ('amsr_carn_m_x4', []), ('amsr_rfdn_x4', []), ('mga_fsrcnn_x4', []),
-    ('mga_rfdn_x4', []), ('amsr_carn_m_x4', ['network_g:calibration=~', 'network_g:selection={ratio: 0.5, tile: 4}'])])
+    ('mga_rfdn_x4', []), ('amsr_carn_m_x4',
+                          ['network_g:calibration=~', 'network_g:selection={keep: 0.5, patch_size: 4}'])])
 @torch.no_grad()
 def test_pictures_of_set5(shared, repository, file, force):
     """50 dB to the picture in float32 of the same network, each image with the same mask."""
@@ -151,9 +153,9 @@ def test_pictures_of_set5(shared, repository, file, force):
         high = high[:high.shape[0] // 4 * 4, :high.shape[1] // 4 * 4]
         small = imresize(high / 255, (high.shape[0] // 4, high.shape[1] // 4)).round(6)
         x = torch.from_numpy(small).float().permute(2, 0, 1)[None].clamp(0, 1)
-        exact, ratio = net(x), float(getattr(net, 'last_mask_ratio', 1.0))
+        exact, keep = net(x), float(getattr(net, 'last_keep', 1.0))
         with low():
             picture = net(x).float()
-        assert float(getattr(net, 'last_mask_ratio', 1.0)) == ratio
+        assert float(getattr(net, 'last_keep', 1.0)) == keep
         found.append(-10 * torch.log10((picture.clamp(0, 1) - exact.clamp(0, 1)).square().mean()).item())
     assert min(found) > 50, found

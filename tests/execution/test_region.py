@@ -1,4 +1,4 @@
-"""A whole network at active tiles: what is read of it, and sparse = masked = the plain network with hooks."""
+"""A whole network at active patches: what is read of it, and sparse = masked = the plain network with hooks."""
 import copy
 
 import pytest
@@ -45,17 +45,17 @@ def random_prediction(program, channels=3, kernel=3, seed=5):
     return Prediction({value: affine(value) for value in program.contexts}, tail)
 
 
-def random_tiles(x, size, density):
+def random_patches(x, size, density):
     shape = (len(x), *(-(-side // size) for side in x.shape[2:]))
     return torch.rand(shape, generator=torch.Generator().manual_seed(7)) < density
 
 
-def hooked(program, net, x, tiles, size, prediction):
+def hooked(program, net, x, patches, size, prediction):
     """The plain network, every module that looks around given predictions at skipped pixels."""
     net, seen = copy.deepcopy(net), {}
 
     def mask(scale):
-        wide = tiles.repeat_interleave(size * scale, 1).repeat_interleave(size * scale, 2)
+        wide = patches.repeat_interleave(size * scale, 1).repeat_interleave(size * scale, 2)
         return wide[:, None, :x.shape[2] * scale, :x.shape[3] * scale]
 
     def mixed(value, values):
@@ -97,14 +97,14 @@ def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, heigh
     prediction = random_prediction(program, channels)
     x = image(3, channels, height, width)
     for density in (0.0, 0.4, 1.0):
-        tiles = random_tiles(x, size, density)
+        patches = random_patches(x, size, density)
         with torch.no_grad():
-            masked = run_masked(program, net, x, tiles, size, prediction)
-            sparse = run_sparse(program, net, x, tiles, size, prediction)
+            masked = run_masked(program, net, x, patches, size, prediction)
+            sparse = run_sparse(program, net, x, patches, size, prediction)
             plain = net(x)
         torch.testing.assert_close(sparse, masked, rtol=1e-5, atol=1e-5)
         if name != 'CARN_M':  # whose units share their modules, so that hooks do not tell them apart
-            torch.testing.assert_close(masked, hooked(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(masked, hooked(program, net, x, patches, size, prediction), rtol=1e-5, atol=1e-5)
         if density == 1.0:
             torch.testing.assert_close(sparse, plain, rtol=1e-5, atol=1e-5)
         else:
@@ -114,17 +114,17 @@ def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, heigh
 @pytest.mark.parametrize(('size', 'height', 'width', 'sides'), [
     (1, 40, 41, [8, 4, 1]), (4, 70, 67, [16, 8, 4]), (3, 30, 30, [3]), (16, 40, 40, [16])])
 @pytest.mark.parametrize('name', ['RFDN', 'RCAN', 'PAN', 'CARN_M'])
-def test_tiles_computed_together_give_the_same(name, size, height, width, sides, monkeypatch):
-    monkeypatch.setattr('basicsr_amsr.execution.region.tiles.LEAST', 128)
-    monkeypatch.setattr('basicsr_amsr.execution.region.tiles.CHUNK_CPU', 1 << 14)
+def test_patches_computed_together_give_the_same(name, size, height, width, sides, monkeypatch):
+    monkeypatch.setattr('basicsr_amsr.execution.region.patches.LEAST', 128)
+    monkeypatch.setattr('basicsr_amsr.execution.region.patches.CHUNK_CPU', 1 << 14)
     net, _ = net_of(name)
     program = read_network(net)
     x, prediction = image(2, 3, height, width), random_prediction(program)
-    tiles = random_tiles(x, size, 0.98)
-    assert [group.size for group in Layout(tiles, size, height, width, 1).groups] == sides
+    patches = random_patches(x, size, 0.98)
+    assert [group.size for group in Layout(patches, size, height, width, 1).groups] == sides
     with torch.no_grad():
-        torch.testing.assert_close(run_sparse(program, net, x, tiles, size, prediction),
-                                   run_masked(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(run_sparse(program, net, x, patches, size, prediction),
+                                   run_masked(program, net, x, patches, size, prediction), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
@@ -133,10 +133,10 @@ def test_every_scale(name, scale):
     net, _ = net_of(name, scale)
     program = read_network(net)
     x = image(2, 3, 13, 11)
-    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    patches, prediction = random_patches(x, 4, 0.5), random_prediction(program)
     with torch.no_grad():
-        torch.testing.assert_close(run_sparse(program, net, x, tiles, 4, prediction),
-                                   run_masked(program, net, x, tiles, 4, prediction), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(run_sparse(program, net, x, patches, 4, prediction),
+                                   run_masked(program, net, x, patches, 4, prediction), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', ['RFDN', 'RCAN', 'PAN'])
@@ -145,10 +145,10 @@ def test_half_precision(name):
     net = net.bfloat16()
     program = read_network(net, 3, (2, 17, 12))
     x = image(2, 3, 17, 12).bfloat16()
-    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program).to(x)
+    patches, prediction = random_patches(x, 4, 0.5), random_prediction(program).to(x)
     with torch.no_grad():
-        masked = run_masked(program, net, x, tiles, 4, prediction)
-        sparse = run_sparse(program, net, x, tiles, 4, prediction)
+        masked = run_masked(program, net, x, patches, 4, prediction)
+        sparse = run_sparse(program, net, x, patches, 4, prediction)
     assert sparse.dtype == torch.bfloat16
     assert (sparse.float() - masked.float()).abs().max() < 0.03 * masked.abs().max()
 
@@ -210,10 +210,10 @@ def test_what_nothing_is_known_of_runs_on_whole_maps():
     assert [fact.form for fact in program.facts[1:]] == ['map', 'rows', 'map', 'map', 'rows', 'rows']
     assert program.contexts == {2: (0, 0), 5: (1, 1)} and program.everywhere == {2}
     x = image(2, 3, 12, 10)
-    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    patches, prediction = random_patches(x, 4, 0.5), random_prediction(program)
     with torch.no_grad():
-        torch.testing.assert_close(run_sparse(program, net, x, tiles, 4, prediction),
-                                   run_masked(program, net, x, tiles, 4, prediction), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(run_sparse(program, net, x, patches, 4, prediction),
+                                   run_masked(program, net, x, patches, 4, prediction), rtol=1e-5, atol=1e-5)
 
 
 def test_batch_normalisation_and_changes_in_place():

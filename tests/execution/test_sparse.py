@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from basicsr_amsr import UserError
-from basicsr_amsr.execution.active import ActiveTiles
-from basicsr_amsr.execution.oracle import dense_masked
+from basicsr_amsr.execution.active import ActivePatches
+from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
-from basicsr_amsr.execution.unfold import unfold_conv
 from basicsr_amsr.execution.unit import ConvUnit, replace
 
 UNITS = {
@@ -29,8 +28,8 @@ TOLERANCE = {'rtol': 1e-5, 'atol': 1e-5}
 
 def random_case(seed, batch, height, width, size, density):
     torch.manual_seed(seed)
-    tiles = torch.rand(batch, -(-height // size), -(-width // size)) < density
-    return torch.randn(batch, 8, height, width), ActiveTiles(tiles, size, height, width)
+    patches = torch.rand(batch, -(-height // size), -(-width // size)) < density
+    return torch.randn(batch, 8, height, width), ActivePatches(patches, size, height, width)
 
 
 @pytest.mark.parametrize('inside', ['masked', 'exact'])
@@ -39,7 +38,7 @@ def random_case(seed, batch, height, width, size, density):
 @given(batch=st.integers(1, 3), height=st.integers(1, 21), width=st.integers(1, 21),
        size=st.sampled_from([1, 3, 4, 8]), density=st.sampled_from([0.0, 0.05, 0.4, 0.9, 1.0]),
        chunk=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 99))
-def test_sparse_equals_the_dense_masked_oracle(name, inside, batch, height, width, size, density, chunk, seed):
+def test_sparse_equals_the_dense_masked_reference(name, inside, batch, height, width, size, density, chunk, seed):
     x, active = random_case(seed, batch, height, width, size, density)
     active.chunk = chunk
     unit = UNITS[name]()
@@ -97,18 +96,6 @@ def test_identity_per_convolution_is_a_unit_of_one():
     torch.testing.assert_close(run_unit(ConvUnit((second,), replace), result, active), expected, **TOLERANCE)
 
 
-@settings(max_examples=30, deadline=None)
-@given(batch=st.integers(1, 3), height=st.integers(1, 12), width=st.integers(1, 12), kernel=st.sampled_from([1, 3, 5]),
-       dilation=st.integers(1, 2), groups=st.integers(1, 2), bias=st.booleans(),
-       density=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 9))
-def test_unfold_and_1x1_is_the_convolution_at_the_active_pixels(batch, height, width, kernel, dilation, groups, bias,
-                                                                density, seed):
-    torch.manual_seed(seed)
-    conv = nn.Conv2d(4, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=groups, bias=bias)
-    x, mask = torch.randn(batch, 4, height, width), torch.rand(batch, 1, height, width) < density
-    torch.testing.assert_close(unfold_conv(conv, x, mask), conv(x) * mask, **TOLERANCE)
-
-
 def test_double_precision_and_other_memory_formats():
     x, active = random_case(3, 3, 15, 18, 4, 0.5)
     unit = UNITS['residual block']()
@@ -139,7 +126,7 @@ def test_mistakes_are_named():
     with pytest.raises(UserError, match='channels-last'):
         run_unit(unit, x, active, out=torch.zeros(1, 8, 8, 8))
     with pytest.raises(UserError, match='2x2'):
-        ActiveTiles(torch.ones(1, 2, 3, dtype=torch.bool), 4, 8, 8)
+        ActivePatches(torch.ones(1, 2, 3, dtype=torch.bool), 4, 8, 8)
 
 
 @pytest.mark.cuda
@@ -151,6 +138,6 @@ def test_on_cuda(inside, size):
     expected = dense_masked(unit, x, active.mask, inside)
     for module in unit.stages:
         module.cuda()
-    on_gpu = ActiveTiles(active.tiles.cuda(), size, 37, 41)
+    on_gpu = ActivePatches(active.patches.cuda(), size, 37, 41)
     with torch.backends.cudnn.flags(allow_tf32=False):
         torch.testing.assert_close(run_unit(unit, x.cuda(), on_gpu, inside).cpu(), expected, **TOLERANCE)

@@ -10,8 +10,9 @@ CASE = Case('fp32', (9, 14), 5, 4, 0.5)
 
 
 def test_flags():
-    args = parser().parse_args(['--dtype', 'fp16', '--size', '12x34', '--tile', '1', '8', '--tune', '--json', 'a.json'])
-    assert (args.dtype, args.size, args.tile, args.tune, args.minutes) == (['fp16'], [(12, 34)], [1, 8], True, 8)
+    args = parser().parse_args(['--dtype', 'fp16', '--size', '12x34', '--patch-size', '1', '8', '--tune', '--json',
+                                'a.json'])
+    assert (args.dtype, args.size, args.patch_size, args.tune, args.minutes) == (['fp16'], [(12, 34)], [1, 8], True, 8)
     with pytest.raises(SystemExit):
         parser().parse_args(['--dtype', 'int8'])
 
@@ -36,7 +37,8 @@ def test_peaks():
 def test_roofline_by_hand():
     assert roofline((4.8e9, 1.0), (4.8, 989)) == pytest.approx(1.0)  # ms
     assert roofline((1.0, 989e9), (4.8, 989)) == pytest.approx(1.0)
-    prepared = Prepared(Case('fp16', (8, 8), 5, 4, 0.25), 'cpu')  # one tile in a corner: 5×5 pixels with what is around
+    # one patch in a corner: 5×5 pixels with what is around
+    prepared = Prepared(Case('fp16', (8, 8), 5, 4, 0.25), 'cpu')
     assert prepared.active.count == 1
     weights = 5 * 5 * 9
     assert prepared.work(dense=False) == (2 * ((25 + 16) * 5 + weights) + 4 * 36, 2 * 16 * weights)

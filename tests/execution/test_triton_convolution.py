@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActiveTiles, Gather, pixel_rows
+from basicsr_amsr.execution.active import ActivePatches, Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import TORCH, TRITON, backend_for
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.backends.triton_backend import supported
@@ -18,11 +18,11 @@ HEIGHT, WIDTH = 11, 13
 
 
 def case(conv, size, density=0.4, batch=3, dtype=torch.float32, device='cpu'):
-    """A map, what a convolution reads of it around random tiles, and the tiles."""
+    """A map, what a convolution reads of it around random patches, and the patches."""
     generator = torch.Generator().manual_seed(size)
     x = torch.randn(batch, conv.in_channels, HEIGHT, WIDTH, generator=generator).to(device, dtype)
-    tiles = torch.rand(batch, -(-HEIGHT // size), -(-WIDTH // size), generator=generator).to(device) < density
-    active = ActiveTiles(tiles, size, HEIGHT, WIDTH, whole=True)
+    patches = torch.rand(batch, -(-HEIGHT // size), -(-WIDTH // size), generator=generator).to(device) < density
+    active = ActivePatches(patches, size, HEIGHT, WIDTH, whole=True)
     reach = [d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
     offsets = [range(-r, size + r, d if size == 1 else 1) for r, d in zip(reach, conv.dilation, strict=True)]
     return x.to(memory_format=torch.channels_last), active, active.gathers(*offsets)[0]
@@ -82,11 +82,11 @@ def test_half_precision_is_rounded_once(interpreter, dtype, size):
 
 
 @pytest.mark.parametrize('density', [0.0, 0.01, 1.0])
-def test_no_tile_one_and_all(interpreter, density):
+def test_no_patch_one_and_all(interpreter, density):
     conv = nn.Conv2d(4, 5, 3, padding=1)
     x, active, gather = case(conv, 8, density, batch=1)
     if density == 0.01:
-        active = ActiveTiles(torch.tensor([[[False, False], [False, True]]]), 8, HEIGHT, WIDTH, whole=True)
+        active = ActivePatches(torch.tensor([[[False, False], [False, True]]]), 8, HEIGHT, WIDTH, whole=True)
         gather = active.gathers(range(-1, 9), range(-1, 9))[0]
     own, expected = dense(conv, x, active)
     rows = TRITON.convolve(conv, [Read(pixel_rows(x), gather)], 8)

@@ -1,18 +1,19 @@
-"""Whole units and a whole network at active tiles by Triton's kernels, under its interpreter: as by torch operators."""
+"""Whole units and a whole network at active patches by Triton's kernels, under its interpreter: as by torch
+operators."""
 import pytest
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.active import ActiveTiles
+from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import TRITON
-from basicsr_amsr.execution.oracle import dense_masked
 from basicsr_amsr.execution.reading import read_block
+from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.region.sparse import run_sparse
 from basicsr_amsr.execution.sparse import run_unit
 from tests.backbones.tiny import image
-from tests.execution.test_region import net_of, random_prediction, random_tiles
+from tests.execution.test_region import net_of, random_patches, random_prediction
 from tests.execution.test_sparse import UNITS
 
 
@@ -40,14 +41,14 @@ def unit_of(name):
 
 def case(size, density, batch=3, height=10, width=13, dtype=torch.float32):
     torch.manual_seed(size)
-    tiles = torch.rand(batch, -(-height // size), -(-width // size)) < density
-    return torch.randn(batch, 8, height, width).to(dtype), ActiveTiles(tiles, size, height, width, whole=True)
+    patches = torch.rand(batch, -(-height // size), -(-width // size)) < density
+    return torch.randn(batch, 8, height, width).to(dtype), ActivePatches(patches, size, height, width, whole=True)
 
 
 @pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('size', [1, 4])
 @pytest.mark.parametrize('name', [*UNITS, 'joined'])
-def test_units_equal_the_dense_masked_oracle(interpreter, monkeypatch, name, size, inside):
+def test_units_equal_the_dense_masked_reference(interpreter, monkeypatch, name, size, inside):
     torch.manual_seed(0)
     x, active = case(size, 0.4)
     unit, skipped = unit_of(name), torch.randn(x.shape)
@@ -58,13 +59,13 @@ def test_units_equal_the_dense_masked_oracle(interpreter, monkeypatch, name, siz
     torch.testing.assert_close(out, dense_masked(unit, x, active.mask, inside, skipped), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('tiles', [[(0, 0, 0)], [(2, 1, 1)], []])
-def test_one_tile_and_none(interpreter, tiles):
+@pytest.mark.parametrize('patches', [[(0, 0, 0)], [(2, 1, 1)], []])
+def test_one_patch_and_none(interpreter, patches):
     torch.manual_seed(0)
     active = torch.zeros(3, 2, 2, dtype=torch.bool)
-    for place in tiles:
+    for place in patches:
         active[place] = True
-    x, active = torch.randn(3, 8, 9, 13), ActiveTiles(active, 8, 9, 13, whole=True)
+    x, active = torch.randn(3, 8, 9, 13), ActivePatches(active, 8, 9, 13, whole=True)
     unit = unit_of('residual block')
     torch.testing.assert_close(run_unit(unit, x, active, backend='triton'), dense_masked(unit, x, active.mask),
                                rtol=1e-5, atol=1e-5)
@@ -102,14 +103,14 @@ def test_a_unit_is_as_many_launches_as_it_has_convolutions(interpreter, monkeypa
 
 
 @pytest.mark.parametrize('name, size', [('CARN', 4), ('EDSR', 1), ('RFDN', 1), ('RFDN', 4), ('PAN', 4), ('RRDBNet', 4)])
-def test_a_network_at_active_tiles(interpreter, name, size):
+def test_a_network_at_active_patches(interpreter, name, size):
     net, channels = net_of(name)
     program, x = read_network(net, channels, (2, 9, 10)), image(2, channels, 9, 10)
-    tiles, prediction = random_tiles(x, size, 0.4), random_prediction(program)
-    by_triton = run_sparse(program, net, x, tiles, size, prediction, 'triton')
-    torch.testing.assert_close(by_triton, run_sparse(program, net, x, tiles, size, prediction), rtol=1e-5, atol=1e-5)
+    patches, prediction = random_patches(x, size, 0.4), random_prediction(program)
+    by_triton = run_sparse(program, net, x, patches, size, prediction, 'triton')
+    torch.testing.assert_close(by_triton, run_sparse(program, net, x, patches, size, prediction), rtol=1e-5, atol=1e-5)
     with torch.no_grad():
-        expected = run_masked(program, net, x, tiles, size, prediction)
+        expected = run_masked(program, net, x, patches, size, prediction)
     torch.testing.assert_close(by_triton, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -126,7 +127,7 @@ def test_on_cuda(name, size, inside):
     for node in unit.nodes:
         if isinstance(node.call, nn.Module):
             node.call.cuda()
-    on_gpu = ActiveTiles(active.tiles.cuda(), size, 37, 41, whole=True)
+    on_gpu = ActivePatches(active.patches.cuda(), size, 37, 41, whole=True)
     with torch.backends.cudnn.flags(allow_tf32=False):
         result = run_unit(unit, x.cuda(), on_gpu, inside, backend='triton')
     torch.testing.assert_close(result.cpu(), expected, rtol=1e-5, atol=1e-5)
@@ -136,8 +137,8 @@ def test_on_cuda(name, size, inside):
 def test_a_whole_network_under_autocast(interpreter, name):
     net, _ = net_of(name)
     program, x = read_network(net, 3, (2, 9, 12)), image(2, 3, 9, 12)
-    tiles, prediction = random_tiles(x, 4, 0.5), random_prediction(program)
+    patches, prediction = random_patches(x, 4, 0.5), random_prediction(program)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
-        result = run_sparse(program, net, x, tiles, 4, prediction, backend='triton')
-        expected = run_sparse(program, net, x, tiles, 4, prediction)
+        result = run_sparse(program, net, x, patches, 4, prediction, backend='triton')
+        expected = run_sparse(program, net, x, patches, 4, prediction)
     assert (result.float() - expected.float()).abs().max() < 0.03 * expected.abs().max()

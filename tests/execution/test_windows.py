@@ -16,7 +16,7 @@ def mix(windows: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
 @settings(max_examples=60, deadline=None)
 @given(batch=st.integers(1, 3), rows=st.integers(1, 4), cols=st.integers(1, 4), size=st.integers(1, 5),
        density=st.sampled_from([0.0, 0.3, 1.0]), shifted=st.booleans(), seed=st.integers(0, 99))
-def test_equals_the_dense_masked_oracle(batch, rows, cols, size, density, shifted, seed):
+def test_equals_the_dense_masked_reference(batch, rows, cols, size, density, shifted, seed):
     torch.manual_seed(seed)
     x = torch.randn(batch, rows * size, cols * size, 3)
     windows = torch.rand(batch, rows, cols) < density

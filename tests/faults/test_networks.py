@@ -23,14 +23,14 @@ def accelerated(name, mode='sparse', **options):
     net = get_backbone(name).create(upscale=2, num_feat=16, **options).eval()
     for parameter in net.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
-    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(ratio=0.5, tile=4), mode=mode))
+    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(keep=0.5, patch_size=4), mode=mode))
     return net
 
 
 @pytest.mark.parametrize('name', ['RFDN', 'CARN_M'])
 def test_other_counters_beside_an_accelerated_network(basicsr, name):
     options = options_to_test(network_g={'type': 'AMSR', 'backbone': {'type': name, 'num_feat': 16},
-                                         'selection': {'ratio': 0.5, 'tile': 4}})
+                                         'selection': {'keep': 0.5, 'patch_size': 4}})
     code, out, err = basicsr('profile', options, '--size', '16x16', '--no-timing', '--compare', 'mmengine')
     assert code == 0, err
     assert 'mmengine' in out
@@ -100,7 +100,7 @@ def test_swinirs_values_that_do_not_go_together(basicsr, changed, part):
 
 
 @pytest.mark.parametrize('network', [
-    SWINIR, {'type': 'AMSR', 'backbone': SWINIR, 'selection': {'ratio': 0.5}}, {'type': 'CARN_M', 'num_feat': 16}])
+    SWINIR, {'type': 'AMSR', 'backbone': SWINIR, 'selection': {'keep': 0.5}}, {'type': 'CARN_M', 'num_feat': 16}])
 def test_swinirs_model_takes_every_network(basicsr, network):
     write_images(Path('odd/gt'), 'a', 30)
     write_images(Path('odd/lq'), 'a', 15)
@@ -133,7 +133,7 @@ def without(key):
 
 
 DAMAGES = {
-    **{f'no {key}': (without(key), f'KeyError: {key}') for key in ('network', 'program', 'settings', 'tail')},
+    **{f'no {key}': (without(key), f'KeyError: {key}') for key in ('network', 'graph', 'settings', 'tail')},
     'no weight': (lambda held, first: first.pop('weight').sum(), 'weight'),
     'no levels of the selection': (lambda held, first: held['settings'].pop('selection'), 'KeyError: selection'),
     'a prediction missing': (lambda held, first: held['contexts'].popitem(), 'lacks a prediction'),

@@ -18,7 +18,7 @@ from tests.cli.conftest import METRICS, options_to_test, options_to_train, pairs
 from tests.faults.lines import mistake
 
 NETWORKS = {'AMSR': {'type': 'AMSR', 'backbone': {'type': 'CARN_M', 'num_feat': 16},
-                     'selection': {'ratio': 0.5, 'tile': 4}},
+                     'selection': {'keep': 0.5, 'patch_size': 4}},
             'MGA': {'type': 'MGA', 'backbone': {'type': 'FSRCNN'}, 'k': 10}}
 DISCRIMINATORS = {'VGG': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4},
                   'UNet': {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4}}
@@ -246,4 +246,4 @@ def test_memory_that_runs_out_in_a_test(basicsr, monkeypatch, error):
 
     monkeypatch.setattr('basicsr.archs.srresnet_arch.MSRResNet.forward', full)
     line = mistake(basicsr, 'test', options_to_test())
-    assert 'data/lq/a.png and data/gt/a.png (16x16): memory ran out.' in line and 'piece: 256' in line
+    assert 'data/lq/a.png and data/gt/a.png (16x16): memory ran out.' in line and 'tile: 256' in line

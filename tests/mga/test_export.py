@@ -29,7 +29,7 @@ def test_fixed_k_of_a_size():
     assert net.fixed_k(13, 18) == 20
     net.k = {'budget': 1.6}
     k = net.fixed_k(40, 40)
-    assert k == net.costs(40, 40).k_within(1.6) > 0
+    assert k == net.costs(40, 40).k_within(1.6, 100) > 0
     net.k = {'threshold': 0.1}
     with pytest.raises(UserError, match='depends on the image'):
         net.fixed_k(13, 18)

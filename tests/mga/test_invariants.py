@@ -47,9 +47,9 @@ def patch_mask(net, index, shape):
 @every_case
 @settings(max_examples=6, deadline=None)
 @given(n=st.integers(1, 3), height=st.integers(1, 23), width=st.integers(1, 23), p=st.sampled_from([2, 3, 4, 8]),
-       share=st.floats(0, 1), seed=st.integers(0, 99))
+       keep=st.floats(0, 1), seed=st.integers(0, 99))
 @torch.no_grad()
-def test_any_size(name, scale, n, height, width, p, share, seed):
+def test_any_size(name, scale, n, height, width, p, keep, seed):
     net = network(name, scale, patch_size=p)
     x = image(n, height, width, seed)
     images = variants(net, x)
@@ -61,7 +61,7 @@ def test_any_size(name, scale, n, height, width, p, share, seed):
     net.k = 0
     assert torch.equal(net(x), images['B'])
     # in between, each pixel is A's or B's
-    net.k = share
+    net.k = keep
     index = net.select(net.base.extract(x))
     expected = torch.where(patch_mask(net, index, images['A'].shape), images['A'], images['B'])
     assert torch.allclose(net(x), expected, rtol=1e-5, atol=1e-5)

@@ -21,7 +21,7 @@ def test_a_table_by_hand():
 
 
 def test_a_run_that_goes_on(tmp_path, capsys):
-    flags = ['--networks', 'FSRCNN', '--ratios', '0.5', '--threads', '1', '--budget', '0', '--no-phone', '--json',
+    flags = ['--networks', 'FSRCNN', '--keeps', '0.5', '--threads', '1', '--budget', '0', '--no-phone', '--json',
              str(tmp_path / 'out.json'), '--sizes']
     main([*flags, '8x12'])
     first, = json.loads((tmp_path / 'out.json').read_text())

@@ -50,10 +50,10 @@ def test_each_pixel_is_that_of_a_or_that_of_b_whatever_else_is_chosen(n, height,
         chosen[b, :, i * size:(i + 1) * size, j * size:(j + 1) * size] = True
     expected = torch.where(chosen, whole, net.base(x))
     assert torch.allclose(mixed, expected, atol=1e-6)
-    share = len(index.batch) / n / (-(-height // 4) * -(-width // 4))
+    keep = len(index.batch) / n / (-(-height // 4) * -(-width // 4))
     net.set_variant('M')
     net(x)
-    assert net.last_mask_ratio == pytest.approx(share)
+    assert net.last_keep == pytest.approx(keep)
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def test_a_run(tmp_path, capsys):
 
 def test_a_table_by_hand():
     rows = {'D': {'y': 30.0, 'rgb': 28.5}, 'M 240': {'y': 1, 'rgb': 2},
-            **{f'M {ratio}{order}': {'y': 1, 'rgb': 2} for ratio in (0.25, 0.5)
+            **{f'M {keep}{order}': {'y': 1, 'rgb': 2} for keep in (0.25, 0.5)
                for order in ('', ' random', ' smaller', ' oracle')}}
     lines = markdown({'Set5': rows, 'Set14': rows}).splitlines()
     assert lines[:2] == ['| PSNR Y / RGB (dB) | Set5 | Set14 |', '|---|---|---|']

@@ -17,7 +17,7 @@ def test_figures_of_a_mask_by_hand():
                         chosen=np.array([[False, True], [True, False]]))
     figures = report.figures()
     assert figures['l1'] == pytest.approx((0.1 + 0.15 + 0.1 + 0.3) / 4)
-    assert figures['share'] == 0.5 and figures['top'] == 1.0
+    assert figures['keep'] == 0.5 and figures['top'] == 1.0
     assert figures['true_histogram'] == [0.25, 0.25, 0, 0, 0, 0.25, 0, 0, 0, 0.25]
     assert figures['predicted_histogram'] == [0.25, 0.25, 0, 0.25, 0, 0, 0, 0, 0, 0.25]
     half = MaskReport(report.predicted / 2, report.true / 2, report.chosen).figures()

@@ -37,7 +37,7 @@ def test_a_threshold_refines_the_patches_above_it_in_every_image(n, height, widt
     expected = (mask[:, 0] > threshold).nonzero()
     assert torch.equal(torch.stack(list(net.select(feature)), 1), expected)
     image = net(x)
-    assert net.last_mask_ratio == pytest.approx(len(expected) / mask.numel())
+    assert net.last_keep == pytest.approx(len(expected) / mask.numel())
     size = SCALE * net.patch_size
     above = (mask > threshold).repeat_interleave(size, 2).repeat_interleave(size, 3)[..., :image.shape[2],
                                                                                      :image.shape[3]]

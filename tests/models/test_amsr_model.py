@@ -20,7 +20,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.training.acceleration import TrainingForward
 
 PLAIN = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 2}
-SELECTION = {'ratio': 0.5, 'tile': 4}
+SELECTION = {'keep': 0.5, 'patch_size': 4}
 
 
 def options(tmp_path, network=None, path=None, **train):
@@ -71,7 +71,8 @@ def iterate(model, iterations):
 def calibration(tmp_path):
     """Options of a network with predictions for `plain_network`."""
     images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-    calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images).save(tmp_path / 'plain.amsr')
+    calibration = calibrate(plain_network().eval(), images, HighFrequencyMask(**SELECTION), one_level=False)
+    calibration.save(tmp_path / 'plain.amsr')
     return {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')}
 
 
@@ -89,16 +90,16 @@ def resumed(tmp_path, opt, iteration):
     return model
 
 
-def masked_by_hand(net, lq, ratio):
+def masked_by_hand(net, lq, keep):
     """The plain network with hooks: each block keeps its input outside the mask, and is 0 there inside."""
-    selection = HighFrequencyMask(ratio=ratio, tile=4)
-    mask, share = selection(lq), selection.tiles(lq).float().mean()
-    assert 0 < share < 1
+    selection = HighFrequencyMask(keep=keep, patch_size=4)
+    mask, keep = selection(lq), selection.patches(lq).float().mean()
+    assert 0 < keep < 1
     for block in net.modules():
         if isinstance(block, ResidualBlockNoBN):
             block.register_forward_hook(lambda block, args, out: torch.where(mask, out, args[0]))
             block.conv2.register_forward_pre_hook(lambda conv, args: args[0] * mask)
-    return net(lq), float(share)
+    return net(lq), float(keep)
 
 
 def assert_same_gradients(net, reference):
@@ -107,20 +108,20 @@ def assert_same_gradients(net, reference):
         torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize('ratio_range', [None, (0.3, 0.4), (0.6, 0.9)])
-def test_a_step_is_the_one_written_by_hand(tmp_path, ratio_range):
-    model = AMSRModel(options(tmp_path, ratio_range=ratio_range))
+@pytest.mark.parametrize('keep_range', [None, (0.3, 0.4), (0.6, 0.9)])
+def test_a_step_is_the_one_written_by_hand(tmp_path, keep_range):
+    model = AMSRModel(options(tmp_path, keep_range=keep_range))
     student, teacher, data = plain_network(), plain_network(), batch(1)
     (log,) = iterate(model, [1])
-    ratio = log['mask_ratio'] if ratio_range else 0.5
-    image, share = masked_by_hand(student, data['lq'], ratio)
+    keep = log['keep'] if keep_range else 0.5
+    image, keep = masked_by_hand(student, data['lq'], keep)
     with torch.no_grad():
         target = teacher(data['lq'])
     losses = 0.75 * (image - data['gt']).abs().mean(), 20 * ((image - target) ** 2).mean()
     sum(losses).backward()
     assert log == {'l_pix': pytest.approx(losses[0].item()), 'l_teacher': pytest.approx(losses[1].item()),
-                   'mask_ratio': pytest.approx(share)}
-    assert ratio_range is None or ratio_range[0] - 1 / 24 <= share <= ratio_range[1] + 1 / 24  # whole tiles
+                   'keep': pytest.approx(keep)}
+    assert keep_range is None or keep_range[0] - 1 / 24 <= keep <= keep_range[1] + 1 / 24  # whole patches
     assert_same_gradients(model.net_g, student)
     torch.optim.Adam(student.parameters(), lr=1e-3).step()
     for key, value in student.state_dict().items():
@@ -128,7 +129,8 @@ def test_a_step_is_the_one_written_by_hand(tmp_path, ratio_range):
 
 
 @pytest.mark.parametrize('network', [{'dense_first': 1}, {'unit': 'conv'}, {'inside': 'exact'}, {'selection': {}},
-                                     {'budget': 0.9, 'selection': {'tile': 4}}], ids=lambda given: next(iter(given)))
+                                     {'budget': 0.9, 'selection': {'patch_size': 4}}],
+                         ids=lambda given: next(iter(given)))
 def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network):
     model = AMSRModel(options(tmp_path, network))
     config = dataclasses.replace(model.net_g.amsr, mode='dense_masked')
@@ -145,31 +147,31 @@ def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network)
 
 def test_a_share_is_drawn_by_the_level_of_a_calibration(tmp_path):
     images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) / (seed + 1) for seed in range(3)]
-    calibrated = calibrate(plain_network().eval(), HighFrequencyMask(**SELECTION), images, one_level=True)
+    calibrated = calibrate(plain_network().eval(), images, HighFrequencyMask(**SELECTION))
     calibrated.save(tmp_path / 'plain.amsr')
     model = AMSRModel(options(tmp_path, {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')},
-                              ratio_range=(0.3, 0.3)))
+                              keep_range=(0.3, 0.3)))
     data = batch(1)
     data['lq'][0] *= 0.1
     seen = []
     run = Region.run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Region, 'run', lambda self, net, x, tiles, *args: seen.append((x, tiles)) or run(
-            self, net, x, tiles, *args))
+        patch.setattr(Region, 'run', lambda self, net, x, patches, *args: seen.append((x, patches)) or run(
+            self, net, x, patches, *args))
         model.feed_data(data)
         model.optimize_parameters(1)
-    (x, tiles), = seen
-    assert torch.equal(tiles, calibrated.selection(0.3).tiles(x))
-    assert tiles[0].sum() < tiles[1].sum()
+    (x, patches), = seen
+    assert torch.equal(patches, calibrated.selection(0.3).patches(x))
+    assert patches[0].sum() < patches[1].sum()
 
 
-@pytest.mark.parametrize('train', [{}, {'ratio_range': [0.2, 0.8], 'amp': 'bf16', 'channels_last': True}])
+@pytest.mark.parametrize('train', [{}, {'keep_range': [0.2, 0.8], 'amp': 'bf16', 'channels_last': True}])
 def test_a_calibrated_network_is_trained_with_its_predictions(tmp_path, train):
     model = AMSRModel(options(tmp_path, calibration(tmp_path), ema_decay=0.5, **train))
     config, data = dataclasses.replace(model.net_g.amsr, mode='dense_masked'), batch(1)
     (log,) = iterate(model, [1])
     if train:
-        assert 0.2 - 1 / 24 <= log['mask_ratio'] <= 0.8 + 1 / 24
+        assert 0.2 - 1 / 24 <= log['keep'] <= 0.8 + 1 / 24
     else:
         student, teacher = plain_network(), plain_network()
         accelerate_(student, config)
@@ -190,20 +192,22 @@ def test_a_calibrated_network_is_trained_with_its_predictions(tmp_path, train):
 
 
 def test_ratios_follow_from_seed_and_iteration_alone(tmp_path):
-    opt = options(tmp_path, ratio_range=[0.0, 1.0])
-    ratios = [log['mask_ratio'] for log in iterate(AMSRModel(copy.deepcopy(opt)), range(1, 9))]
-    assert len(set(ratios)) > 4 and min(ratios) < 0.4 < 0.6 < max(ratios)
+    opt = options(tmp_path, keep_range=[0.0, 1.0])
+    keeps = [log['keep'] for log in iterate(AMSRModel(copy.deepcopy(opt)), range(1, 9))]
+    assert len(set(keeps)) > 4 and min(keeps) < 0.4 < 0.6 < max(keeps)
     later = AMSRModel(copy.deepcopy(opt))
     torch.rand(7)
-    assert [log['mask_ratio'] for log in iterate(later, range(5, 9))] == ratios[4:]
-    assert later.net_g.amsr.selection.ratio == 0.5
+    assert [log['keep'] for log in iterate(later, range(5, 9))] == keeps[4:]
+    assert later.net_g.amsr.selection.keep == 0.5
     later.feed_data(batch(0))
     later.test()
-    assert float(later.net_g.last_mask_ratio) == 0.5
+    assert float(later.net_g.last_keep) == 0.5
 
 
 def test_validation_is_sparse_and_equals_the_form_that_trains(tmp_path, monkeypatch):
-    model = AMSRModel(options(tmp_path, ema_decay=0.5))
+    opt = options(tmp_path, ema_decay=0.5)
+    opt['network_g'] = {**opt['network_g'], 'backend': 'torch'}  # whose units are counted
+    model = AMSRModel(opt)
     iterate(model, [1, 2, 3])
     trained = model.net_g
     average = copy.deepcopy(plain_network())
@@ -251,9 +255,9 @@ def test_the_teacher_is_frozen_and_in_no_file(tmp_path):
 
 
 def test_with_all_of_the_image_the_student_begins_as_its_teacher(tmp_path):
-    model = AMSRModel(options(tmp_path, {'selection': {'ratio': 1.0, 'tile': 4}}))
+    model = AMSRModel(options(tmp_path, {'selection': {'keep': 1.0, 'patch_size': 4}}))
     first, second = iterate(model, [1, 2])
-    assert first['l_teacher'] < 1e-10 < second['l_teacher'] and first['mask_ratio'] == 1
+    assert first['l_teacher'] < 1e-10 < second['l_teacher'] and first['keep'] == 1
 
 
 def test_the_teacher_may_have_weights_of_its_own(tmp_path):
@@ -265,11 +269,11 @@ def test_the_teacher_may_have_weights_of_its_own(tmp_path):
 def test_without_a_teacher_it_may_start_from_nothing(tmp_path):
     model = AMSRModel(options(tmp_path, path={'pretrain_network_g': None}, teacher_opt=None))
     (log,) = iterate(model, [1])
-    assert log.keys() == {'l_pix', 'mask_ratio'} and not hasattr(model, 'net_teacher')
+    assert log.keys() == {'l_pix', 'keep'} and not hasattr(model, 'net_teacher')
 
 
 def test_a_resumed_run_goes_on_bit_by_bit_with_the_teacher_of_its_start(tmp_path):
-    opt = options(tmp_path, ratio_range=[0.2, 0.8])
+    opt = options(tmp_path, keep_range=[0.2, 0.8])
     expected = iterate(AMSRModel(copy.deepcopy(opt)), range(1, 7))
     model = resumed(tmp_path, opt, 3)
     assert iterate(model, range(4, 7)) == expected[3:]
@@ -278,14 +282,14 @@ def test_a_resumed_run_goes_on_bit_by_bit_with_the_teacher_of_its_start(tmp_path
 
 @pytest.mark.parametrize(('train', 'tolerance'), [({'channels_last': True}, 1e-4), ({'amp': 'bf16'}, 0.03),
                                                   ({'channels_last': True, 'amp': 'bf16'}, 0.03)])
-@pytest.mark.parametrize('network', [{}, {'budget': 0.9, 'selection': {'tile': 4}}], ids=['ratio', 'budget'])
+@pytest.mark.parametrize('network', [{}, {'budget': 0.9, 'selection': {'patch_size': 4}}], ids=['keep', 'budget'])
 def test_accelerated_training_has_nearly_the_same_losses(tmp_path, network, train, tolerance):
     expected = iterate(AMSRModel(options(tmp_path, network)), range(1, 5))
     model = AMSRModel(options(tmp_path, network, **train))
     assert isinstance(model.net_g.forward, TrainingForward) and isinstance(model.net_teacher.forward, TrainingForward)
     for ours, theirs in zip(iterate(model, range(1, 5)), expected, strict=True):
         assert ours == pytest.approx(theirs, rel=tolerance)
-        assert ours['mask_ratio'] == theirs['mask_ratio']
+        assert ours['keep'] == theirs['keep']
     model.feed_data(batch(0))
     model.test()
     assert model.output.dtype == torch.float32
@@ -294,8 +298,8 @@ def test_accelerated_training_has_nearly_the_same_losses(tmp_path, network, trai
 
 @pytest.mark.slow
 def test_compiled_training_has_nearly_the_same_losses(tmp_path, caplog):
-    expected = iterate(AMSRModel(options(tmp_path, ratio_range=[0.2, 0.8])), range(1, 13))
-    model = AMSRModel(options(tmp_path, ratio_range=[0.2, 0.8], compile=True))
+    expected = iterate(AMSRModel(options(tmp_path, keep_range=[0.2, 0.8])), range(1, 13))
+    model = AMSRModel(options(tmp_path, keep_range=[0.2, 0.8], compile=True))
     for ours, theirs in zip(iterate(model, range(1, 13)), expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
     assert 'uncompiled' not in caplog.text
@@ -308,10 +312,10 @@ def test_compiled_training_has_nearly_the_same_losses(tmp_path, caplog):
     ({'path': {'pretrain_network_g': None}}, 'the teacher has no weights'),
     ({'train': {'teacher_opt': None}, 'path': {'pretrain_network_teacher': 'x.pth'}}, 'no loss against the teacher'),
     ({'train': {'prediction_lr': 1e-3}}, 'there are no predictions to train'),
-    ({'train': {'ratio_range': [0.5, 0.2]}}, 'the least ratio first'),
-    ({'train': {'ratio_range': [0.5]}}, 'ratio_range is .* 2 numbers from 0 to 1'),
-    ({'train': {'ratio_range': [0.2, 0.5]}, 'network_g': {'budget': 0.9}}, 'leave out network_g: budget'),
-    ({'train': {'ratio_range': [0.2, 0.5]}, 'network_g': {'selection': {'tile': 4, 'threshold': 0.1}}},
+    ({'train': {'keep_range': [0.5, 0.2]}}, 'the least share first'),
+    ({'train': {'keep_range': [0.5]}}, 'keep_range is .* 2 numbers from 0 to 1'),
+    ({'train': {'keep_range': [0.2, 0.5]}, 'network_g': {'budget': 0.9}}, 'leave out network_g: budget'),
+    ({'train': {'keep_range': [0.2, 0.5]}, 'network_g': {'selection': {'patch_size': 4, 'threshold': 0.1}}},
      'leave out network_g: selection: threshold'),
 ])
 def test_what_cannot_be_trained_is_one_line(tmp_path, change, words):
@@ -344,7 +348,7 @@ def test_predictions_train_with_a_rate_of_their_own(tmp_path):
     student, teacher = plain_network(), plain_network()
     trained = TrainedPrediction(start.prediction)
     program, selection = read_network(student), HighFrequencyMask(**SELECTION)
-    image = run_masked(program, student, data['lq'], selection.tiles(data['lq']), 4, trained.prediction())
+    image = run_masked(program, student, data['lq'], selection.patches(data['lq']), 4, trained.prediction())
     with torch.no_grad():
         target = teacher(data['lq'])
     (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - target) ** 2).mean()).backward()

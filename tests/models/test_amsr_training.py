@@ -17,7 +17,7 @@ SFM = {'type': 'SFM', 'target': 'lq', 'mode': 'central', 'rate': 1}
 
 def options(**train):
     opt = options_to_train(model_type='AMSRModel', path={'pretrain_network_g': 'plain.pth'}, network_g={
-        'type': 'AMSR', 'backbone': BACKBONE, 'selection': {'ratio': 0.5, 'tile': 4}})
+        'type': 'AMSR', 'backbone': BACKBONE, 'selection': {'keep': 0.5, 'patch_size': 4}})
     opt['datasets']['val'] = pairs(name='Three')
     opt['val'] = {'val_freq': 2, 'save_img': False, 'metrics': METRICS}
     opt['train'].update(total_iter=4, teacher_opt=LOSS, ema_decay=0.9, **train)
@@ -52,12 +52,12 @@ def weights(name='tiny'):
 
 
 def test_it_goes_with_everything_else_and_is_resumed_bit_by_bit(basicsr, plain, seen):
-    opt = options(ratio_range=[0.2, 0.8], channels_last=True, amp='bf16', transforms=[SFM])
+    opt = options(keep_range=[0.2, 0.8], channels_last=True, amp='bf16', transforms=[SFM])
     opt['datasets']['train'].update(memory='host', batch_size_per_gpu=2, dataset_enlarge_ratio=3)
     opt['logger']['save_checkpoint_freq'] = 2
     assert basicsr('train', opt)[0] == 0
     whole, logs = weights(), [log for _, _, log in seen]
-    assert all(log.keys() == {'l_pix', 'l_teacher', 'mask_ratio'} for log in logs)
+    assert all(log.keys() == {'l_pix', 'l_teacher', 'keep'} for log in logs)
     for part in ('training_states/4.state', 'models/net_g_4.pth', 'models/net_g_latest.pth'):
         Path('experiments/tiny', part).unlink()
     seen.clear()
@@ -80,16 +80,16 @@ def test_what_it_saves_are_weights_of_the_plain_network(basicsr, plain):
 
 
 def test_a_validation_says_what_share_was_computed(basicsr, plain):
-    assert basicsr('train', options(ratio_range=[0.9, 1.0]))[0] == 0
+    assert basicsr('train', options(keep_range=[0.9, 1.0]))[0] == 0
     log = next(Path('experiments/tiny').glob('train_*.log')).read_text()
-    assert re.findall(r'Validation Three: mask_ratio: (.*)', log) == ['0.5000'] * 2
+    assert re.findall(r'Validation Three: keep: (.*)', log) == ['0.5000'] * 2
     entries = [json.loads(line) for line in Path('experiments/tiny/validation.jsonl').read_text().splitlines()]
     assert [(entry['iter'], entry['metric']) for entry in entries] == [
-        (iteration, metric) for iteration in (2, 4) for metric in ('psnr', 'ssim', 'mask_ratio')]
-    assert all(entry['value'] == 0.5 for entry in entries if entry['metric'] == 'mask_ratio')
+        (iteration, metric) for iteration in (2, 4) for metric in ('psnr', 'ssim', 'keep')]
+    assert all(entry['value'] == 0.5 for entry in entries if entry['metric'] == 'keep')
     assert basicsr('test', options_to_test(
         model_type='AMSRModel', network_g=options()['network_g'], path={'pretrain_network_g': 'plain.pth'}))[0] == 0
-    assert json.loads(Path('results/tiny/metrics.json').read_text())['Three']['mask_ratio']['mean'] == 0.5
+    assert json.loads(Path('results/tiny/metrics.json').read_text())['Three']['keep']['mean'] == 0.5
 
 
 @pytest.mark.parametrize('place', ['train', 'data set'])

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from basicsr_amsr.compat.option_yaml import parse_value
 from basicsr_amsr.options.check import check
+from basicsr_amsr.options.plain_yaml import parse_value
 from basicsr_amsr.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 LOADER = 'io_backend: {type: disk}, batch_size_per_gpu: 4, num_worker_per_gpu: 2, prefetch_mode: ~'

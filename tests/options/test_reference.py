@@ -2,22 +2,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
-from basicsr_amsr.amsr.network import AMSROptions, SelectionOptions
+from basicsr_amsr.amsr.network import AMSROptions
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step
 from basicsr_amsr.models.mga_model import MGAModel
+from basicsr_amsr.options.json_schema import file_schema
 from basicsr_amsr.options.reference import reference
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.options.sections import SECTIONS, SHARED, Compile, Dataset, Top
-from basicsr_amsr.registry import BACKBONE_REGISTRY, DATASET_REGISTRY, TRANSFORM_REGISTRY
+from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, DATASET_REGISTRY, TRANSFORM_REGISTRY
+from basicsr_amsr.selection.build import section
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'options.md'
 OURS = [DATASET_REGISTRY.get(name).option_schema for name in ('BicubicPairedImageDataset', 'DegradedPairDataset')]
-DECLARED = [AMSROptions, SelectionOptions, Top, Dataset, Step, Compile, *SECTIONS.values(), *SHARED.values(), *OURS,
+DECLARED = [AMSROptions, section({}), Top, Dataset, Step, Compile, *SECTIONS.values(), *SHARED.values(), *OURS,
             *MGAModel.option_schemas.values()]
 
 
@@ -28,7 +31,7 @@ def rows(page):
 
 
 def test_the_page_is_what_the_generator_prints():
-    assert PAGE.read_text(encoding='utf-8') == reference(), 'write it anew: python -m basicsr_amsr.options.reference'
+    assert PAGE.read_text(encoding='utf-8') == reference(), 'write it anew: basicsr options > docs/options.md'
 
 
 @pytest.mark.parametrize('section', DECLARED, ids=lambda section: section.__name__)
@@ -52,6 +55,21 @@ def test_arguments_of_the_networks_and_transforms():
     for name in ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN'):
         line = next(line for line in page.splitlines() if line.startswith(f'| {name} |'))
         assert all(f'`{key}' in line for key in inspect.signature(BACKBONE_REGISTRY.get(name).build).parameters)
+
+
+def test_a_schema_for_editors():
+    schema = file_schema()
+    assert {'name', 'scale', 'datasets', 'network_g', 'train', 'val', 'path', 'logger'} <= schema['properties'].keys()
+    total_iter = schema['properties']['train']['properties']['total_iter']
+    assert total_iter['type'] == 'integer' and total_iter['minimum'] == 1 and total_iter['description']
+    network = schema['properties']['network_g']
+    assert network['properties']['type']['enum'] == sorted(name for name, _ in ARCH_REGISTRY)
+    beside = {rule['if']['properties']['type']['const']: rule['then'] for rule in network['allOf']}
+    arguments = inspect.signature(BACKBONE_REGISTRY.get('RFDN').build).parameters
+    assert beside['RFDN']['properties'].keys() == {'type', *arguments}
+    assert beside['RFDN']['additionalProperties'] is False
+    assert beside['AMSR']['properties']['mode']['enum'] == ['auto', 'sparse', 'dense_masked', 'dense']
+    json.dumps(schema)
 
 
 def test_required_options_are_bold_and_defaults_stand_there():

@@ -11,12 +11,12 @@ from basicsr.archs import build_network
 
 from basicsr_amsr import resources
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.backbones.pretrained import find_weights, locate, read_card
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.options.read import read as section
 from basicsr_amsr.options.scale import give_scale
+from basicsr_amsr.weights.cards import find_weights, locate, read_card
 
 FOLDER = Path(__file__).parents[2] / 'options'
 TRAINING, TESTING = sorted(FOLDER.glob('*.yml')), sorted((FOLDER / 'test').glob('*.yml'))
@@ -46,7 +46,8 @@ def test_a_file_passes_the_check_and_builds_its_network(path):
     assert check(options, path in TRAINING) == []
     assert f'-opt options/{path.relative_to(FOLDER).as_posix()}' in path.read_text(encoding='utf-8')
     give_scale(options)
-    device = torch.device('cpu' if 'swinir' in path.stem else 'meta')  # BasicSR's SwinIR builds on no meta device
+    meta = not {'swinir', 'dat'} & set(path.stem.split('_'))  # which build on no meta device
+    device = torch.device('meta' if meta else 'cpu')
     with device:
         net = build_network(options['network_g'])
     channels = next(parameter for parameter in net.parameters() if parameter.dim() == 4).shape[1]
@@ -117,8 +118,8 @@ def test_the_fine_tuning_of_an_accelerated_network(name):
     network, weights = options['network_g'], options['path']['pretrain_network_g']
     plain = network['backbone']['type']
     assert name == f'amsr_{plain.lower()}_x{scale}'
-    assert network['selection'] == {'ratio': 0.5, 'tile': 8, 'smooth': 5}
-    assert images['gt_size'] == 8 * 8 * scale  # 64 tiles
+    assert network['selection'] == {'keep': 0.5, 'patch_size': 8, 'smooth': 5}
+    assert images['gt_size'] == 8 * 8 * scale  # 64 patches
     assert all(metric['crop_border'] == scale for metric in options['val']['metrics'].values())
     assert train['scheduler']['periods'] == [train['total_iter']]
     if plain == 'CARN_M':  # the demo starts from the weights too
@@ -133,7 +134,7 @@ def test_the_fine_tuning_of_an_accelerated_network(name):
 def test_the_fine_tuning_of_a_calibrated_network(name):
     network, train = (read(FOLDER / f'{name}.yml')[key] for key in ('network_g', 'train'))
     calibration = Calibration.load(FOLDER.parent / network['calibration'])
-    most, least = (calibration.selection(share).level for share in train['ratio_range'])
+    most, least = (calibration.selection(keep).level for keep in train['keep_range'])
     assert train['prediction_lr'] and least < calibration.selection().level < most
     assert network.get('selection') is None and train['teacher_opt']
 

@@ -19,10 +19,10 @@ class Bright(nn.Module):
 
     def forward(self, x):
         chosen = x.mean(1) > self.least
-        self.last_mask_ratio = chosen.float().mean().item()
+        self.last_keep = chosen.float().mean().item()
         out = x.permute(0, 2, 3, 1).clone()
         pixels = self.conv(out[chosen])
-        out[chosen] = pixels if self.last_mask_ratio >= 0.5 else self.rare(pixels)
+        out[chosen] = pixels if self.last_keep >= 0.5 else self.rare(pixels)
         return out.permute(0, 3, 1, 2)
 
 
@@ -43,7 +43,7 @@ def test_means_hold_each_image_at_its_size_and_mask():
     macs = [80 * 9, 2 * 12 * 9, 2 * 12 * 9]
     assert [one['macs'] for one in some['images']] == macs
     assert some['macs'] == sum(macs) / 3 and whole['macs'] == (100 + 60 + 60) * 9 / 3
-    assert some['mask_ratio'] == pytest.approx((0.8 + 0.2 + 0.2) / 3)
+    assert some['keep'] == pytest.approx((0.8 + 0.2 + 0.2) / 3)
     assert [(one['name'], one['size'], one['output_size']) for one in some['images']] == [
         ('a.png', [10, 10], [10, 10]), ('b.png', [6, 10], [6, 10]), ('c.png', [6, 10], [6, 10])]
     assert some['output_size'] is None and some['latency_ms'] is None and some['params'] == 18

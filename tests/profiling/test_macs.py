@@ -138,9 +138,9 @@ def test_convolution_equals_torch_flop_counter_and_thop(data):
                        dilation=data.draw(st.integers(1, 2)), groups=groups, bias=data.draw(st.booleans()))
     x = torch.rand(data.draw(st.integers(1, 3)), module.in_channels, 12, 11)
     macs = count(module, x).macs
-    with FlopCounterMode(display=False) as oracle, torch.no_grad():
+    with FlopCounterMode(display=False) as reference, torch.no_grad():
         module(x)
-    assert macs == oracle.get_total_flops() / 2
+    assert macs == reference.get_total_flops() / 2
     assert macs == thop.profile(module, (x,), verbose=False)[0]
 
 
@@ -165,13 +165,13 @@ def plain_cnn():
                          nn.LeakyReLU(), nn.Sequential(nn.Conv2d(16, 48, 1), nn.PixelShuffle(4)))
 
 
-def test_plain_cnn_equals_both_oracles():
+def test_plain_cnn_equals_both_references():
     net, x = plain_cnn(), torch.rand(2, 3, 24, 20)
     result = count(net, x)
-    with FlopCounterMode(display=False) as oracle, torch.no_grad():
+    with FlopCounterMode(display=False) as reference, torch.no_grad():
         net(x)
     macs, params = thop.profile(net, (x,), verbose=False)
-    assert result.macs == oracle.get_total_flops() / 2 == macs
+    assert result.macs == reference.get_total_flops() / 2 == macs
     assert result.params == params == parameter_count(net)
 
 

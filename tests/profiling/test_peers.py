@@ -60,7 +60,7 @@ def test_our_backbones(name, scale):
     x = torch.rand(2, get_backbone(name).channels, 16, 24)
     kinds = agreed(net, x)['kinds']
     assert kinds[CONVOLUTION]['macs']['basicsr_amsr'] > 0
-    assert (LINEAR in kinds) == name.startswith('SwinIR') and (TRANSPOSED in kinds) == (name == 'FSRCNN')
+    assert (LINEAR in kinds) == name.startswith(('SwinIR', 'DAT')) and (TRANSPOSED in kinds) == (name == 'FSRCNN')
 
 
 @pytest.mark.parametrize('name', BASICSR)

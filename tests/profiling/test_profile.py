@@ -14,7 +14,7 @@ class Selective(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1)
         self.share = share
-        self.last_mask_ratio = 1.0
+        self.last_keep = 1.0
 
     def set_variant(self, share):
         self.share = share
@@ -23,7 +23,7 @@ class Selective(nn.Module):
         pixels = x.flatten(2)
         chosen = int(self.share * pixels.shape[2])
         index = pixels.mean((0, 1)).topk(chosen).indices
-        self.last_mask_ratio = chosen / pixels.shape[2]
+        self.last_keep = chosen / pixels.shape[2]
         out = pixels.clone()
         out[:, :, index] = self.conv(pixels[:, :, index][..., None])[..., 0]
         return out.view_as(x)
@@ -37,7 +37,7 @@ def test_figures_and_ratios_of_a_network_that_selects():
     results = profile_networks({'quarter': variant_of(dense, 0.25), 'dense': dense}, X, dense='dense', budget=0)
     quarter, whole = results['quarter'], results['dense']
     assert (quarter['macs'], whole['macs']) == (80 * 9, 320 * 9)
-    assert (quarter['mask_ratio'], whole['mask_ratio']) == (0.25, 1.0)
+    assert (quarter['keep'], whole['keep']) == (0.25, 1.0)
     assert quarter['params'] == whole['params'] == 12
     assert quarter['output_size'] == [16, 20]
     assert quarter['uncounted'] == {}

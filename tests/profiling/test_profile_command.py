@@ -28,10 +28,10 @@ def test_json_and_table_of_several_variants(option_file, tmp_path, capsys):
     report = json.loads((tmp_path / 'p.json').read_text())
     assert (report['variant'], report['k'], report['size'], report['output_size']) == ('M', 6, [24, 32], [96, 128])
     assert (report['device'], report['dtype'], report['threads']) == ('cpu', 'float32', 1)
-    assert report['mask_ratio'] == 6 / 48
+    assert report['keep'] == 6 / 48
     assert list(report['variants']) == ['M', 'B', 'A', 'D'] and report['dense']['variant'] == 'D'
     m, b, a, d = report['variants'].values()
-    assert all(report[key] == m[key] for key in ('params', 'macs', 'macs_paper', 'mask_ratio', 'latency_ms'))
+    assert all(report[key] == m[key] for key in ('params', 'macs', 'macs_paper', 'keep', 'latency_ms'))
     assert b['macs'] < m['macs'] < a['macs'] and b['params'] < d['params'] == a['params'] < m['params']
     assert report['latency_ms']['median'] > 0 and report['peak_memory_mb'] > 0
     assert m['ratios']['ideal'] == pytest.approx(d['macs'] / m['macs'])
@@ -81,7 +81,7 @@ def test_images_of_a_folder_are_averaged(option_file, tmp_path, capsys):
     assert main(['profile', *flags, '--max-images', '2']) == 0
     report = json.loads(out.read_text())
     assert [(one['name'], one['size']) for one in report['images']] == [('a.png', [24, 32]), ('b.png', [20, 16])]
-    assert report['mask_ratio'] == (6 / 48 + 6 / 20) / 2 and report['size'] is None
+    assert report['keep'] == (6 / 48 + 6 / 20) / 2 and report['size'] is None
     assert report['latency_ms']['median'] == pytest.approx(
         sum(one['latency_ms']['median'] for one in report['images']) / 2)
     assert report['ratios']['efficiency'] == pytest.approx(report['ratios']['speed_up'] / report['ratios']['ideal'])
@@ -114,7 +114,7 @@ def test_report_of_a_plain_network(option_file, tmp_path):
 def test_k_above_the_number_of_patches_takes_all(option_file, tmp_path):
     assert profile(option_file, '--k', '1000', '--no-timing', '--json', str(tmp_path / 'p.json')) == 0
     report = json.loads((tmp_path / 'p.json').read_text())
-    assert report['mask_ratio'] == 1.0 and report['k'] == 1000
+    assert report['keep'] == 1.0 and report['k'] == 1000
     assert report['latency_ms'] is None and report['ratios']['time_share'] is None
 
 
@@ -123,7 +123,7 @@ def test_meta_counts_the_same_without_arithmetic(option_file, tmp_path):
         assert main(['profile', '-opt', option_file, '--size', '24x32', '--device', device, '--no-timing', '--json',
                      str(tmp_path / f'{name}.json')]) == 0
     real, meta = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('real', 'meta'))
-    for key in ('params', 'macs', 'macs_paper', 'mask_ratio', 'output_size'):
+    for key in ('params', 'macs', 'macs_paper', 'keep', 'output_size'):
         assert real[key] == meta[key] and real['dense'][key] == meta['dense'][key]
     assert meta['peak_memory_mb'] is None
 
@@ -157,7 +157,7 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path, capsys):
     assert profile(option_file, '--no-timing', '--json', str(tmp_path / 'p.json'),
                    '--force_yml', 'network_g={type: FSRCNN, upscale: 2}') == 0
     report = json.loads((tmp_path / 'p.json').read_text())
-    assert report['output_size'] == [48, 64] and report['mask_ratio'] == 1.0
+    assert report['output_size'] == [48, 64] and report['keep'] == 1.0
     assert 'dense' not in report and 'ratios' not in report and report['k'] is None
     assert 'no dense network to compare it with' in capsys.readouterr().out
 
@@ -170,7 +170,7 @@ def test_force_yml_and_a_plain_network(option_file, tmp_path, capsys):
     (['--compare', 'mmengin'], "--compare 'mmengin' is unknown. Did you mean mmengine"),
     (['--compare', 'thop', '--device', 'meta'], '--compare thop: other counters run the network'),
     (['--images', 'absent'], "Folder 'absent' is not there"),
-    (['--images', 'absent', '--image', 'a.png'], '--image and --images exclude each other'),
+    (['--images', 'absent', '--image', 'a.png'], '--image: not allowed with argument --images'),
     (['--images', 'absent', '--compare', 'thop'], '--compare takes one image'),
     (['--images', 'absent', '--max-images', '0'], '--max-images 0: give 1 or more'),
     (['--max-images', '3'], '--max-images 3 belongs to --images DIR'),

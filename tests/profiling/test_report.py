@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.masks import active_pixels, mask_ratio
+from basicsr_amsr.profiling.masks import active_pixels, last_keep
 from basicsr_amsr.profiling.page import page, table
 from basicsr_amsr.profiling.picture import MOST, module_macs, own_macs
 from basicsr_amsr.profiling.profile import profile_networks, variant_of
@@ -30,7 +30,7 @@ def test_active_pixels_are_those_that_refining_changes(height, width, batch, k):
     assert not (changed & ~enlarged).any()
     assert (changed & enlarged).sum() >= 0.9 * enlarged.sum()
     if height % 4 == width % 4 == 0:
-        assert mask.float().mean() == pytest.approx(net.last_mask_ratio)
+        assert mask.float().mean() == pytest.approx(net.last_keep)
 
 
 @pytest.mark.parametrize('variant, share', [('B', 0), ('D', 1), ('A', 1)])
@@ -45,7 +45,7 @@ def test_the_true_error_may_choose():
 
 
 def test_a_network_that_selects_nothing_has_no_mask():
-    assert active_pixels(nn.Identity(), torch.rand(1, 3, 4, 4)) is None and mask_ratio(nn.Identity()) == 1
+    assert active_pixels(nn.Identity(), torch.rand(1, 3, 4, 4)) is None and last_keep(nn.Identity()) == 1
 
 
 def row(macs):

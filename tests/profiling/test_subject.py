@@ -63,7 +63,7 @@ def test_an_accelerated_network_has_its_dense_one_beside_it():
     x = torch.rand(1, 3, 32, 32)
     figures = profile_networks(nets, x, dense, timing=False, memory=False)
     units = 3 * 2 * 8 * 8 * 9 * 32 * 32
-    assert figures['M']['mask_ratio'] == 0.5 and figures['M']['ratios']['ideal'] > 1
+    assert figures['M']['keep'] == 0.5 and figures['M']['ratios']['ideal'] > 1
     assert figures['D']['macs'] - figures['M']['macs'] == units // 2
     with pytest.raises(UserError, match="variant 'plain' is unknown"):
         subject.choose_variants(net, 'plain')
@@ -150,7 +150,7 @@ def test_fit_crops_at_the_centre_and_keeps_proportions():
 def test_table_has_a_column_per_network_and_ratios_only_beside_a_dense_one():
     transform = {'calls': 3, 'elements': 7, 'why': 'Fourier transform'}
     figures = {'params': 42000, 'macs': 5e9, 'macs_paper': 6e9, 'activations': 7e6, 'convolutions': 8,
-               'mask_ratio': 0.5, 'latency_ms': None, 'peak_memory_mb': 1.0,
+               'keep': 0.5, 'latency_ms': None, 'peak_memory_mb': 1.0,
                'uncounted': {'aten::_fft_r2c': transform}}
     assert len(figures_table('title', {'a': figures}, None).columns) == 2
     beside = {'macs': 0.5, 'time_share': None, 'ideal': 2.0, 'speed_up': None, 'efficiency': None}

@@ -48,8 +48,8 @@ def test_losses_stay_tensors_until_they_are_read():
 
 def test_a_model_may_log_numbers_of_its_own():
     model = model_with(None, None)
-    model.log_dict = {'l_a': torch.tensor(1.5), 'mask_ratio': 0.25}
-    assert model.get_current_log() == {'l_a': 1.5, 'mask_ratio': 0.25}
+    model.log_dict = {'l_a': torch.tensor(1.5), 'keep': 0.25}
+    assert model.get_current_log() == {'l_a': 1.5, 'keep': 0.25}
     model.log_dict = {}
     assert model.get_current_log() == {}
 

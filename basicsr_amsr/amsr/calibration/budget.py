@@ -1,20 +1,19 @@
-"""How many tiles a calibrated network may compute in an image for a share of the dense network's MACs."""
+"""How many patches a calibrated network may compute in an image for a share of the dense network's MACs."""
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.cost.budget import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.patches import Patches
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.execution.region.tiles import Tiles
 
 
 @dataclass(frozen=True)
@@ -35,36 +34,28 @@ class RegionCosts:
     band: int
     halo: int
 
-    def of(self, tiles: torch.Tensor, size: int, height: int, width: int) -> int:
-        """MACs of one image with these active tiles, bool (rows, cols); tiles at the border are computed whole."""
-        layout = Layout(tiles[None], size, height, width, self.halo)
-        rest = Tiles(~tiles[None], size, height, width).count * size**2
+    def of(self, patches: torch.Tensor, size: int, height: int, width: int) -> int:
+        """MACs of one image with these active patches, bool (rows, cols); patches at the border are computed whole."""
+        layout = Layout(patches[None], size, height, width, self.halo)
+        rest = Patches(~patches[None], size, height, width).count * size**2
         return (self.always + self.active * layout.rows(1) + self.skipped * rest + self.band * len(layout.band))
 
     def within(self, budget: float, score: torch.Tensor, size: int, height: int, width: int) -> torch.Tensor:
-        """The tiles of the largest scores (rows, cols) that cost at most `budget` times the dense network.
+        """The patches of the largest scores (rows, cols) that cost at most `budget` times the dense network.
 
         Raises:
-            UserError: even without any tile it costs more.
+            UserError: even without any patch it costs more.
         """
         order = score.flatten().argsort(descending=True, stable=True)
 
         def first(count: int) -> torch.Tensor:
-            tiles = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
-            tiles[order[:count]] = True
-            return tiles.view(score.shape)
+            patches = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
+            patches[order[:count]] = True
+            return patches.view(score.shape)
 
-        least = self.of(first(0), size, height, width)
-        if least > budget * self.dense:
-            share = math.ceil(1e4 * least / self.dense) / 1e4
-            raise UserError(f'budget {budget:g} of the dense MACs is less than the {share:g} that the network takes '
-                            f'without any tile of a {height}x{width} image: give more.')
-        low, high = 0, score.numel()
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self.of(first(middle), size, height, width) <= budget * self.dense
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return first(low)
+        return first(largest_within(
+            budget, self.dense, lambda count: self.of(first(count), size, height, width), score.numel(),
+            f'of a {height}x{width} image without any patch: give more.'))
 
 
 def count_region(program: Program, net: nn.Module, prediction: Prediction, channels: int, height: int,

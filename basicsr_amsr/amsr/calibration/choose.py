@@ -1,4 +1,4 @@
-"""Calibrates a network, measures what it loses, and finds the smallest share of tiles that keeps a wanted quality."""
+"""Calibrates a network, measures what it loses, and finds the smallest share of patches that keeps a wanted quality."""
 from __future__ import annotations
 
 import dataclasses
@@ -9,33 +9,34 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from basicsr_amsr.amsr.accelerate import accelerate_, restore_
+from basicsr_amsr.amsr.accelerate import accelerate_, restore_, unwrapped
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import fit
-from basicsr_amsr.amsr.config import AMSRConfig
+from basicsr_amsr.amsr.calibration.token_region import fingerprint
+from basicsr_amsr.amsr.calibration.tokens import fit_tokens
+from basicsr_amsr.amsr.config import AMSRConfig, calibrated_selection
+from basicsr_amsr.amsr.descriptor import Descriptor
+from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.level import at_share, quantiles
+from basicsr_amsr.selection.level import by_one_level, quantiles
 
-from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
-from basicsr.utils import tensor2img  # isort: skip
-
-RATIOS = tuple(round(0.95 - 0.05 * step, 2) for step in range(18))  # 0.95 … 0.10
+KEEPS = tuple(round(0.95 - 0.05 * step, 2) for step in range(18))  # 0.95 … 0.10
 
 
 class Point(NamedTuple):
     """What a calibrated network gives on images that it was not fitted to.
 
     Attributes:
-        ratio: share of active tiles.
+        keep: share of active patches.
         macs: share of the dense network's.
         fidelity: PSNR in dB against the dense network's image.
         loss: PSNR in dB that the dense network has more, against ground truth; None where there is none.
     """
 
-    ratio: float
+    keep: float
     macs: float
     fidelity: float
     loss: float | None
@@ -58,32 +59,43 @@ class Trial:
     scale: int
 
 
-def calibrate(net: nn.Module, selection: HighFrequencyMask, images: Sequence[torch.Tensor],
-              one_level: bool = False) -> Calibration:
-    """Fit a plain network, on the device where it is; it is left as it was.
+def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selection: HighFrequencyMask | None = None,
+              one_level: bool = True) -> Calibration:
+    """Fit what a network's skipped pixels get, on the device where it is; it is left plain. Seconds to minutes.
+
+        calibration = calibrate(net, images)
+        accelerate_(net, AMSRConfig(calibration=calibration))
 
     Args:
-        net: the network.
-        selection: where it will compute.
-        images: unlabelled LR images (1, C, H, W) in 0–1.
-        one_level: take the selection's ratio as the share of all images' tiles, by one level for all, in place of the
-            share of each.
+        net: the network, or what spandrel's ModelLoader returns.
+        images: unlabelled LR images (1, C, H, W) in 0–1, like those to come.
+        selection: where it will compute; None: half of the patches of 4×4.
+        one_level: take the selection's `keep` as the share of all images' patches, by one level for all; False: as the
+            share of each image.
 
     Raises:
         UserError: the network cannot be read, or the images are too small.
     """
+    net, selection = unwrapped(net), selection or calibrated_selection()
     restore_(net)
     training = net.training
     net.eval()
-    program = read_network(net, images[0].shape[1])
+    family = token_family(net)
+    program = None if family else read_network(net, images[0].shape[1])
     levels = quantiles(selection, images)
-    if one_level and selection.ratio is not None:
-        selection = at_share(selection, levels, selection.ratio)
-    prediction = fit(program, net, images, selection.tiles, selection.tile)
+    if one_level and selection.keep is not None:
+        selection = by_one_level(selection, levels, selection.keep)
+    if program is None:
+        assert family is not None
+        told = fingerprint(family, net)
+        prediction = fit_tokens(family, net, images, selection.patches, selection.patch_size)
+    else:
+        told = program.fingerprint
+        prediction = fit(program, net, images, selection.patches, selection.patch_size)
     net.train(training)
     settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'levels': levels, 'images': len(images),
                                 'pixels': sum(image[0, 0].numel() for image in images)}
-    return Calibration(prediction, type(net).__name__, program.fingerprint, settings)
+    return Calibration(prediction, type(net).__name__, told, settings)
 
 
 class Meter:
@@ -96,9 +108,13 @@ class Meter:
     def _run(self, image: torch.Tensor) -> tuple[Any, int]:
         with torch.no_grad(), ConvolutionCounter() as counter:
             result = self.net(image)
+        from basicsr.utils import tensor2img  # brings torchvision along: seconds
+
         return tensor2img(result), counter.macs
 
     def _psnr(self, image: Any, reference: Any) -> float:
+        from basicsr.metrics import calculate_psnr  # brings BasicSR along: seconds
+
         return float(calculate_psnr(image, reference, crop_border=self.trial.scale, test_y_channel=image.ndim == 3))
 
     def measure(self, calibration: Calibration) -> Point:
@@ -107,7 +123,7 @@ class Meter:
         rows = []
         for number, image in enumerate(self.trial.held):
             result, macs = self._run(image)
-            row = [float(self.net.last_mask_ratio), macs / self.macs[number],  # type: ignore[arg-type]
+            row = [float(self.net.last_keep), macs / self.macs[number],  # type: ignore[arg-type]
                    self._psnr(result, self.dense[number])]
             if self.trial.truth is not None:
                 truth = self.trial.truth[number]
@@ -121,7 +137,7 @@ class Meter:
 def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss: float,
            progress: Callable[[Point], None] = lambda point: None,
            one_level: bool = False) -> tuple[HighFrequencyMask, Point]:
-    """The selection with the fewest tiles whose loss on the held images is at most `max_loss` dB, by bisection;
+    """The selection with the fewest patches whose loss on the held images is at most `max_loss` dB, by bisection;
     `one_level` as in `calibrate`.
 
     Raises:
@@ -129,23 +145,23 @@ def search(net: nn.Module, selection: HighFrequencyMask, trial: Trial, max_loss:
     """
     meter = Meter(net, trial)
 
-    def attempt(ratio: float) -> tuple[HighFrequencyMask, Point, float]:
-        tried = dataclasses.replace(selection, ratio=ratio)
-        point = meter.measure(calibrate(net, tried, trial.fitted, one_level))
+    def attempt(keep: float) -> tuple[HighFrequencyMask, Point, float]:
+        tried = dataclasses.replace(selection, keep=keep)
+        point = meter.measure(calibrate(net, trial.fitted, tried, one_level))
         progress(point)
         if point.loss is None:
             raise UserError('without ground truth no loss can be measured: give HR images.')
         return tried, point, point.loss
 
-    best, good, bad = None, -1, len(RATIOS)  # the fewer tiles, the more is lost
+    best, good, bad = None, -1, len(KEEPS)  # the fewer patches, the more is lost
     while bad - good > 1:
         middle = (good + bad) // 2
-        tried, point, loss = attempt(RATIOS[middle])
+        tried, point, loss = attempt(KEEPS[middle])
         if loss <= max_loss:
             best, good = (tried, point), middle
         else:
             bad = middle
     if best is None:
-        raise UserError(f'with {RATIOS[0]:.0%} of the tiles the network loses {loss:.3f} dB, more than '
-                        f'{max_loss:g}: allow more, or smaller tiles.')
+        raise UserError(f'with {KEEPS[0]:.0%} of the patches the network loses {loss:.3f} dB, more than '
+                        f'{max_loss:g}: allow more, or smaller patches.')
     return best

@@ -18,9 +18,9 @@ from basicsr_amsr.finite import not_finite
 from basicsr_amsr.reasons import reason
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.level import at_share
+from basicsr_amsr.selection.level import by_one_level
 
-FORMAT = 4
+FORMAT = 5
 SUFFIX = '.amsr'
 
 
@@ -31,18 +31,18 @@ class Calibration:
     Attributes:
         prediction: for skipped pixels.
         network: name of the network's class.
-        program: fingerprint of what it computes, see `Program`.
-        settings: what it was fitted with: selection, number of images, quantiles of their tiles' levels.
+        graph: fingerprint of what it computes, see `Program`.
+        settings: what it was fitted with: selection, number of images, quantiles of their patches' levels.
     """
 
     prediction: Prediction
     network: str
-    program: str
+    graph: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, program: Program) -> None:
         """UserError unless the program is the one that was calibrated."""
-        if program.fingerprint != self.program:
+        if program.fingerprint != self.graph:
             raise UserError(f'the calibration is of another network, a {self.network}: {program.graph.name} does not '
                             'compute what it was fitted to; run basicsr calibrate on it.')
         for value in program.contexts:
@@ -50,19 +50,19 @@ class Calibration:
         if self.prediction.tail is not None:
             _check_shape(self.prediction.tail.feature, program, program.output, 1)
 
-    def selection(self, share: float | None = None) -> HighFrequencyMask:
-        """Where the network computes: as it was fitted, or by the level that a share of the tiles of the images is
-        over to which it was fitted; a single image has more such tiles or fewer.
+    def selection(self, keep: float | None = None) -> HighFrequencyMask:
+        """Where the network computes: as it was fitted, or by the level that a share of the patches of the images is
+        over to which it was fitted; a single image has more such patches or fewer.
 
         Raises:
             UserError: the share is none, or the selection has rules that go with no level.
         """
         fitted = HighFrequencyMask(**self.settings['selection'])
-        if share is None:
+        if keep is None:
             return fitted
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise UserError(f'share is {share!r}: give a share of the tiles, from 0 to 1.')
-        return at_share(fitted, self.settings['levels'], share)
+        if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 <= keep <= 1:
+            raise UserError(f'keep is {keep!r}: give a share of the patches, from 0 to 1.')
+        return by_one_level(fitted, self.settings['levels'], keep)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; what was there before stays until it is complete.
@@ -72,7 +72,7 @@ class Calibration:
         """
         tail = self.prediction.tail
         content = {
-            'format': FORMAT, 'network': self.network, 'program': self.program, 'settings': dict(self.settings),
+            'format': FORMAT, 'network': self.network, 'graph': self.graph, 'settings': dict(self.settings),
             'contexts': {value: _packed(affine) for value, affine in self.prediction.contexts.items()},
             'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}
         whole = io.BytesIO()
@@ -94,7 +94,7 @@ class Calibration:
             tail = data['tail']
             found = cls(Prediction({value: Affine(**each) for value, each in data['contexts'].items()},
                                    LightTail(tail['image'], Affine(**tail['feature'])) if tail else None),
-                        data['network'], data['program'], data['settings'])
+                        data['network'], data['graph'], data['settings'])
             found.selection()
         except Exception as error:  # whatever is not as `save` writes it
             raise UserError(f'{Path(path)} is no whole calibration ({reason(error)}): run basicsr calibrate '

@@ -12,7 +12,7 @@ from basicsr_amsr.execution.region.masked import run_dense
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.selection.regions import expand_blocks
+from basicsr_amsr.selection.maps import expand_patches
 
 RIDGE = 1e-4  # of the features' mean square
 EXCESS = 0.1  # of the squared error of a prediction, what a low rank may add
@@ -67,15 +67,16 @@ class Normal:
 
 
 @torch.no_grad()
-def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles: Callable[[torch.Tensor], torch.Tensor],
+def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor],
+        patches: Callable[[torch.Tensor], torch.Tensor],
         size: int, kernel: int = 5, ridge: float = RIDGE, excess: float = EXCESS) -> Prediction:
     """Fit what skipped pixels get to what the dense network has there.
 
     Args:
         program, net: the network and its weights.
         images: LR images (1, C, H, W) in 0–1; no ground truth is needed.
-        tiles: gives the active tiles, bool (1, ⌈H/size⌉, ⌈W/size⌉), of an image.
-        size: side of the tiles.
+        patches: gives the active patches, bool (1, ⌈H/size⌉, ⌈W/size⌉), of an image.
+        size: side of the patches.
         kernel: odd side of the light tail's view of the LR image.
         ridge: regularisation, as a share of each feature's mean square.
         excess: what a low rank may add to the squared error of a prediction, as a share of it; 0 for full rank.
@@ -90,7 +91,7 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
         size_of = (1, *image.shape[2:])
         own = program if program.holds_for(size_of) else read_network(net, channels, size_of)
         number = dict(zip(own.contexts, program.contexts, strict=True))
-        skipped = ~expand_blocks(tiles(image), size, *image.shape[-2:])[0, 0]
+        skipped = ~expand_patches(patches(image), size, *image.shape[-2:])[0, 0]
         rows: list[torch.Tensor] = []
         seen: set[int] = set()
 
@@ -109,14 +110,14 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor], tiles:
 
         result, anchor = run_dense(own, net, image, read)
         inner.features(rows[0] if rows else _with_one(rectified(samples(anchor))))
-        patches = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
+        around = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
             1, -1, *image.shape[-2:])
-        whole = torch.cat([_with_one(samples(anchor)), samples(patches)], 1)
+        whole = torch.cat([_with_one(samples(anchor)), samples(around)], 1)
         outer.features(whole)
         outer.values(0, whole, samples(result))
     if inner.count < 10 * len(inner.gram):  # type: ignore[arg-type]
         raise UserError(f'{inner.count} pixels of the images are skipped, too few to fit to: give more or larger '
-                        'images, or a smaller ratio.')
+                        'images, or a smaller keep.')
     contexts = {value: inner.narrowed(value, ridge, program.scale(value), excess) for value in program.contexts}
     if program.form(program.output) != 'rows':
         return Prediction(contexts, None)

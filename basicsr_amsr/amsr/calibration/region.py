@@ -9,17 +9,17 @@ from torch import nn
 
 from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.amsr.calibration.trained import trained_predictions
-from basicsr_amsr.execution.calibrated.form import CalibratedForm
+from basicsr_amsr.amsr.calibration.trained import placed
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library
-from basicsr_amsr.execution.native.selection import tile_means, tiles
+from basicsr_amsr.execution.native.selection import patch_means, patches
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Prediction, renumbered
 from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.execution.region.reading import plain_forward, read_network
 from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 
 
 @dataclass(frozen=True)
@@ -50,28 +50,34 @@ class Region:
         program = read_network(net)
         calibration.check(program)
         traces = Traces(plain_forward)
+        traces.add(program.graph.of_one_image(), next(net.parameters()).device.type)
         return cls(program, calibration.prediction, DenseForm(traces), CalibratedForm(traces))
 
-    def run(self, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
+    @property
+    def skipped_weights(self) -> list[str]:
+        """Of convolutions that run at active pixels alone."""
+        return self.program.skipped_weights
+
+    def run(self, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
         """The image.
 
         Args:
             net: with its weights.
             x: (B, C, H, W), the LR images.
-            tiles: bool (B, rows, cols), the active ones.
+            patches: bool (B, rows, cols), the active ones.
             config: AMSRConfig.
             masked: compute everything and mask it, with gradients.
         """
-        size = config.selection.tile
+        size = config.selection.patch_size
         if not masked and goes_native(config, x):
-            prediction = self.placed(net, x.new_empty(0, dtype=torch.float32))
-            image = self.native.image(net, x, tiles, size, prediction)
+            prediction = placed(net, self.prediction, x.new_empty(0, dtype=torch.float32), self._placed)
+            image = self.native.image(net, x, patches, size, prediction)
             if image is not None:
                 return image
-        program, prediction = self.program_for(net, x), self.placed(net, x)
+        program, prediction = self.program_for(net, x), placed(net, self.prediction, x, self._placed)
         if program is not self.program:
             prediction = renumbered(prediction, program)
-        given = (program, net, x, tiles, size, prediction)
+        given = (program, net, x, patches, size, prediction)
         return run_masked(*given) if masked else run_sparse(*given, backend=config.backend)
 
     def program_for(self, net: nn.Module, x: torch.Tensor) -> Program:
@@ -84,27 +90,17 @@ class Region:
         self._others.append(program)
         return program
 
-    def tiles(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
-        """Active tiles of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
+    def patches(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:
+        """Active patches of LR images, bool (B, rows, cols): the selection's, or as many as the budget allows."""
         selection = config.selection
         if config.budget is None:
-            return tiles(selection, x)
+            return patches(selection, x)
         size = tuple(x.shape[1:])
         if size not in self._costs:
             self._costs[size] = count_region(self.program, net, self.prediction, *size)
-        means = tile_means(selection, x)
-        return torch.stack([self._costs[size].within(config.budget, each[0], selection.tile, *size[1:])
+        means = patch_means(selection, x)
+        return torch.stack([self._costs[size].within(config.budget, each[0], selection.patch_size, *size[1:])
                             for each in means.view(len(x), 1, *means.shape[-2:])])
-
-    def placed(self, net: nn.Module, x: torch.Tensor) -> Prediction:
-        """The prediction on the image's device, in its number format; where it is trained, as it is now."""
-        trained = trained_predictions(net)
-        if trained is not None:
-            return trained.prediction().to(x)
-        key = (x.device, x.dtype)
-        if key not in self._placed:
-            self._placed[key] = self.prediction.to(x)
-        return self._placed[key]
 
 
 def goes_native(config: Any, x: torch.Tensor) -> bool:

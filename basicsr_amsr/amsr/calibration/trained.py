@@ -72,6 +72,21 @@ def trained_predictions(net: nn.Module) -> TrainedPrediction | None:
     return found if isinstance(found, TrainedPrediction) else None
 
 
+def placed(net: nn.Module, fitted: Prediction, x: torch.Tensor, kept: dict[Any, Prediction]) -> Prediction:
+    """The prediction of a network on the image's device, in its number format; where it is trained, as it is now.
+
+    Args:
+        fitted: what the network was calibrated to. kept: where it was placed before, by device and format.
+    """
+    trained = trained_predictions(net)
+    if trained is not None:
+        return trained.prediction().to(x)
+    key = (x.device, x.dtype)
+    if key not in kept:
+        kept[key] = fitted.to(x)
+    return kept[key]
+
+
 def trained_calibration(net: Any) -> Calibration:
     """The calibration of a network with the predictions as they are now, on the CPU."""
     with torch.no_grad():

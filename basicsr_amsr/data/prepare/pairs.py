@@ -97,7 +97,7 @@ def detect_template(hr: Path, lr: Path, scale: int) -> str:
 
 
 def _expected(folder: Path, template: str, hr: Path) -> Path:
-    """Where BasicSR looks for the LR image: it keeps the suffix of the HR image."""
+    """Where BasicSR looks for the LR image: under the suffix of the HR image."""
     return folder / f'{template.format(hr.stem)}{hr.suffix}'
 
 

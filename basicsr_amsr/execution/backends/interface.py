@@ -71,12 +71,12 @@ class Backend(Protocol):
 
         Args:
             conv: stride 1, keeps height and width.
-            parts: what it reads, side by side along the channels: of each size × size tile the pixels of the tile with
-                its halo, row by row; of single pixels (size 1) the kernel's taps; of a 1×1 convolution the pixels.
-            size: side of the tiles.
+            parts: what it reads, side by side along the channels: of each size × size patch the pixels of the patch
+                with its halo, row by row; of single pixels (size 1) the kernel's taps; of a 1×1 convolution the pixels.
+            size: side of the patches.
             epilogue: its `added` is a `Read` of the output pixels.
             place: where to write; None: a new tensor.
 
         Returns:
-            The rows (tiles · size², out channels); where `place` has a list, the tensor that was written into.
+            The rows (patches · size², out channels); where `place` has a list, the tensor that was written into.
         """

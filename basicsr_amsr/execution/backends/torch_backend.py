@@ -1,4 +1,4 @@
-"""Torch operators, on any device: gather, then a dense convolution of the tiles or a matrix product of the taps."""
+"""Torch operators, on any device: gather, then a dense convolution of the patches or a matrix product of the taps."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
 
 
 def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
-    """As `convolve_rows`, of what lies side by side along the channels: (tiles · size², out channels)."""
+    """As `convolve_rows`, of what lies side by side along the channels: (patches · size², out channels)."""
     if len(reads) == 1 or conv.kernel_size != (1, 1) or conv.groups > 1 or torch.is_autocast_enabled(
             reads[0].device.type):
         return convolve_rows(conv, torch.cat(list(reads), 1) if len(reads) > 1 else reads[0], size)
@@ -67,7 +67,7 @@ def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor],
 
 
 def convolve_rows(conv: nn.Conv2d | Convolution, read: torch.Tensor, size: int) -> torch.Tensor:
-    """The convolution of what was gathered around tiles: (tiles · size², out channels)."""
+    """The convolution of what was gathered around patches: (patches · size², out channels)."""
     (rows, cols), channels = conv_reach(conv), conv.in_channels
     if conv.kernel_size == (1, 1) and conv.groups == 1:
         return F.linear(read, conv.weight.flatten(1), conv.bias)

@@ -1,4 +1,4 @@
-"""Time of a network's dense and sparse form as a function of area and active ratio."""
+"""Time of a network's dense and sparse form as a function of area and active share."""
 from __future__ import annotations
 
 import math
@@ -12,12 +12,12 @@ Form = Literal['sparse', 'dense']
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds are area · dense, and area · (base + slope · ratio).
+    """Seconds are area · dense, and area · (base + slope · keep).
 
     Attributes:
         area: pixels of the LR map on which both were timed.
         dense: seconds per pixel of the dense form.
-        base, slope: of the sparse form, ratio being the share of active pixels, tiles or windows.
+        base, slope: of the sparse form, keep being the share of active pixels, patches or windows.
         limited: there was no time to take a larger map, so they hold for those too.
     """
 
@@ -33,28 +33,33 @@ class Costs:
                 self.area > 0 and self.dense > 0 and self.slope >= 0 and isinstance(self.limited, bool)):
             raise ValueError(f'no costs: {asdict(self)}')
 
-    def sparse(self, ratio: float) -> float:
-        """Seconds per pixel of the sparse form at that ratio."""
-        return self.base + self.slope * ratio
+    def sparse(self, keep: float) -> float:
+        """Seconds per pixel of the sparse form at that share."""
+        return self.base + self.slope * keep
 
-    def form(self, ratio: float) -> Form:
-        """How to process images of which that ratio is active."""
-        return 'dense' if ratio >= 1 or (ratio > 0 and self.dense < self.sparse(ratio)) else 'sparse'
+    def form(self, keep: float) -> Form:
+        """How to process images of which that share is active."""
+        return 'dense' if keep >= 1 or (keep > 0 and self.dense < self.sparse(keep)) else 'sparse'
 
     @property
     def crossover(self) -> float | None:
-        """The ratio above which nothing is skipped; None where it is at none, 0 where it is at all."""
+        """The share above which nothing is skipped; None where it is at none, 0 where it is at all."""
         if self.dense < self.sparse(0):
             return 0.0
         return (self.dense - self.base) / self.slope if self.dense < self.sparse(1) else None
 
     def fits(self, area: int) -> bool:
-        """Whether they hold for a map of that area.
+        """Whether they hold for a map of that area."""
+        return holds(self.area, area, self.limited)
 
-        Small maps pay more overhead for each pixel and stay in the cache, so costs hold from half of the area that was
-        timed to its double, and further where there was no time for more.
-        """
-        return self.area <= 2 * area and (area <= 2 * self.area or self.limited)
+
+def holds(measured: int, area: int, limited: bool = False) -> bool:
+    """Whether what was timed on a map of the one area holds for one of the other.
+
+    Small maps pay more overhead for each pixel and stay in the cache, so it holds from half of the area that was timed
+    to its double, and further where there was no time for more.
+    """
+    return measured <= 2 * area and (area <= 2 * measured or limited)
 
 
 def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], limited: bool = False) -> Costs:
@@ -62,20 +67,20 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
 
     Args:
         area: pixels of the map that ran.
-        dense: seconds of the dense form. sparse: of the sparse form, for each ratio that it computed.
+        dense: seconds of the dense form. sparse: of the sparse form, for each share that it computed.
         limited: see `Costs`.
 
     Returns:
         Medians, and through those of the sparse form the line of least squares; level where it would fall, and through
-        the origin where there is a single ratio.
+        the origin where there is a single share.
     """
-    points = [(ratio, median(seconds) / area) for ratio, seconds in sparse.items()]
+    points = [(keep, median(seconds) / area) for keep, seconds in sparse.items()]
     number = len(points)
-    mean_ratio, mean_time = (sum(values) / number for values in zip(*points, strict=True))
-    spread = sum((ratio - mean_ratio)**2 for ratio, _ in points)
+    mean_keep, mean_time = (sum(values) / number for values in zip(*points, strict=True))
+    spread = sum((keep - mean_keep)**2 for keep, _ in points)
     if spread:
-        slope = sum((ratio - mean_ratio) * (time - mean_time) for ratio, time in points) / spread
+        slope = sum((keep - mean_keep) * (time - mean_time) for keep, time in points) / spread
     else:
-        slope = mean_time / mean_ratio if mean_ratio else 0.0
+        slope = mean_time / mean_keep if mean_keep else 0.0
     slope = max(slope, 0.0)
-    return Costs(area, median(dense) / area, mean_time - slope * mean_ratio, slope, limited)
+    return Costs(area, median(dense) / area, mean_time - slope * mean_keep, slope, limited)

@@ -10,7 +10,7 @@ import torch
 from basicsr_amsr.execution.cost.costs import Costs, fit
 from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
 
-RATIOS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
+KEEPS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
 FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may be that is measured
 SECONDS = 2.0  # for everything; as long as two rounds of the image itself take, where that is more, but never more than
 MOST_SECONDS = 10.0
@@ -24,7 +24,7 @@ class Probe(NamedTuple):
     Attributes:
         area: its pixels.
         dense: runs the dense form.
-        sparse: runs the sparse form at about that ratio, and returns the ratio that it had.
+        sparse: runs the sparse form at about that share, and returns the share that it had.
     """
 
     area: int
@@ -51,8 +51,8 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
 
     with garbage_collection_paused():
         first = probe_of(min(area, FIRST_AREA))
-        for ratio in RATIOS:
-            first.sparse(ratio)
+        for keep in KEEPS:
+            first.sparse(keep)
         first.dense()
         per_pixel = max(seconds(first.dense)[0] / first.area, 1e-12)
         budget = min(max(SECONDS, PASSES * per_pixel * area), MOST_SECONDS)
@@ -63,12 +63,12 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
         started = clock()
         for done in range(1, ROUNDS[1] + 1):
             dense.append(seconds(probe.dense)[0])
-            for asked in RATIOS:
-                taken, ratio = seconds(probe.sparse, asked)
-                sparse.setdefault(asked, (ratio, []))[1].append(taken)
+            for asked in KEEPS:
+                taken, keep = seconds(probe.sparse, asked)
+                sparse.setdefault(asked, (keep, []))[1].append(taken)
             used = clock() - started
             if done >= ROUNDS[0] and used * (1 + 1 / done) > budget:
                 break
         warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
-    times = {ratio: taken[warm:] for ratio, taken in sparse.values()}
+    times = {keep: taken[warm:] for keep, taken in sparse.values()}
     return fit(probe.area, dense[warm:], times, affordable < area)

@@ -5,10 +5,11 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -17,7 +18,8 @@ from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.measure import Probe, measure
-from basicsr_amsr.execution.cost.store import Store, is_off, place
+from basicsr_amsr.execution.cost.store import Kind, Store, is_off, place
+from basicsr_amsr.execution.cost.whole import WholeCosts
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.version import __version__
@@ -60,11 +62,17 @@ def decides(x: torch.Tensor) -> bool:
 
 def machine(x: torch.Tensor) -> str:
     """Where and how `x` is processed."""
-    threads = (f', threads {torch.get_num_threads()}, allocator {allocator.state().partition(":")[0]}'
-               if x.device.type == 'cpu' else '')
-    layout = 'channels-last' if x.is_contiguous(memory_format=torch.channels_last) else 'channels first'
-    return (f'{x.device.type} ({device_name(x.device)}), {str(compute_dtype(x)).removeprefix("torch.")} from '
-            f'{str(x.dtype).removeprefix("torch.")}, {layout}{threads}, torch {torch.__version__}')
+    return _machine(x.device, x.dtype, compute_dtype(x), x.is_contiguous(memory_format=torch.channels_last),
+                    torch.get_num_threads(), allocator.state())
+
+
+@cache
+def _machine(device: torch.device, dtype: torch.dtype, computed: torch.dtype, channels_last: bool, number: int,
+             state: str) -> str:
+    threads = f', threads {number}, allocator {state.partition(":")[0]}' if device.type == 'cpu' else ''
+    layout = 'channels-last' if channels_last else 'channels first'
+    return (f'{device.type} ({device_name(device)}), {str(computed).removeprefix("torch.")} from '
+            f'{str(dtype).removeprefix("torch.")}, {layout}{threads}, torch {torch.__version__}')
 
 
 class CostModel:
@@ -78,7 +86,7 @@ class CostModel:
     def __init__(self, store: Store | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
         self.given, self.clock = store, clock
         self.store = store or Store(place())
-        self.known: dict[tuple[str, str], list[Costs]] = {}
+        self.known: dict[tuple[str, str], list[Any]] = {}
         self.failed: set[tuple[str, str]] = set()
         self.lock = threading.RLock()
 
@@ -93,26 +101,34 @@ class CostModel:
         Returns:
             None where nothing can be measured, which the log says once.
         """
-        area, where = x.shape[0] * x.shape[2] * x.shape[3], machine(x)
-        key = (subject.identity, where)
-        found = nearest(self.known.get(key, ()), area)
+        found, key = self.find(subject, x, Costs), _key(subject, x)
         if found is not None or key in self.failed:
             return found
         with self.lock:
-            text = f'{__version__} {subject.identity} {where}'
-            digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-            if key not in self.known:
-                self.known[key] = self._store().read(digest)
-            found = nearest(self.known[key], area)
-            if found is None:
-                found = self._measured(subject, where, probe_of, area, x.device)
+            found = self.find(subject, x, Costs)
+            if found is None and key not in self.failed:
+                found = self._measured(subject, key[1], probe_of, area_of(x), x.device)
                 if found is None:
                     self.failed.add(key)
                 else:
-                    others = self._store().read(digest)  # that another process has measured meanwhile
-                    self.known[key] = list(dict.fromkeys((*self.known[key], *others, found)))
-                    self._store().add(digest, f'{subject.name}, {where}', self.known[key])
+                    self.keep(subject, x, found)
         return found
+
+    def find(self, subject: Subject, x: torch.Tensor, kind: type[Kind]) -> Kind | None:
+        """The costs of that kind that hold for images `x`, as far as they were measured before."""
+        key = _key(subject, x)
+        if key not in self.known:
+            with self.lock:
+                self.known.setdefault(key, list(self._store().read(_digest(key), kind)))
+        return nearest(self.known[key], area_of(x))
+
+    def keep(self, subject: Subject, x: torch.Tensor, found: Costs | WholeCosts) -> None:
+        """Remember what was measured on images `x`, here and in the file."""
+        with self.lock:
+            key = _key(subject, x)
+            others = self._store().read(_digest(key), type(found))  # that another process has measured meanwhile
+            self.known[key] = list(dict.fromkeys((*self.known.get(key, ()), *others, found)))
+            self._store().add(_digest(key), f'{subject.name}, {key[1]}', self.known[key])
 
     def _store(self) -> Store:
         if self.given is None and self.store.path != place():  # the environment has changed
@@ -132,13 +148,26 @@ class CostModel:
         edge = costs.crossover
         verdict = ('sparse is faster throughout' if edge is None else 'dense is faster throughout' if edge == 0 else
                    f'dense is faster above {edge:.0%} active')
-        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel, sparse %.3g + %.3g · ratio; %s.',
+        log.info('%s on %s, measured in %.1f s on %d pixels: dense %.3g µs a pixel, sparse %.3g + %.3g · keep; %s.',
                  subject.name, where, self.clock() - began, costs.area, costs.dense * 1e6, costs.base * 1e6,
                  costs.slope * 1e6, verdict)
         return costs
 
 
-def nearest(known: list[Costs] | tuple[Costs, ...], area: int) -> Costs | None:
+def area_of(x: torch.Tensor) -> int:
+    """Pixels of images (B, C, H, W)."""
+    return x.shape[0] * x.shape[2] * x.shape[3]
+
+
+def _key(subject: Subject, x: torch.Tensor) -> tuple[str, str]:
+    return subject.identity, machine(x)
+
+
+def _digest(key: tuple[str, str]) -> str:
+    return hashlib.sha256(f'{__version__} {key[0]} {key[1]}'.encode()).hexdigest()[:24]
+
+
+def nearest(known: Sequence[Kind], area: int) -> Kind | None:
     """Of the costs that hold for a map of that area those from the largest one."""
     return max((costs for costs in known if costs.fits(area)), key=lambda costs: costs.area, default=None)
 

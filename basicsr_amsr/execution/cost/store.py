@@ -7,13 +7,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from basicsr_amsr.caches import cache_folder
 from basicsr_amsr.execution.cost.costs import Costs
+from basicsr_amsr.execution.cost.whole import WholeCosts
 from basicsr_amsr.files import write_whole
 
 FORMAT = 4
 VARIABLE = 'BASICSR_AMSR_COSTS'  # names another file; 'off': nothing is measured
+Kind = TypeVar('Kind', bound=Costs | WholeCosts)
 log = logging.getLogger('basicsr')
 
 
@@ -26,8 +29,7 @@ def place() -> Path:
     """Where the costs are kept."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    cache = os.environ.get('XDG_CACHE_HOME')
-    return (Path(cache) if cache else Path.home() / '.cache') / 'basicsr_amsr' / 'costs.json'
+    return cache_folder() / 'costs.json'
 
 
 class Store:
@@ -45,16 +47,16 @@ class Store:
         self.path = path
         self.complained = False
 
-    def read(self, key: str) -> list[Costs]:
-        """What is known of a key."""
+    def read(self, key: str, kind: type[Kind]) -> list[Kind]:
+        """What is known of a key, whose costs are of that kind."""
         entry = self._entries().get(key)
         try:
-            return [Costs(**each) for each in entry['measured']] if entry else []
+            return [kind(**each) for each in entry['measured']] if entry else []
         except (TypeError, ValueError, KeyError) as error:
             self._complain(f'is damaged ({error}): its costs are measured again')
             return []
 
-    def add(self, key: str, about: str, measured: Sequence[Costs]) -> None:
+    def add(self, key: str, about: str, measured: Sequence[Costs] | Sequence[WholeCosts]) -> None:
         """Keep the costs of a key, in place of older ones; `about` tells a reader of the file what they are of."""
         entries = self._entries()
         entries[key] = {'about': about, 'measured': [asdict(costs) for costs in measured]}

@@ -15,7 +15,7 @@ from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.steps import Constants, steps_of
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.dense.weights import enlarged, enlarged_kernel, phases_of
-from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice
+from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice, Zero
 from basicsr_amsr.execution.graph.reference import Weights
 from basicsr_amsr.execution.graph.sizes import at
 from basicsr_amsr.execution.native.checks import MOST_SOURCES
@@ -38,23 +38,27 @@ class Build:
     Attributes:
         program: as declared.
         images: the planar maps: values that are read and written. size: that of the image, from which all sizes follow.
+        folds: units of which `mend` has something to do.
     """
+
+    apart = False  # see `Grids`
 
     def __init__(self, graph: Graph, segment: Segment, constants_of: Constants, precision: str) -> None:
         self.graph, self.segment, self.constants, self.precision = graph, segment, constants_of, precision
         self.fixed = constants(graph)
         self.program = Program()
         self._lists()
-        self.grids = Grids(graph, self.program)
+        self.grids = Grids(graph, self.program, self.apart)
         self.grids.learn([*segment.inputs, *(number + 1 for number in segment.ops)])
         self.exact: set[int] = set()
         self.units = self._units()
+        self.folds = [unit for unit in self.units if unit.fold]
         self.places: dict[int, list[Channels]] = {}
         self.images: dict[int, Map] = {}
         self.owned: dict[int, Map] = {}
         self.blocks: dict[int, Map] = {}
         self.unused: dict[tuple[Any, ...], list[Map]] = {}
-        passes = passes_of(self.units, self.reads, self._patches)
+        passes = self._passes()
         self.pass_of = {unit.value: number for number, each in enumerate(passes) for unit in each.units}
         self.last, self.local = self._last_passes(passes)
         self.size = self.program.image(at(graph.image[1], graph.traced), name='the image, for its size')
@@ -82,11 +86,21 @@ class Build:
     def _units(self) -> list[Unit]:
         """The units, in the order in which they run."""
         outputs = set(self.segment.outputs)
-        units = units_of(self.graph, list(self.segment.ops), outputs, self.fixed)
-        units = scatter(self.graph, fold(self.graph, units, outputs, self.fixed), outputs, self._scale)
+        units = units_of(self.graph, list(self.segment.ops), outputs, self.fixed, self._maps())
+        units = scatter(self.graph, self._folded(units), outputs, self._scale)
         if self.precision == 'bfloat16':
             self.exact = residuals(self.graph, units, self.fixed, self.bases)
         return units
+
+    def _folded(self, units: list[Unit]) -> list[Unit]:
+        return fold(self.graph, units, set(self.segment.outputs), self.fixed)
+
+    def _maps(self) -> set[int]:
+        """Values that have to be maps, not what an operator has on the way."""
+        return set()
+
+    def _passes(self) -> list[Pass]:
+        return passes_of(self.units, self.reads, self._patches)
 
     def where(self, value: int) -> Patches:
         """On which patches a value is computed."""
@@ -98,6 +112,9 @@ class Build:
         for part in parts:
             self.program.pointwise(part, whole[at:at + part.channels])
             at += part.channels
+
+    def _before(self, number: int, each: Pass) -> None:
+        """Declares what precedes a pass in its stage."""
 
     def _behind(self, number: int) -> None:
         """Declares what follows a pass in its stage."""
@@ -111,7 +128,7 @@ class Build:
         """Where a value's channels are."""
         if value not in self.places:
             op = self.graph.ops[value - 1]
-            if isinstance(op, Concat):
+            if isinstance(op, Concat | Zero):
                 self.places[value] = [part for each in op.inputs for part in self.place(each)]
             else:
                 assert isinstance(op, Slice) and isinstance(op.start, int) and isinstance(op.shape[1], int)
@@ -121,7 +138,7 @@ class Build:
     def bases(self, value: int) -> set[int]:
         """The values of which one is made of channels."""
         op = self.graph.ops[value - 1] if value > 0 else None
-        if value in self.segment.inputs or not isinstance(op, (Concat, Slice)):
+        if value in self.segment.inputs or not isinstance(op, (Concat, Slice, Zero)):
             return {value}
         return {base for each in op.inputs for base in self.bases(each)}
 
@@ -166,9 +183,8 @@ class Build:
                         apart.add(value)
                 if self._is_mean(unit) or self._patches(unit).grid is not self.program.image_grid:
                     apart.add(unit.value)
-        for unit in self.units:
-            if unit.fold:  # whose border is computed at the end
-                last.update(dict.fromkeys(self.bases(unit.source), len(passes)))
+        for unit in self.folds:  # whose border is computed at the end
+            last.update(dict.fromkeys(self.bases(unit.source), len(passes)))
         for value in self.segment.outputs:
             if value not in self.pass_of or value in last:
                 last.update(dict.fromkeys({value, *self.bases(value)}, len(passes)))
@@ -192,11 +208,17 @@ class Build:
         channels, where, dtype = self._geometry(value)
         made = Map(0, where['grid'], where['scale'], channels, -(-channels // 16) * 16 if channels > 4 else channels,
                    TYPES[dtype], Layout.NHWC, 0)
-        share = next(iter(self.unused.get(_key(made), [])), None)
-        if share is not None:
-            self.unused[_key(made)].remove(share)
+        share = self._share(value, self.unused.get((*_key(made), self._is_zeroed(value)), []))
         self.owned[value] = self.program.map(channels, dtype=dtype, share=share, name=f'value {value}', **where)
         return self.owned[value]
+
+    def _share(self, value: int, unused: list[Map]) -> Map | None:
+        """Takes a map whose memory a value may have."""
+        return unused.pop(0) if unused else None
+
+    def _is_zeroed(self, value: int) -> bool:
+        """Whether a value's map is 0 at skipped pixels; such maps share memory with one another alone."""
+        return False
 
     def _load(self, value: int) -> None:
         """An image into a map that convolutions can read."""
@@ -207,12 +229,11 @@ class Build:
 
     def mend(self, runner: Runner, weights: Weights, values: list[Any]) -> None:
         """Compute what of the pictures the program leaves to torch: the borders behind folded convolutions."""
-        for unit in self.units:
-            if unit.fold:
-                views = [runner.view(part.map)[..., part.first:part.first + part.channels]
-                         for part in self.place(unit.source)]
-                source = (views[0] if len(views) == 1 else torch.cat(views, 2)).permute(2, 0, 1)
-                mend(self.graph, unit, weights, source, values[unit.value][0])
+        for unit in self.folds:
+            views = [runner.view(part.map)[..., part.first:part.first + part.channels]
+                     for part in self.place(unit.source)]
+            source = (views[0] if len(views) == 1 else torch.cat(views, 2)).permute(2, 0, 1)
+            mend(self.graph, unit, weights, source, values[unit.value][0])
 
     # units
 
@@ -222,6 +243,7 @@ class Build:
         for unit in each.units:  # what is copied for a reader of neighbours is copied before
             if any(how > How.PIXEL for _, how in self.reads(unit)):
                 self._sources(unit, self.graph.ops[unit.ops[0]])
+        self._before(number, each)
         with self.program.fused(each.patches):
             for unit in each.units:
                 head = self.graph.ops[unit.ops[0]]
@@ -256,15 +278,19 @@ class Build:
     def _free(self, value: int) -> None:
         if value in self.owned:
             one = self.owned.pop(value)
-            self.unused.setdefault(_key(one), []).append(one)
+            self.unused.setdefault((*_key(one), self._is_zeroed(value)), []).append(one)
 
     def _store(self, value: int) -> None:
         """A value that is needed outside into an image."""
         image = self.images[value] = self._image(value)
         at = 0
         for part in self.place(value):
-            self.program.pointwise(part, image[at:at + part.channels], patches=self.where(value))
+            self.program.pointwise(part, image[at:at + part.channels], patches=self._stored(value))
             at += part.channels
+
+    def _stored(self, value: int) -> Patches:
+        """On which patches a value is needed outside."""
+        return self.where(value)
 
     def _sources(self, unit: Unit, head: Op) -> list[Channels]:
         parts = self.place(unit.source)
@@ -302,6 +328,10 @@ class Build:
         else:
             self.program.pointwise(sources[0], out, steps=steps)
 
+    def _winograd(self, unit: Unit) -> str:
+        """Which form of it a convolution takes."""
+        return 'winograd'
+
     def _conv(self, unit: Unit, op: Conv, sources: list[Channels], steps: list, out: Map) -> None:
         weight, bias = self.constants.weight(op.weight), self.constants.maybe(op.bias)
         shape = self.graph.weights[op.weight].shape
@@ -330,10 +360,10 @@ class Build:
         # what a residual network's upsampler rounds is in the picture as it is: EDSR_baseline is 2.6 dB nearer so
         upsamples = exact and unit.shuffle > 1
         fits = (kernel, stride, padding) == (3, 1, 1) and min(inputs, channels // op.groups) >= WINOGRAD
-        method = 'winograd' if fits and not upsamples else 'direct'
         self.program.conv(sources, weight, bias, out, out_channels=channels, kernel=kernel, stride=stride,
                           padding=padding, groups=op.groups, shuffle=shuffle, steps=steps,
-                          method=method, compute='bfloat16' if feature else 'float32')
+                          method=self._winograd(unit) if fits and not upsamples else 'direct',
+                          compute='bfloat16' if feature else 'float32')
 
 
 def _key(one: Map) -> tuple[Any, ...]:

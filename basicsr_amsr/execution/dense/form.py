@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,22 +14,25 @@ from torch._C import _len_torch_dispatch_stack
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.dense.build import Build
+from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.dense.segments import Segment, segments_of
-from basicsr_amsr.execution.dense.stamp import Stamp
 from basicsr_amsr.execution.dense.steps import Constants
+from basicsr_amsr.execution.dense.watch import Modules, Stamp
 from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Conv, Graph
 from basicsr_amsr.execution.graph.read import image_channels
-from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
 from basicsr_amsr.execution.native.maps import Map, Patches
-from basicsr_amsr.execution.native.runner import CHUNK, Runner
+from basicsr_amsr.execution.native.runner import Runner
+from basicsr_amsr.execution.precision import undisturbed
 
 LEAST_SHARE = 0.5  # of the MACs in native kernels, under which a network is left to torch
 USUAL = (64, 64)
 MOST_TURNS = 3  # native segments; each has to copy its maps in and out
+
+Made = TypeVar('Made')
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,36 @@ class Given:
     patches: Mapping[Patches, np.ndarray] = field(default_factory=dict)
     near: Mapping[Patches, np.ndarray] = field(default_factory=dict)
     weights: tuple[torch.Tensor, ...] = ()
+    sound: bool = False
 
 
 NOTHING = Given()
+
+
+def images_of(x: torch.Tensor) -> Sequence[torch.Tensor]:
+    """The images of a batch, float32, (1, C, H, W) each."""
+    x = x.detach().float()
+    return x.split(1) if len(x) != 1 else (x,)
+
+
+class NotNative(UserError):
+    """A network that can be read, but is not for the native kernels: they are absent, or have too little of it."""
 
 
 class Schedule:
     """A graph as segments that are ready to run.
 
     Raises:
-        UserError: the native kernels are absent, or have too little of the network.
+        NotNative: the native kernels are absent, or have too little of the network.
     """
 
-    chunk = CHUNK  # of the wavefronts
+    chunk: int | None = None  # of the wavefronts, see `Runner`
+    most = 1  # images of one call
 
     def __init__(self, graph: Graph, precision: str) -> None:
         loaded = library()
         if loaded is None:
-            raise UserError(f'the native kernels are not there: {why_not()}')
+            raise NotNative(f'the native kernels are not there: {why_not()}')
         self.graph = graph
         self.constants = Constants(graph)
         self.segments = segments_of(graph)
@@ -67,41 +82,56 @@ class Schedule:
         self.library = loaded
         self.runners: dict[int, Runner] = {}
         self.stamp: Stamp | None = None
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+
+    @property
+    def bytes(self) -> int:
+        """Of its packed weights and maps."""
+        return sum(runner.bytes for runner in self.runners.values())
 
     def _build(self, segment: Segment, precision: str) -> Build:
         return Build(self.graph, segment, self.constants, precision)
 
-    def run(self, net: nn.Module, x: torch.Tensor, given: Given = NOTHING) -> torch.Tensor:
-        """`net(x)` for one image (1, C, H, W), float32.
+    def run(self, net: nn.Module, modules: Modules, x: torch.Tensor, given: Given = NOTHING) -> torch.Tensor:
+        """`net(x)` for one image (1, C, H, W), float32, see `outputs`."""
+        return self.outputs(net, modules, x, given)[0]
+
+    def outputs(self, net: nn.Module, modules: Modules, x: torch.Tensor,
+                given: Given = NOTHING) -> tuple[torch.Tensor, ...]:
+        """What the network returns for one image (1, C, H, W), float32.
 
         Args:
-            given: what the programs need beside the image.
+            modules: of the network. given: what the programs need beside the image.
         """
         with self.lock:
-            self._follow(net, x, given.weights)
+            self._follow(net, modules, x, given.weights)
             size = (x.shape[0], x.shape[2], x.shape[3])
-            values: list[Any] = [x.contiguous()] + [None] * len(self.graph.ops)
+            values: list[Any] = [x] + [None] * len(self.graph.ops)
             for number, segment in enumerate(self.segments):
                 if segment.native:
                     self._native(number, segment, values, size, given)
-                    self.builds[number].mend(self.runners[number], reference.Weights(net, self.graph), values)
+                    if self.builds[number].folds:
+                        self.builds[number].mend(self.runners[number], reference.Weights(net, self.graph), values)
                 else:
                     self._torch(segment, net, values, size)
-            return values[self.graph.output]
+            return tuple(map(values.__getitem__, self.graph.outputs))
 
-    def _follow(self, net: nn.Module, x: torch.Tensor, others: tuple[torch.Tensor, ...]) -> None:
+    def _follow(self, net: nn.Module, modules: Modules, x: torch.Tensor, others: tuple[torch.Tensor, ...]) -> None:
         """Pack weights anew where they, or others, are not those of the last pass."""
-        stamp = Stamp(net, self.graph, self.library, others)
-        if stamp == self.stamp:
+        before = self.stamp
+        if before is not None and before.holds(modules, others):
             return
-        if self.graph.merges and self.stamp is not None:
+        stamp = Stamp(net, modules, self.graph, self.library, others)
+        if before is not None and stamp.content == before.content:
+            self.stamp = stamp
+            return
+        if self.graph.merges and before is not None:
             with torch.no_grad():
                 net(x[:, :, :16, :16])
-            stamp = Stamp(net, self.graph, self.library, others)
+            stamp = Stamp(net, modules, self.graph, self.library, others)
         self.constants.net = net
         if not self.runners:
-            self.runners = {number: Runner(build.program, self.library, chunk=self.chunk)
+            self.runners = {number: Runner(build.program, self.library, chunk=self.chunk, most=self.most)
                             for number, build in self.builds.items()}
         else:
             for runner in self.runners.values():
@@ -117,8 +147,8 @@ class Schedule:
             if value in segment.outputs:
                 shape = [dim.at(*size) if not isinstance(dim, int) else dim for dim in self.graph.shape(value)]
                 values[value] = torch.empty(shape)
-            images[image] = values[value][0] if values[value].stride(-1) == 1 else values[value].contiguous()[0]
-        self.runners[number].run(images, given.patches, near=given.near)
+            images[image] = values[value][0]
+        self.runners[number].run(images, given.patches, near=given.near, sound=given.sound)
 
     def _torch(self, segment: Segment, net: nn.Module, values: list[Any], size: tuple[int, int, int]) -> None:
         weights = reference.Weights(net, self.graph)
@@ -138,17 +168,17 @@ def _check(graph: Graph, segments: list[Segment]) -> None:
     if inside < LEAST_SHARE * sum(costs) or not inside or turns > MOST_TURNS:
         others = [graph.ops[number].where for segment in segments if not segment.native for number in segment.ops]
         share = 100 * inside / max(sum(costs), 1)
-        raise Unreadable(f'{graph.name}: native kernels would do {share:.0f} % of its MACs in {turns} turns, torch '
-                         f'{len(others)} operators, the first in {others[0] if others else "none"}.')
+        raise NotNative(f'{graph.name}: native kernels would do {share:.0f} % of its MACs in {turns} turns, torch '
+                        f'{len(others)} operators, the first in {others[0] if others else "none"}.')
 
 
-def runs_here(net: nn.Module, x: torch.Tensor) -> bool:
+def runs_here(modules: Modules, x: torch.Tensor) -> bool:
     """Whether nothing but the native kernels has to see images x pass, see `DenseForm.image`."""
     if x.device.type != 'cpu' or x.dim() != 4 or not x.is_floating_point() or x.dtype == torch.float64:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_compiling() or _len_torch_dispatch_stack():
         return False
-    return not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules() if module is not net)
+    return not modules.have_hooks()
 
 
 def precision_of(x: torch.Tensor) -> str:
@@ -166,11 +196,19 @@ class NativeForm:
 
     def __init__(self, traces: Traces | None = None) -> None:
         self.traces = traces or Traces()
+        self._modules: Modules | None = None
         self._said: set[str] = set()
 
-    def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], torch.Tensor]) -> torch.Tensor | None:
+    def modules(self, net: nn.Module) -> Modules:
+        """The modules of a network, the same object as long as they are the same."""
+        known = self._modules
+        if known is None or not known.are_of(net):
+            self._modules = known = Modules(net)
+        return known
+
+    def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], Made]) -> Made | None:
         """What `run(precision)` gives, or None where torch has to run images x, which is logged once for a reason."""
-        if not runs_here(net, x):
+        if not runs_here(self.modules(net), x):
             return None
         try:
             return run(precision_of(x))
@@ -189,15 +227,12 @@ class DenseForm(NativeForm):
 
     def __init__(self, traces: Traces | None = None) -> None:
         super().__init__(traces)
-        self._schedules: dict[tuple[int, str], Schedule] = {}
+        self._schedules: Kept[Schedule] = Kept()
 
     def schedule(self, net: nn.Module, x: torch.Tensor, precision: str) -> Schedule:
         """The schedule for images of the size of x, (1, C, H, W)."""
         graph = self.traces.graph(net, x)
-        key = (id(graph), precision)
-        if key not in self._schedules:
-            self._schedules[key] = Schedule(graph, precision)
-        return self._schedules[key]
+        return self._schedules.get((id(graph), precision), lambda: Schedule(graph, precision))
 
     def run(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> torch.Tensor:
         """`net(x)` in evaluation mode, without gradients, for (B, C, H, W) on the CPU.
@@ -208,15 +243,33 @@ class DenseForm(NativeForm):
         Raises:
             UserError: the network cannot be read, or the kernels are not there.
         """
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast('cpu', enabled=False):
-            images = x.detach().float()
-            parts = [self.schedule(net, image, precision).run(net, image) for image in images.split(1)]
-            return torch.cat(parts).to(x.dtype) if len(parts) > 1 else parts[0].to(x.dtype)
+        return self.outputs(net, x, precision)[0]
+
+    def outputs(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> tuple[torch.Tensor, ...]:
+        """What a network returns that returns one map or several, see `run`."""
+        with undisturbed():
+            modules = self.modules(net)
+            parts = [self.schedule(net, image, precision).outputs(net, modules, image) for image in images_of(x)]
+            outputs = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+            return outputs if x.dtype == torch.float32 else tuple(each.to(x.dtype) for each in outputs)
 
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The network's image, or None where the network itself has to run: off the CPU, while something watches its
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
         return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))
+
+    def maps(self, net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """What a network returns that returns several maps, or None, see `image`."""
+        return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision))
+
+    def is_whole(self, net: nn.Module, x: torch.Tensor) -> bool:
+        """Whether the native kernels run all of the network for images x."""
+        try:
+            with undisturbed():
+                schedule = self.schedule(net, images_of(x)[0], precision_of(x))
+        except UserError:
+            return False
+        return all(segment.native for segment in schedule.segments)
 
     def trial(self, net: nn.Module) -> list[str]:
         """The names of the convolutions' weights that native kernels run, for an image of a usual size.

@@ -17,10 +17,12 @@ class Grids:
 
     Args:
         graph: whose sizes they are. program: which they are made in.
+        apart: a map as large as the image lies on the image's grid, whatever is a fraction of it. Among a few pixels a
+            fraction says nothing.
     """
 
-    def __init__(self, graph: Graph, program: Program) -> None:
-        self.graph, self.program = graph, program
+    def __init__(self, graph: Graph, program: Program, apart: bool = False) -> None:
+        self.graph, self.program, self.apart = graph, program, apart
         _, height, width = graph.traced
         sizes = [(1, height + dy, width + dx) for dy, dx in ((0, 0), (1, 3), (2, 1), (5, 8), (height, width))]
         self.samples = [size for size in sizes if graph.holds_for(size)]
@@ -48,6 +50,8 @@ class Grids:
         return tuple((at(height, size), at(width, size)) for size in self.samples)
 
     def _known(self, sides: Sides) -> tuple[Grid, int] | None:
+        if self.apart and sides in self.known:
+            return self.known[sides], 1
         for known, grid in sorted(self.known.items()):  # small ones first
             scale = _scale(sides, known)
             # what lies on one grid has to lie there whole: an upsampler reads what it enlarges

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 from enum import Enum
 
+from torch.utils._pytree import tree_leaves
+
 from basicsr_amsr.execution.graph.ops import (
     Arithmetic,
     BatchNorm,
     Graph,
+    Keep,
     Op,
     Operand,
     Pointwise,
@@ -14,6 +17,7 @@ from basicsr_amsr.execution.graph.ops import (
     Value,
     Weight,
 )
+from basicsr_amsr.execution.graph.sizes import Size
 
 FUNCTIONS = ('relu', 'leaky_relu', 'prelu', 'gelu', 'silu', 'sigmoid', 'tanh', 'clamp')
 
@@ -27,10 +31,11 @@ class Kind(Enum):
 
 
 def constants(graph: Graph) -> set[int]:
-    """The values that rest on weights alone."""
+    """The values that rest on weights alone, not on the image or its size."""
     found: set[int] = set()
     for number, op in enumerate(graph.ops):
-        if all(value in found for value in op.inputs):
+        sized = any(isinstance(leaf, Size) for leaf in tree_leaves([op.shape, getattr(op, 'args', ())]))
+        if all(value in found for value in op.inputs) and not sized:
             found.add(number + 1)
     return found
 
@@ -53,7 +58,7 @@ def is_elementwise(graph: Graph, op: Op, fixed: set[int]) -> bool:
     """Whether an op is steps of the native kernels."""
     if isinstance(op, Pointwise):
         return op.function in FUNCTIONS
-    return isinstance(op, BatchNorm) or (isinstance(op, Arithmetic) and bool(mains(graph, op, fixed)))
+    return isinstance(op, BatchNorm | Keep) or (isinstance(op, Arithmetic) and bool(mains(graph, op, fixed)))
 
 
 def other_of(op: Arithmetic, main: int) -> Operand:
@@ -63,6 +68,8 @@ def other_of(op: Arithmetic, main: int) -> Operand:
 
 def mains(graph: Graph, op: Op, fixed: set[int]) -> list[int]:
     """The values that may be the main operand of an element-wise op, the latest first."""
+    if isinstance(op, Keep):
+        return [op.inputs[1]]
     if not isinstance(op, Arithmetic):
         return list(op.inputs)
     found = []

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Half, Unit
-from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Mean, Pool, Resize, Value
+from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Keep, Mean, Pool, Resize, Value
 from basicsr_amsr.execution.native.maps import Patches
 
 MOST_PASSES = 8  # of a stage: what they write and read of each other should stay in the cache
@@ -48,6 +48,8 @@ def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]
         op = graph.ops[number]
         if number in unit.nearest:
             found.append((unit.nearest[number], How.PIXEL))
+        elif isinstance(op, Keep):
+            found.append((op.inputs[0], How.PIXEL))
         elif isinstance(op, Arithmetic):
             other = other_of(op, unit.main[number])
             if isinstance(other, Value) and other.number not in fixed:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Half, Unit
-from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Value
+from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Keep, Value
 
 WINOGRAD = 16  # channels, in and out, from which F(4x4, 3x3) is faster than the direct form
 
@@ -28,7 +28,7 @@ def residuals(graph: Graph, units: list[Unit], fixed: set[int], bases: Callable[
 
 def _summands(graph: Graph, unit: Unit, fixed: set[int]) -> list[int]:
     """A unit's result and what its last step adds to it, where it ends so."""
-    number = unit.ops[-1]
+    number = next((each for each in reversed(unit.ops) if not isinstance(graph.ops[each], Keep)), unit.ops[-1])
     op = graph.ops[number]
     if not isinstance(op, Arithmetic) or op.function not in ('add', 'sub') or number in unit.nearest:
         return []

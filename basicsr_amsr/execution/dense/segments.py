@@ -45,7 +45,7 @@ def segments_of(graph: Graph) -> list[Segment]:
         inside = {number + 1 for number in members[own]}
         reads = {value for number in members[own] for value in graph.ops[number].inputs}
         later = {value for number, op in enumerate(graph.ops) if level.get(number + 1, own) > own
-                 for value in op.inputs} | {graph.output}
+                 for value in op.inputs} | set(graph.outputs)
         found.append(Segment(bool(own % 2), tuple(members[own]), tuple(sorted(reads - inside - fixed)),
                              tuple(sorted(inside & later))))
     return found

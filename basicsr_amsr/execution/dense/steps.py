@@ -83,7 +83,7 @@ def _steps(build: Build, unit: Unit, op: Op, number: int, spread: int) -> list[S
     if isinstance(op, BatchNorm):
         return _normalise(op, constants, values)
     if not isinstance(op, Arithmetic):
-        return []  # the shuffle, which the store does
+        return []  # the shuffle, which the store does, and where a unit ends
     if number in unit.nearest:
         return [native.add_nearest(build.single(unit.nearest[number]))]
     main = unit.main[number]

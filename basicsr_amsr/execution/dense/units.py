@@ -20,13 +20,14 @@ from basicsr_amsr.execution.graph.ops import (
     Shuffle,
     Slice,
     Value,
+    Zero,
 )
 
 if TYPE_CHECKING:
     from basicsr_amsr.execution.dense.fold import Fold
 
 MOST_KERNEL = 9  # of the native kernels' wavefront
-VIEWS = (Concat, Slice)  # channels of other values, not written anew
+VIEWS = (Concat, Slice, Zero)  # channels of other values, not written anew
 
 
 class Half(IntEnum):
@@ -95,14 +96,14 @@ def can_be_native(graph: Graph, op: Op, fixed: set[int]) -> bool:
         return op.function == 'max' and not op.ceil and all(len({*pair}) == 1 for pair in (
             op.kernel, op.stride, op.padding))
     if isinstance(op, VIEWS):
-        return isinstance(op, Concat) or (op.dim == 1 and isinstance(op.start, int))
+        return not isinstance(op, Slice) or (op.dim == 1 and isinstance(op.start, int))
     return isinstance(op, Mean) or is_shuffle(op) or is_elementwise(graph, op, fixed)
 
 
 def reader_counts(graph: Graph) -> Counter[int]:
-    """How many ops read each value; the output has one more reader."""
+    """How many ops read each value; an output has one more reader."""
     counts = Counter(value for op in graph.ops for value in op.inputs)
-    counts[graph.output] += 1
+    counts.update(graph.outputs)
     return counts
 
 
@@ -193,7 +194,7 @@ def _takes(graph: Graph, unit: Unit, op: Op, main: int, readers: Counter[int], k
         return False
     resize = graph.ops[other.number - 1]
     fits = isinstance(resize, Resize) and resize.mode == 'nearest' and resize.factors == (unit.shuffle, unit.shuffle)
-    if fits and number + 1 == graph.output:
+    if fits and number + 1 in graph.outputs:
         unit.nearest[number] = other.number
         return True
     return False

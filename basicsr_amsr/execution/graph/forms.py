@@ -15,6 +15,8 @@ from basicsr_amsr.execution.graph.ops import (
     BatchNorm,
     Concat,
     Conv,
+    Enter,
+    Keep,
     Mean,
     Op,
     Pad,
@@ -231,3 +233,13 @@ def _pool(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
                 kernel=_pair(a['kernel_size']), stride=_pair(a['stride'] or a['kernel_size']),
                 padding=_pair(a['padding']), ceil=a['ceil_mode'], count_padding=a.get('count_include_pad', True),
                 **reader.result(node))
+
+
+@register_form('enter_unit')
+def _enter(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
+    return Enter(inputs=operands(a['x']), **reader.result(node)) if _is_map(reader, node) else None
+
+
+@register_form('keep_skipped')
+def _keep(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
+    return Keep(inputs=operands((a['x'], a['y'])), **reader.result(node)) if _is_map(reader, node) else None

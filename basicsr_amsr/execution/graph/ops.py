@@ -5,14 +5,16 @@ named by the path that they have in the network, so that a graph holds for whate
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
 
 import torch
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_any, tree_leaves, tree_map
 
-from basicsr_amsr.execution.graph.sizes import Dim, at
+from basicsr_amsr.execution.graph.sizes import Dim, Size, at
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ class Pad(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Mean(Op):
-    """The average over the image, (B, C, 1, 1)."""
+    """The average over the image, (B, C, 1, 1); with `active` that of the active pixels, 0 where there is none."""
+
+    active: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +151,22 @@ class Pool(Op):
     padding: tuple[int, int]
     ceil: bool = False
     count_padding: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enter(Op):
+    """Where a unit that a mask skips as a whole begins: its input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep(Op):
+    """Where such a unit ends. Its inputs are what the unit was given, which skipped pixels keep, and what it makes of
+    that, which active ones get."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zero(Op):
+    """A value inside a unit, 0 at skipped pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +196,7 @@ class Graph:
     Attributes:
         name: of its class.
         ops: in an order in which they can be run.
-        output: the number of the value that it returns.
+        outputs: the numbers of the values that it returns; output: of a network that returns one image, its.
         constants: tensors that the network made while it was traced, by name.
         weights: those that the ops name, as meta tensors: their shapes and types.
         image: its shape. image_type: its type.
@@ -187,7 +207,7 @@ class Graph:
 
     name: str
     ops: tuple[Op, ...]
-    output: int
+    outputs: tuple[int, ...]
     constants: dict[str, torch.Tensor]
     weights: dict[str, torch.Tensor]
     image: tuple[Dim, ...]
@@ -203,6 +223,16 @@ class Graph:
         except ZeroDivisionError:  # a condition for larger images
             return False
 
+    def of_one_image(self) -> Graph:
+        """The graph for single images, where it was traced for any number: from 2 on to torch.export, which has one
+        image as a case of its own."""
+        if not isinstance(self.image[0], Size) or not isinstance(self.holds, Size):
+            return self
+        ops = tuple(replace(op, **{each.name: tree_map(_of_one, getattr(op, each.name)) for each in fields(op)})
+                    for op in self.ops)
+        holds = Size(f'b == 1 and (lambda b: {self.holds.source})(2)')
+        return replace(self, ops=ops, image=tree_map(_of_one, self.image), holds=holds, traced=(1, *self.traced[1:]))
+
     def shape(self, value: int) -> tuple[Dim, ...]:
         """The shape of a value."""
         return self.ops[value - 1].shape if value else self.image
@@ -211,14 +241,33 @@ class Graph:
         """The type of a value."""
         return self.ops[value - 1].dtype if value else self.image_type
 
+    @property
+    def output(self) -> int:
+        """The value of a network that returns one image."""
+        return self.outputs[0]
+
     def last_readers(self) -> list[int]:
         """For each value the number of the last op that reads it, −1 where there is none; ops from 0."""
         last = [-1] * (len(self.ops) + 1)
         for number, op in enumerate(self.ops):
             for value in op.inputs:
                 last[value] = number
-        last[self.output] = len(self.ops)
+        for value in self.outputs:
+            last[value] = len(self.ops)
         return last
+
+
+def renumbered(op: Op, new: Mapping[int, int]) -> Op:
+    """An op that reads other values: `new` has the number of each."""
+    def renumber(item: Any) -> Any:
+        return Value(new[item.number]) if isinstance(item, Value) else item
+
+    changes: dict[str, Any] = {'inputs': tuple(new[value] for value in op.inputs)}
+    for entry in fields(op):
+        held = getattr(op, entry.name)
+        if entry.name != 'inputs' and tree_any(lambda leaf: isinstance(leaf, Value), held):
+            changes[entry.name] = tree_map(renumber, held)
+    return replace(op, **changes)
 
 
 def weights_of(op: Op) -> set[str]:
@@ -238,3 +287,12 @@ def weights_of(op: Op) -> set[str]:
 def operands(arguments: Any) -> tuple[int, ...]:
     """The numbers of the values in arguments, nested ones as well."""
     return tuple(leaf.number for leaf in tree_leaves(arguments) if isinstance(leaf, Value))
+
+
+def _of_one(value: Any) -> Any:
+    """A number of an op, with one image in the place of b; else what it is."""
+    if not isinstance(value, Size):
+        return value
+    source = re.sub(r'\bb\b', '1', value.source)
+    bound = Size(source)
+    return bound if re.search(r'\b[hw]\b', source) else bound.at(1, 1, 1)

@@ -1,16 +1,27 @@
 """Makes a graph of what torch.export found."""
 from __future__ import annotations
 
-import dataclasses
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_any, tree_map
 
 from basicsr_amsr.execution.graph.forms import FORMS, IDENTITIES
-from basicsr_amsr.execution.graph.ops import Graph, Op, Slice, Torch, Value, Weight, operands, weights_of
+from basicsr_amsr.execution.graph.ops import (
+    Conv,
+    Graph,
+    Op,
+    Pad,
+    Slice,
+    Torch,
+    Value,
+    Weight,
+    operands,
+    renumbered,
+    weights_of,
+)
 from basicsr_amsr.execution.graph.sizes import Symbols
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable, export
 
@@ -28,24 +39,24 @@ def image_channels(net: nn.Module) -> int:
     return 1 if first is not None and first.in_channels == 1 else 3
 
 
-def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> Graph:
+def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, several: bool = False) -> Graph:
     """The graph of a network, as it is for images of the shape of x and for every other that it `holds` for.
 
     Args:
         net: on any device; traced in evaluation mode.
         x: (B, C, H, W); its shape, type and device matter.
-        forward: called as `forward(net, x)` in place of `net(x)`.
+        forward: called as `forward(net, x)` in place of `net(x)`. several: it may return several maps, not one image.
 
     Raises:
         UserError: the network cannot be read; names the operator and the line.
     """
     program, merges = export(net, x, forward)
     try:
-        return _Reader(net, program, merges, x).graph()
+        return _Reader(net, program, merges, x).graph(several)
     except _Aliased:
         program = program.run_decompositions({})
     try:
-        return _Reader(net, program, merges, x).graph()
+        return _Reader(net, program, merges, x).graph(several)
     except _Aliased as error:
         raise Unreadable(f'{type(net).__name__} changes a tensor in place that has views: {error}.') from error
 
@@ -69,8 +80,8 @@ class _Reader:
         self.order = order
         self.last_use = {node: max((order[user] for user in node.users), default=-1) for node in order}
 
-    def graph(self) -> Graph:
-        """All ops on which the output rests."""
+    def graph(self, several: bool) -> Graph:
+        """All ops on which the outputs rest, which are one if not `several`."""
         specs = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
         for node in self.program.graph.nodes:
             if node.op == 'placeholder':
@@ -80,24 +91,39 @@ class _Reader:
             elif node.op == 'call_function' and not _check(node):
                 self._call(node)
         results = self.program.graph_signature.user_outputs
-        last = next((n for n in self.program.graph.nodes if n.name == results[0]), None) if results else None
-        if len(results) != 1 or last is None or not isinstance(self.values.get(last), Value):
-            raise Unreadable(f'{self.name} returns {len(results)} things: only one image can be read.')
-        return self._pruned(self.values[last].number)
+        nodes = {node.name: node for node in self.program.graph.nodes}
+        found = [self.values.get(nodes[name]) if name in nodes else None for name in results]
+        outputs = [value.number for value in found if isinstance(value, Value)]
+        if not outputs or len(outputs) != len(found) or (len(outputs) > 1 and not several):
+            raise Unreadable(f'{self.name} returns {len(found)} things: only one image can be read.')
+        self.ops = [self._with_padding(op) for op in self.ops]
+        return self._pruned(outputs)
 
-    def _pruned(self, output: int) -> Graph:
-        needed, todo = {0}, [output]
+    def _with_padding(self, op: Op) -> Op:
+        """A convolution of a map with zeros around it as one that pads."""
+        before = self.ops[op.inputs[0] - 1] if isinstance(op, Conv) and op.inputs[0] else None
+        if not isinstance(op, Conv) or op.transposed or not isinstance(before, Pad):
+            return op
+        left, right, top, bottom = before.amounts
+        if not (isinstance(left, int) and isinstance(top, int)) or (left, top) != (right, bottom):
+            return op
+        if min(left, top) < 0 or before.mode != 'constant' or before.value:
+            return op
+        return replace(op, inputs=before.inputs, padding=(op.padding[0] + top, op.padding[1] + left))
+
+    def _pruned(self, outputs: list[int]) -> Graph:
+        needed, todo = {0}, list(outputs)
         while todo:
             value = todo.pop()
             if value not in needed:
                 needed.add(value)
                 todo.extend(self.ops[value - 1].inputs)
         new = {old: number for number, old in enumerate(sorted(needed))}
-        ops = tuple(_renumbered(self.ops[old - 1], new) for old in sorted(needed) if old)
+        ops = tuple(renumbered(self.ops[old - 1], new) for old in sorted(needed) if old)
         used = set().union(*map(weights_of, ops))
         constants = {name: tensor for name, tensor in self.constants.items() if name in used}
         weights = {name: tensor for name, tensor in self.weights.items() if name in used}
-        return Graph(self.name, ops, new[output], constants, weights,
+        return Graph(self.name, ops, tuple(new[value] for value in outputs), constants, weights,
                      tuple(map(self.symbols.read, self.image.shape)), self.image.dtype, self.traced,
                      self.symbols.condition(), self.merges)
 
@@ -224,18 +250,6 @@ class _Reader:
 def _check(node: fx.Node) -> bool:
     """Whether a node asserts something and computes nothing."""
     return 'assert' in str(node.target) or 'sym_constrain' in str(node.target)
-
-
-def _renumbered(op: Op, new: dict[int, int]) -> Op:
-    def renumber(item: Any) -> Any:
-        return Value(new[item.number]) if isinstance(item, Value) else item
-
-    changes: dict[str, Any] = {'inputs': tuple(new[value] for value in op.inputs)}
-    for entry in dataclasses.fields(op):
-        held = getattr(op, entry.name)
-        if entry.name != 'inputs' and tree_any(lambda leaf: isinstance(leaf, Value), held):
-            changes[entry.name] = tree_map(renumber, held)
-    return dataclasses.replace(op, **changes)
 
 
 def where(node: fx.Node) -> str:

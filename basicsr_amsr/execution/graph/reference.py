@@ -16,6 +16,7 @@ from basicsr_amsr.execution.graph.ops import (
     Concat,
     Conv,
     Graph,
+    Keep,
     Mean,
     Op,
     Pad,
@@ -27,6 +28,7 @@ from basicsr_amsr.execution.graph.ops import (
     Torch,
     Value,
     Weight,
+    Zero,
 )
 from basicsr_amsr.execution.graph.sizes import Size, at
 
@@ -59,19 +61,23 @@ class Weights:
         return None if name is None else self[name]
 
 
-def run(graph: Graph, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+Mask = Callable[[int, int], torch.Tensor]  # of a map's height and width, bool (B, 1, height, width)
+
+
+def run(graph: Graph, net: nn.Module, x: torch.Tensor, mask: Mask | None = None) -> torch.Tensor:
     """What `net(x)` gives in evaluation mode.
 
     Args:
         graph: of the network, one that holds for the size.
         net: whose weights are taken.
         x: (B, C, H, W).
+        mask: of the active pixels, where the graph has units that are skipped.
     """
     weights, size = Weights(net, graph), (x.shape[0], x.shape[2], x.shape[3])
     values: list[Any] = [x]
     last = graph.last_readers()
     for number, op in enumerate(graph.ops):
-        values.append(call(op, values, weights, size, x))
+        values.append(call(op, values, weights, size, x, mask))
         for value in (*op.inputs, number + 1):
             if last[value] <= number:
                 values[value] = None
@@ -79,7 +85,7 @@ def run(graph: Graph, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, size: tuple[int, int, int],
-         x: torch.Tensor) -> Any:
+         x: torch.Tensor, mask: Mask | None = None) -> Any:
     """The result of an op, given the values that it reads, by their numbers."""
     source: Any = values[op.inputs[0]] if op.inputs else None
     shape = tuple(at(dim, size) for dim in op.shape)
@@ -91,6 +97,10 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
             weight = weights[item.name].to(x.device)
             return weight.to(x.dtype) if weight.is_floating_point() else weight
         return at(item, size)
+
+    def active(values: torch.Tensor) -> torch.Tensor:
+        assert mask is not None
+        return mask(*values.shape[2:])
 
     if isinstance(op, Conv):
         weight, bias = weights[op.weight], weights.get(op.bias)
@@ -121,7 +131,11 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
     if isinstance(op, Pad):
         return F.pad(source, [at(n, size) for n in op.amounts], op.mode, op.value)
     if isinstance(op, Mean):
-        return source.mean((2, 3), keepdim=True)
+        return average_of_active(source, active(source)) if op.active else source.mean((2, 3), keepdim=True)
+    if isinstance(op, Keep):
+        return torch.where(active(source), values[op.inputs[1]], source)
+    if isinstance(op, Zero):
+        return source * active(source)
     if isinstance(op, Pool):
         if op.function == 'max':
             return F.max_pool2d(source, op.kernel, op.stride, op.padding, ceil_mode=op.ceil)
@@ -131,3 +145,9 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
     if 'device' in kwargs:
         kwargs = {**kwargs, 'device': x.device}
     return op.target(*args, **kwargs)
+
+
+def average_of_active(value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the active pixels of each image, (B, C, 1, 1); 0 where there is none."""
+    total = (value * mask).sum((2, 3), keepdim=True, dtype=torch.promote_types(value.dtype, torch.float32))
+    return (total / mask.sum((2, 3), keepdim=True).clamp(min=1)).to(value.dtype)

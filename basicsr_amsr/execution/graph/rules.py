@@ -148,11 +148,11 @@ def rules_of(graph: Graph) -> Rules:
         if behind.intersection(op.inputs):
             behind.add(value)
         scale, channels = sides.scale(value), sides.channels(value)
-        kind = _kind(graph, op)
+        kind = kind_of(graph, op)
         form = _form(kind, op, facts, sides, value, behind) if value > anchor and op.inputs and channels else 'map'
         if form == 'map' or (form == 'image' and kind != 'pool'):
             kind = 'pointwise' if form == 'image' else 'map'
-        reach = _reach(graph, op) if kind == 'conv' and isinstance(op, Conv) else (0, 0)
+        reach = reach_of(graph, op) if kind == 'conv' and isinstance(op, Conv) else (0, 0)
         facts.append(Fact(kind, form, scale, channels, reach))
     if not any(fact.form == 'rows' and fact.kind == 'conv' for fact in facts):
         raise Unreadable(f'{graph.name}: behind its first convolution nothing can be skipped pixel by pixel.')
@@ -208,9 +208,9 @@ def _form(kind: Kind, op: Op, facts: list[Fact], sides: _Sides, value: int, behi
     return 'rows' if fits else 'map'
 
 
-def _kind(graph: Graph, op: Op) -> Kind:
+def kind_of(graph: Graph, op: Op) -> Kind:
     if isinstance(op, Conv):
-        return 'conv' if not op.transposed and op.stride == (1, 1) and op.padding == _reach(graph, op) and all(
+        return 'conv' if not op.transposed and op.stride == (1, 1) and op.padding == reach_of(graph, op) and all(
             side % 2 for side in graph.weights[op.weight].shape[2:]) else 'map'
     if isinstance(op, POINTWISE):
         return 'pointwise'
@@ -228,7 +228,7 @@ def _kind(graph: Graph, op: Op) -> Kind:
     return 'map'
 
 
-def _reach(graph: Graph, op: Conv) -> tuple[int, int]:
+def reach_of(graph: Graph, op: Conv) -> tuple[int, int]:
     """How far a convolution looks, rows and columns."""
     kernel = graph.weights[op.weight].shape[2:]
     return tuple(d * (k - 1) // 2 for d, k in zip(op.dilation, kernel, strict=True))  # type: ignore[return-value]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.read import read
 from basicsr_amsr.execution.graph.trace import Forward
@@ -16,12 +17,13 @@ class Traces:
     """Traces a network when it meets a size that no graph so far holds for. Copies and pickles start anew.
 
     Args:
-        forward: called as `forward(net, x)` in place of `net(x)`.
+        forward: called as `forward(net, x)` in place of `net(x)`. several: it returns several maps, not one image.
     """
 
-    def __init__(self, forward: Forward | None = None) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward | None = None, several: bool = False) -> None:
+        self.forward, self.several = forward, several
         self._graphs: dict[tuple[torch.dtype, str], list[Graph]] = {}
+        self._refused: dict[Any, UserError] = {}
         self._lock = threading.Lock()
 
     def graph(self, net: nn.Module, x: torch.Tensor) -> Graph:
@@ -36,9 +38,21 @@ class Traces:
             if graph.holds_for(size):
                 return graph
         with self._lock:
-            graph = read(net, x, self.forward)
+            key = (*size, x.dtype, x.device.type)
+            if key in self._refused:
+                raise self._refused[key]
+            try:
+                graph = read(net, x, self.forward, self.several)
+            except UserError as error:
+                self._refused[key] = error
+                raise
             known.append(graph)
         return graph
 
+    def add(self, graph: Graph, device: str) -> None:
+        """Take over what a network built alike was traced to, where nothing in it is that network's own."""
+        if not graph.constants and not graph.merges:
+            self._graphs.setdefault((graph.image_type, device), []).append(graph)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return Traces, (self.forward,)
+        return Traces, (self.forward, self.several)

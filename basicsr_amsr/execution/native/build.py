@@ -29,7 +29,7 @@ SETS: dict[str, dict[str, list[str]]] = {
     'x86_64': {'plain': [], 'avx2': ['-mavx2', '-mfma'], 'avx512': AVX512, 'avx512bf16': [*AVX512, '-mavx512bf16']},
     'aarch64': {'plain': [], 'neon': []},
 }
-COMMON = ('dispatch', 'memory', 'pool', 'run', 'selection')
+COMMON = ('attention', 'dispatch', 'lists', 'memory', 'pool', 'run', 'selection')
 
 
 class BuildError(Exception):

@@ -30,6 +30,9 @@ def check_op(program: Program, op: Op, patches: Patches, fused: Pass | None) -> 
     for each in maps:
         _need(program.maps[each.index:each.index + 1] == [each], f'{each} belongs to another program')
     _check_numbers(op)
+    _need(op.edge == patches.edge, f'{op.kind.name} computes patches of {op.edge} pixels, its list has {patches.edge}')
+    _need(op.edge == PATCH or (op.compute == Type.FLOAT32 and not any(each.layout == Layout.LOCAL for each in maps)),
+          f'{op.kind.name} is for float32 and for maps that are not local')
     if op.kind in (OpKind.COLLECT, OpKind.GATHER):
         _check_blocks(program, op, patches)
     if op.kind == OpKind.COLLECT:
@@ -48,13 +51,14 @@ def check_op(program: Program, op: Op, patches: Patches, fused: Pass | None) -> 
 def _check_numbers(op: Op) -> None:
     _need(op.kernel >= 1 and op.stride >= 1 and op.groups >= 1 and op.shuffle >= 1,
           f'kernel {op.kernel}, stride {op.stride}, groups {op.groups}, shuffle {op.shuffle}: each is at least 1')
-    _need(0 <= op.pad < max(op.kernel, 1), f'padding {op.pad} of a kernel of {op.kernel}')
+    _need(0 <= op.pad < op.kernel or (op.kind == OpKind.POINTWISE and op.sources[0].map.layout == Layout.PLANAR),
+          f'padding {op.pad} of a kernel of {op.kernel}')
     _need(op.in_channels % op.groups == 0 and op.out_channels % op.groups == 0,
           f'{op.groups} groups divide neither {op.in_channels} nor {op.out_channels} channels')
     _need(op.groups == 1 or len(op.sources) == 1, 'groups need one source')
     _need(op.out_channels % (op.groups * op.shuffle ** 2) == 0,
           f'{op.out_channels} channels in {op.groups} groups cannot be shuffled by {op.shuffle}')
-    if op.kind == OpKind.WINOGRAD:
+    if op.kind in (OpKind.WINOGRAD, OpKind.WINOGRAD6):
         _need((op.kernel, op.stride, op.pad) == (3, 1, 1), 'Winograd needs kernel 3, stride 1, padding 1')
 
 

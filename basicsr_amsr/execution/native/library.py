@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
+from basicsr_amsr.caches import cache_folder
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.native import build, tables
 
@@ -31,7 +33,10 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.c = ctypes.CDLL(str(path))
-        tables.declare(self.c)
+        try:
+            tables.declare(self.c)
+        except AttributeError as error:  # its sources changed while it was built
+            raise OSError(f'{path} lacks a function ({error}): remove it, and it is built again') from error
         if self.c.amsr_abi() != tables.ABI:
             raise OSError(f'{path} has interface {self.c.amsr_abi()}, {tables.ABI} is needed')
         self.available: tuple[str, ...] = tuple(self.c.amsr_available().decode().split())
@@ -67,6 +72,11 @@ class Library:
             self.select(before)
 
 
+def address(array: np.ndarray) -> int:
+    """Of an array's first element; its `ctypes` attribute takes ten times as long."""
+    return array.__array_interface__['data'][0]
+
+
 class _State:
     library: Library | None = None
     reason = ''
@@ -76,8 +86,7 @@ class _State:
 
 def cache() -> Path:
     """Where a library is built on first use."""
-    home = os.environ.get('XDG_CACHE_HOME')
-    return (Path(home) if home else Path.home() / '.cache') / 'basicsr_amsr' / 'native'
+    return cache_folder() / 'native'
 
 
 def library() -> Library | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from basicsr_amsr.execution.native.tables import Layout, Type
+from basicsr_amsr.execution.native.tables import PATCH, Layout, Type
 
 TYPES = {'float32': Type.FLOAT32, 'bfloat16': Type.BFLOAT16}
 
@@ -18,9 +18,13 @@ class Grid:
 
 @dataclass(eq=False)
 class Patches:
-    """A list of 4x4 patches of a grid, given anew for each image; by default all of them."""
+    """A list of patches of a grid, given anew for each image; by default all of them.
+
+    edge: of a patch in pixels, 4, or 6 for what alone runs on such lists (`winograd6`).
+    """
     grid: Grid
     index: int = 0
+    edge: int = PATCH
 
 
 @dataclass(eq=False)

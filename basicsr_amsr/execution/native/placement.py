@@ -14,9 +14,9 @@ LINE = 128   # alignment of maps, bytes
 SLACK = 512  # bytes behind a map that whole vectors at its end may read
 
 
-def whole(size: int) -> int:
+def whole(size: int, edge: int) -> int:
     """Rounded up to whole patches."""
-    return -(-size // PATCH) * PATCH
+    return -(-size // edge) * edge
 
 
 class Arena:
@@ -39,14 +39,15 @@ class Arena:
 
 
 class Placement:
-    """A program's maps for images of one height and width, run by so many threads.
+    """A program's maps for so many images of one height and width, run by so many threads.
 
-    `c` is the program as the library takes it; planar maps and lists have no addresses yet.
+    `c` is the program as the library takes it; planar maps and lists (`c_lists`) have no addresses yet.
     """
 
     def __init__(self, program: Program, tables: Tables, height: int, width: int, threads: int, chunk: int,
-                 old: Arena | None) -> None:
+                 old: Arena | None, images: int = 1) -> None:
         self.size = (height, width, threads, chunk)
+        self.images = images
         self.grids = [grid.size(height, width) for grid in program.grids]
         if any(side < 1 for grid in self.grids for side in grid):
             raise ValueError(f'an image of {height}x{width} is too small for this network: grids {self.grids}')
@@ -55,8 +56,9 @@ class Placement:
         margins = self._margins()
         bases, self.map_bytes, self.local_bytes = self._lay_out(margins)
         self.c = self._c_program(tables, threads, chunk)
-        full = (CList * len(program.all_patches))(*(CList(0, self.patches_of(each), 0) for each in program.all_patches))
-        self.c.list_table, self.c.lists = ctypes.addressof(full), len(full)
+        self.c_lists = (CList * len(program.all_patches))(
+            *(CList(0, self.patches_of(each), 0) for each in program.all_patches))
+        self.c.list_table, self.c.lists = ctypes.addressof(self.c_lists), len(self.c_lists)
         self.c.scratch_bytes = tables.library.c.amsr_scratch(ctypes.byref(self.c))  # shorter lists need no more
         total = self.map_bytes + self.c.scratch_bytes + SLACK
         if old is not None and old.size >= total:
@@ -72,7 +74,7 @@ class Placement:
     def patches_of(self, each: Patches) -> int:
         """Number of all patches of a list's grid."""
         height, width = self.grids[each.grid.index]
-        return -(-height // PATCH) * -(-width // PATCH)
+        return -(-height // each.edge) * -(-width // each.edge)
 
     def extent(self, one: Map) -> tuple[int, int]:
         """Height and width of a map in pixels."""
@@ -98,7 +100,7 @@ class Placement:
                 at = op.out[0].map if op.kind != OpKind.MEAN else one
                 for axis in (0, 1):
                     side = self.extent(at)[axis] // op.shuffle
-                    last = (whole(side) - 1) * stride - pad + kernel - 1
+                    last = (whole(side, op.edge) - 1) * stride - pad + kernel - 1
                     margin[1 + axis] = max(margin[1 + axis], last + 1 - self.extent(one)[axis])
         for storage in range(self.program.storages):  # maps that share memory have their zeros in the same places
             shared = [margins[each.index] for each in self.program.maps if each.storage == storage]
@@ -110,6 +112,7 @@ class Placement:
 
     def _lay_out(self, margins: list[list[int]]) -> tuple[list[int], int, int]:
         at: dict[int, int] = {}  # storage to its address
+        strides: dict[int, int] = {}
         end, local = 0, 0
         bases = []
         for each in self.program.maps:
@@ -131,10 +134,17 @@ class Placement:
                 c.row = columns * each.pixel
                 if each.storage not in at:
                     at[each.storage] = end
-                    size = (low + height + below) * c.row * each.bytes_each + SLACK
-                    end += -(-size // LINE) * LINE
+                    c.image = self._apart((low + height + below) * c.row * each.bytes_each) // each.bytes_each
+                    end += -(-(self.images * c.image * each.bytes_each + SLACK) // LINE) * LINE
+                    strides[each.storage] = c.image
+                c.image = strides[each.storage]
                 bases.append(at[each.storage] + low * (c.row + c.pixel) * each.bytes_each)
         return bases, -(-end // 4096) * 4096, local + SLACK
+
+    def _apart(self, size: int) -> int:
+        """Bytes from a map to that of the next image."""
+        lines = -(-size // LINE)
+        return (lines + (self.images > 1 and not lines % 2)) * LINE  # else they fall into the same sets of the cache
 
     def _c_program(self, tables: Tables, threads: int, chunk: int) -> CProgram:
         c = CProgram()
@@ -144,7 +154,7 @@ class Placement:
         c.map_table, c.maps = ctypes.addressof(self.c_maps), len(self.c_maps)
         for name, count in tables.counts.items():
             setattr(c, name, count)
-        c.threads, c.chunk, c.local_bytes = threads, chunk, self.local_bytes
+        c.threads, c.chunk, c.images, c.local_bytes = threads, chunk, self.images, self.local_bytes
         return c
 
     def _ratios(self, tables: Tables) -> None:

@@ -14,7 +14,7 @@ from basicsr_amsr.execution.native.maps import TYPES, Channels, Grid, Map, Patch
 from basicsr_amsr.execution.native.steps import Step, Values
 from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, Type
 
-METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD}
+METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD, 'winograd6': OpKind.WINOGRAD6}
 RESAMPLING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
 
 
@@ -38,6 +38,11 @@ class Op:
     ratio: tuple[float, float] | None = None
     reach: int = 0
     rectified: bool = False
+
+    @property
+    def edge(self) -> int:
+        """Of the patches that it computes, in pixels."""
+        return 6 if self.kind == OpKind.WINOGRAD6 else PATCH
 
     @property
     def in_channels(self) -> int:
@@ -85,9 +90,9 @@ class Program:
         self.patches(self.grids[-1])
         return self.grids[-1]
 
-    def patches(self, grid: Grid | None = None) -> Patches:
+    def patches(self, grid: Grid | None = None, edge: int = PATCH) -> Patches:
         """A list of patches of a grid that `run` may be given for each image; else it holds all patches."""
-        self.all_patches.append(Patches(grid or self.image_grid, len(self.all_patches)))
+        self.all_patches.append(Patches(grid or self.image_grid, len(self.all_patches), edge))
         return self.all_patches[-1]
 
     def every_patch(self, grid: Grid | None = None) -> Patches:
@@ -191,7 +196,9 @@ class Program:
                 size: (size + 2 * padding - kernel) // stride + 1.
             out: a map, a range of its channels, a local map or an image. With `shuffle` = r it has out_channels / r^2
                 channels and r times the scale.
-            method: 'direct', or 'winograd' for kernel 3, stride 1, padding 1: faster from about 16 channels a group on.
+            method: 'direct', or 'winograd' for kernel 3, stride 1, padding 1: faster from about 16 channels a group on;
+                'winograd6' for the same in float32 on lists of patches of 6x6 pixels: less work where maps consist of
+                few of these, ten times its rounding error.
             compute: 'float32' or 'bfloat16': what products are rounded to; sums are float32. Without an instruction for
                 bf16 they are computed in float32.
             accumulate: add to what the image (an `image` map) holds.
@@ -246,11 +253,15 @@ class Program:
                      (kernel - 1) // 2 if padding is None else padding, weight=weight, bias=bias), patches)
 
     def pointwise(self, source: Channels, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
-                  also: Channels | None = None, patches: Patches | None = None) -> None:
-        """out = steps(source), pixel by pixel: copies, sums, products, activations, an image into a map and back."""
+                  border: int = 0, also: Channels | None = None, patches: Patches | None = None) -> None:
+        """out = steps(source), pixel by pixel: copies, sums, products, activations, an image into a map and back.
+
+        Args:
+            border: of an image, whose outermost pixels are repeated: pixels that `out` has more on each side.
+        """
         given = channels_of(source)
         self._add(Op(OpKind.POINTWISE, [given], [channels_of(one) for one in (out, also) if one is not None],
-                     given.channels, tuple(steps), accumulate=accumulate), patches)
+                     given.channels, tuple(steps), pad=border, accumulate=accumulate), patches)
 
     def mean(self, source: Channels, out: Channels, *, patches: Patches | None = None) -> None:
         """Sum over the listed patches' pixels divided by the number of all pixels, into a float32 map of a 1x1 grid.

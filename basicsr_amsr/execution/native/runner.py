@@ -9,19 +9,28 @@ import numpy as np
 import torch
 
 from basicsr_amsr.execution.native.checks import check_program
-from basicsr_amsr.execution.native.library import Library
+from basicsr_amsr.execution.native.library import Library, address
 from basicsr_amsr.execution.native.maps import Map, Patches
 from basicsr_amsr.execution.native.packing import Tables
 from basicsr_amsr.execution.native.placement import Arena, Placement
 from basicsr_amsr.execution.native.program import Program
-from basicsr_amsr.execution.native.tables import PATCH, CList, Layout
+from basicsr_amsr.execution.native.tables import PATCH, Layout
 
 CHUNK = 96  # patches of each step of a wavefront: 48 a thread on two, whose maps fit an L2 of 1 MB
 
 
-def every_patch(height: int, width: int) -> np.ndarray:
+def chunk_for(library: Library) -> int:
+    """How `Runner` cuts wavefronts if nobody says: where vectors are shorter than AVX-512's, not at all.
+
+    Products take twice as long there, so that less is won by maps that stay in the L2 than is lost by threads that wait
+    for each other at every step: on AVX2 (Zen 3) whole networks took 9 to 14 % longer with any chunk from 32 to 384.
+    """
+    return CHUNK if library.lanes >= 16 else 0
+
+
+def every_patch(height: int, width: int, edge: int = PATCH) -> np.ndarray:
     """The positions (y, x), in patches, of all patches of a grid: (N, 2), int16, sorted by rows."""
-    rows, columns = -(-height // PATCH), -(-width // PATCH)
+    rows, columns = -(-height // edge), -(-width // edge)
     return np.ascontiguousarray(np.indices((rows, columns), np.int16).reshape(2, -1).T)
 
 
@@ -32,19 +41,29 @@ class Runner:
         program: whose declarations are finished.
         library: from `library.library()`.
         threads: by default as many as torch has when an image is run.
-        chunk: patches of a wavefront's step, times its passes; 0: no wavefront.
+        chunk: patches of a wavefront's step, times its passes; 0: no wavefront; by default `chunk_for` the library.
+        most: images of one size that one call may compute; more than one go without wavefront.
     """
 
-    def __init__(self, program: Program, library: Library, threads: int | None = None, chunk: int = CHUNK) -> None:
+    def __init__(self, program: Program, library: Library, threads: int | None = None,
+                 chunk: int | None = None, most: int = 1) -> None:
         check_program(program)
-        self.program, self.library, self.threads, self.chunk = program, library, threads, chunk
+        self.program, self.library, self.threads = program, library, threads
+        self.chunk = chunk_for(library) if chunk is None else chunk
+        self.most = most
         self.tables = Tables(program, library)
         self._placement: Placement | None = None
         self._arena: Arena | None = None
         self._lock = threading.Lock()
         self._images = [each for each in program.maps if each.layout == Layout.PLANAR]
-        self._full: list[np.ndarray] = []
+        self._written = {place.map for each in program.passes for op in each.ops for place in op.out}
+        self._full: list[tuple[int, int, np.ndarray]] = []  # of each list its address and length
         self._near = {each.patches for each in program.passes for op in each.ops if op.reach}
+
+    @property
+    def bytes(self) -> int:
+        """Of packed weights, and of the maps of the largest image so far."""
+        return sum(array.nbytes for array in self.tables.memory) + (self._arena.size if self._arena else 0)
 
     def pack(self) -> None:
         """Read weights, biases and vectors anew."""
@@ -52,17 +71,19 @@ class Runner:
             self.tables.pack()
 
     def run(self, images: Mapping[Map, torch.Tensor], patches: Mapping[Patches, np.ndarray] | None = None,
-            size: tuple[int, int] | None = None, near: Mapping[Patches, np.ndarray] | None = None) -> None:
-        """Compute one image.
+            size: tuple[int, int] | None = None, near: Mapping[Patches, np.ndarray] | None = None,
+            sound: bool = False) -> None:
+        """Compute one image, or several of one size.
 
         Args:
-            images: for each `image` map of the program a float32 CPU tensor (channels, height, width), rows contiguous;
-                inputs and outputs.
+            images: for each `image` map of the program a float32 CPU tensor (channels, height, width), or, for several,
+                (number, channels, height, width); inputs in any layout, outputs with contiguous rows.
             patches: positions of active patches for the lists that are not to be full: (N, 2), int16, y and x in
                 patches, each once, in any order (a wavefront needs them sorted by y).
             size: the image's height and width; by default that of the first of `images` on the image's own grid.
             near: for lists that `predict` uses with a reach, which neighbours of each patch are active: (N,), uint8,
                 a bit each, those above, beside, below from left to right.
+            sound: the lists are the library's own (`lists_of`), for an image of that size: they are not checked.
 
         Raises:
             ValueError: a tensor or list does not fit.
@@ -73,15 +94,21 @@ class Runner:
                 self.tables = Tables(self.program, self.library)
                 self._placement = None
             placement = self._place(*(size or self._image_size(images)))
+            placement.c.images = self._number(images)
             for each in self._images:
                 self._set_image(placement, each, images)
-            lists = (CList * len(self.program.all_patches))()
-            kept = [self._list(placement, each, patches or {}) for each in self.program.all_patches]
-            for c, array, listed in zip(lists, kept, self.program.all_patches, strict=True):
-                c.patches, c.count = array.ctypes.data, len(array)
+            lists, given = placement.c_lists, patches or {}
+            for listed in self.program.all_patches:
+                c = lists[listed.index]
+                if listed in given:
+                    array = given[listed]
+                    if not sound:
+                        self._check_list(placement, listed, array)
+                    c.patches, c.count = address(array), len(array)
+                else:
+                    c.patches, c.count, _ = self._full[listed.index]
                 if listed in self._near:
-                    c.near = self._neighbours(listed, array, near or {})
-            placement.c.list_table, placement.c.lists = ctypes.addressof(lists), len(lists)
+                    c.near = self._neighbours(listed, c.count, near or {})
             if self.library.c.amsr_run(ctypes.byref(placement.c)):
                 raise RuntimeError('the native library refused a program: its scratch memory does not fit')
 
@@ -103,12 +130,20 @@ class Runner:
                 return height // each.scale, width // each.scale
         raise ValueError('no image of the image\'s own grid is given: its size is not known')
 
+    def _number(self, images: Mapping[Map, torch.Tensor]) -> int:
+        numbers = {len(each) if each.dim() == 4 else 1 for each in images.values()}
+        number = max(numbers, default=1)
+        if len(numbers) > 1 or not 1 <= number <= self.most:
+            raise ValueError(f'{sorted(numbers)} images: as many of each map, and {self.most} at most')
+        return number
+
     def _place(self, height: int, width: int) -> Placement:
         threads = min(self.threads or torch.get_num_threads(), 255)
         if self._placement is None or self._placement.size != (height, width, threads, self.chunk):
             self._placement = None
-            made = Placement(self.program, self.tables, height, width, threads, self.chunk, self._arena)
-            self._full = [every_patch(*made.grids[each.grid.index]) for each in self.program.all_patches]
+            made = Placement(self.program, self.tables, height, width, threads, self.chunk, self._arena, self.most)
+            whole = [every_patch(*made.grids[each.grid.index], each.edge) for each in self.program.all_patches]
+            self._full = [(address(each), len(each), each) for each in whole]
             self._placement, self._arena = made, made.arena
         return self._placement
 
@@ -117,35 +152,32 @@ class Runner:
         tensor = images.get(each)
         if tensor is None:
             raise ValueError(f'{each} is not given: a tensor {wanted} is needed')
-        if tuple(tensor.shape) != wanted or tensor.dtype != torch.float32 or tensor.device.type != 'cpu':
+        if (tuple(tensor.shape[-3:]) != wanted or tensor.dim() > 4 or tensor.dtype != torch.float32
+                or tensor.device.type != 'cpu'):
             raise ValueError(f'{each} is {tuple(tensor.shape)}, {tensor.dtype}, {tensor.device}: '
                              f'{wanted}, torch.float32, cpu is needed')
-        if (tensor.stride(2) != 1 and tensor.shape[2] > 1) or min(tensor.stride()) < 0:
-            raise ValueError(f'{each} has strides {tensor.stride()}: rows must be contiguous')
+        image, plane, row, pixel = (tensor if tensor.dim() == 4 else tensor[None]).stride()
+        if each in self._written and pixel != 1 and tensor.shape[-1] > 1:
+            raise ValueError(f'{each} has strides {tensor.stride()}: rows of what is written must be contiguous')
         c = placement.c_maps[each.index]
-        c.base, c.row, c.plane = tensor.data_ptr(), tensor.stride(1), tensor.stride(0)
+        c.base, c.image, c.plane, c.row, c.pixel = tensor.data_ptr(), image, plane, row, pixel
 
-    def _neighbours(self, each: Patches, positions: np.ndarray, given: Mapping[Patches, np.ndarray]) -> int:
+    def _neighbours(self, each: Patches, number: int, given: Mapping[Patches, np.ndarray]) -> int:
         marks = given.get(each)
-        if marks is None or marks.dtype != np.uint8 or marks.shape != (len(positions),) or (
-                not marks.flags.c_contiguous):
-            raise ValueError(f'for a list of {len(positions)} patches contiguous uint8 ({len(positions)},) is needed: '
-                             'which of their neighbours are active')
-        return marks.ctypes.data
+        if marks is None or marks.dtype != np.uint8 or marks.shape != (number,) or not marks.flags.c_contiguous:
+            raise ValueError(f'for a list of {number} patches contiguous uint8 ({number},) is needed: which of their '
+                             'neighbours are active')
+        return address(marks)
 
-    def _list(self, placement: Placement, each: Patches, given: Mapping[Patches, np.ndarray]) -> np.ndarray:
-        array = given.get(each)
-        if array is None:
-            return self._full[each.index]
+    def _check_list(self, placement: Placement, each: Patches, array: np.ndarray) -> None:
         if array.dtype != np.int16 or array.ndim != 2 or array.shape[1] != 2 or not array.flags.c_contiguous:
             raise ValueError(f'patches are {array.dtype} {array.shape}: contiguous int16 (N, 2) is needed')
-        if not len(array):
-            return array
         height, width = placement.grids[each.grid.index]
-        rows, columns = -(-height // PATCH), -(-width // PATCH)
-        if array.min() < 0 or (array.max(0) >= (rows, columns)).any():
+        rows, columns = -(-height // each.edge), -(-width // each.edge)
+        seen = np.empty(rows * columns, np.uint8)
+        wrong = self.library.c.amsr_check_list(address(array), len(array), rows, columns, address(seen))
+        if wrong == 1:
             raise ValueError(f'patches up to {tuple(array.max(0))}, from {tuple(array.min(0))}: '
                              f'the grid has {rows}x{columns}')
-        if np.bincount(array[:, 0].astype(np.int64) * columns + array[:, 1]).max() > 1:
+        if wrong:
             raise ValueError('a patch is listed twice')
-        return array

@@ -23,6 +23,8 @@ def examine_native(problems: list[str]) -> dict[str, Any]:
         return {'in use': None, 'reason': why_not()}
     for dtype in TOLERANCE:
         for method in METHODS:
+            if method == 'winograd6' and dtype != 'float32':
+                continue
             difference = _difference(loaded, dtype, method)
             if not difference < TOLERANCE[dtype]:
                 problems.append(f'The native kernels ({loaded.isa}, {method}, {dtype}) differ from torch by '
@@ -40,7 +42,8 @@ def _difference(loaded: Library, dtype: str, method: str) -> float:
     given, result = program.image(16), program.image(20)
     inside, out = program.map(16, dtype=dtype), program.map(20, dtype=dtype)
     program.pointwise(given, inside)
-    program.conv(inside, weight, None, out, out_channels=20, method=method, compute=dtype)
+    patches = program.patches(edge=6) if method == 'winograd6' else None
+    program.conv(inside, weight, None, out, out_channels=20, method=method, compute=dtype, patches=patches)
     program.pointwise(out, result)
     found = torch.zeros(20, 22, 19)
     Runner(program, loaded).run({given: image, result: found})

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 3
+ABI = 6
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -52,6 +52,7 @@ class OpKind(IntEnum):
     COLLECT = 8
     GATHER = 9
     PREDICT = 10
+    WINOGRAD6 = 11
 
 
 _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
@@ -60,7 +61,7 @@ _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.
 class CMap(ctypes.Structure):
     """AmsrMap."""
     _fields_ = [('base', _i64), ('layout', _i32), ('type', _i32), ('height', _i32), ('width', _i32), ('pixel', _i64),
-                ('row', _i64), ('plane', _i64)]
+                ('row', _i64), ('plane', _i64), ('image', _i64)]
 
 
 class CSource(ctypes.Structure):
@@ -99,21 +100,40 @@ class CProgram(ctypes.Structure):
     _fields_ = [('op_table', _ptr), ('source_table', _ptr), ('step_table', _ptr), ('map_table', _ptr),
                 ('pass_table', _ptr), ('list_table', _ptr), ('ops', _i32), ('sources', _i32), ('steps', _i32),
                 ('maps', _i32), ('passes', _i32), ('lists', _i32), ('threads', _i32), ('chunk', _i32),
+                ('images', _i32), ('unused', _i32),
                 ('scratch', _ptr), ('scratch_bytes', _i64), ('local_bytes', _i64)]
 
 
 class CDetail(ctypes.Structure):
     """AmsrDetail."""
-    _fields_ = [('image', _ptr), ('row', _i64), ('plane', _i64), ('channels', _i32), ('height', _i32), ('width', _i32),
-                ('half', _i32), ('smooth', _i32), ('squared', _i32), ('tile', _i32), ('threads', _i32),
-                ('weights', _f32 * 3), ('noise', _f32), ('kernel', _ptr), ('map', _ptr), ('means', _ptr),
-                ('scratch', _ptr), ('scratch_bytes', _i64)]
+    _fields_ = [('image', _ptr), ('row', _i64), ('plane', _i64), ('pixel', _i64), ('channels', _i32),
+                ('height', _i32), ('width', _i32), ('half', _i32), ('smooth', _i32), ('squared', _i32),
+                ('patch_size', _i32), ('threads', _i32), ('weights', _f32 * 3), ('noise', _f32), ('kernel', _ptr),
+                ('map', _ptr), ('means', _ptr), ('scratch', _ptr), ('scratch_bytes', _i64)]
+
+
+class CAttention(ctypes.Structure):
+    """AmsrAttention."""
+    _fields_ = [*((name, _ptr) for name in ('query', 'key', 'value', 'out')),
+                *((name, _i64) for name in ('query_row', 'key_row', 'value_row', 'out_row')),
+                *((name, _ptr) for name in ('near_bias', 'far_bias', 'query_start', 'cell_start', 'key_start', 'whole',
+                                            'query_cells', 'query_rows', 'key_cells', 'key_rows', 'query_regions',
+                                            'key_regions')),
+                *((name, _i32) for name in ('windows', 'heads', 'channels', 'cells', 'area', 'threads')),
+                ('scale', _f32), ('scratch', _ptr), ('scratch_bytes', _i64)]
+
+
+class CStencil(ctypes.Structure):
+    """AmsrStencil."""
+    _fields_ = [*((name, _ptr) for name in ('rows', 'others', 'index', 'weights', 'bias', 'out')),
+                *((name, _i64) for name in ('row', 'other_row', 'out_row')),
+                *((name, _i32) for name in ('count', 'cells', 'side', 'kernel', 'channels', 'threads'))]
 
 
 def declare(library: ctypes.CDLL) -> None:
     """Give the library's functions their types."""
     op, source, program = ctypes.POINTER(COp), ctypes.POINTER(CSource), ctypes.POINTER(CProgram)
-    detail = ctypes.POINTER(CDetail)
+    detail, attention = ctypes.POINTER(CDetail), ctypes.POINTER(CAttention)
     for name, result, arguments in (
             ('abi', ctypes.c_int, []), ('available', ctypes.c_char_p, []), ('select', ctypes.c_int, [ctypes.c_char_p]),
             ('selected', ctypes.c_char_p, []), ('lanes', ctypes.c_int, []), ('has_bf16', ctypes.c_int, []),
@@ -121,6 +141,10 @@ def declare(library: ctypes.CDLL) -> None:
             ('packed_bytes', _i64, [op, source]), ('pack', None, [op, source, _ptr, _ptr]),
             ('scratch', _i64, [program]), ('run', ctypes.c_int, [program]), ('allocate', _ptr, [_i64]),
             ('free', None, [_ptr, _i64]), ('checksum', ctypes.c_uint64, [_ptr, _ptr, _i64]),
-            ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail])):
+            ('lists', None, [_ptr, ctypes.c_int, ctypes.c_int, _ptr, _ptr, _ptr, _ptr]),
+            ('check_list', ctypes.c_int, [_ptr, _i64, ctypes.c_int, ctypes.c_int, _ptr]),
+            ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail]),
+            ('attention_scratch', _i64, [attention]), ('stencil', None, [ctypes.POINTER(CStencil)]),
+            ('attention', ctypes.c_int, [attention])):
         function = getattr(library, f'amsr_{name}')
         function.restype, function.argtypes = result, arguments

@@ -1,1 +1,1 @@
-"""A whole network computed at the active tiles alone, from its first convolution to its image."""
+"""A whole network computed at the active patches alone, from its first convolution to its image."""

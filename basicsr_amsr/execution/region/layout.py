@@ -1,33 +1,33 @@
-"""Where the rows of a value lie in memory: tile by tile, then the pixels around the tiles, then a row of zeros."""
+"""Where the rows of a value lie in memory: patch by patch, then the pixels around the patches, then a row of zeros."""
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
 from basicsr_amsr.execution.active import Gather
-from basicsr_amsr.execution.region.tiles import Tiles, put_together
+from basicsr_amsr.execution.region.patches import Patches, put_together
 
 
 class Layout:
-    """The active tiles of a batch at every scale of a network; made once for an image, shared by all its values.
+    """The active patches of a batch at every scale of a network; made once for an image, shared by all its values.
 
     Args:
-        tiles: bool (B, ⌈height/size⌉, ⌈width/size⌉), the active ones.
+        patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), the active ones.
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
-        halo: how many pixels around the tiles are known too (the band).
-        whole: compute all of them at once; else squares of tiles that are all active are computed as larger tiles.
+        halo: how many pixels around the patches are known too (the band).
+        whole: compute all of them at once; else squares of patches that are all active are computed as larger patches.
 
     Attributes:
-        groups: the tiles of each side, the largest first.
+        groups: the patches of each side, the largest first.
     """
 
-    def __init__(self, tiles: torch.Tensor, size: int, height: int, width: int, halo: int,
+    def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, halo: int,
                  whole: bool = False) -> None:
-        self.tiles, self.size, self.height, self.width, self.halo = tiles, size, height, width, halo
-        self.groups: list[Tiles] = []
-        for squares, side in [(tiles, size)] if whole else put_together(tiles, size):
-            self.groups.append(Tiles(squares, side, height, width, self.rows(1), whole))
+        self.patches, self.size, self.height, self.width, self.halo = patches, size, height, width, halo
+        self.groups: list[Patches] = []
+        for squares, side in [(patches, size)] if whole else put_together(patches, size):
+            self.groups.append(Patches(squares, side, height, width, self.rows(1), whole))
         self._cache: dict[tuple, torch.Tensor] = {}
         self._gathers: dict[tuple, Gather] = {}
         mask = self.mask(1)
@@ -36,40 +36,40 @@ class Layout:
         self.band = (near & ~mask).flatten().nonzero()[:, 0]
 
     def mask(self, scale: int) -> torch.Tensor:
-        """The pixels of the active tiles, bool (B, 1, scale · H, scale · W)."""
+        """The pixels of the active patches, bool (B, 1, scale · H, scale · W)."""
         side = self.size * scale
-        wide = self.tiles.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
+        wide = self.patches.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
         return wide[:, None, :self.height * scale, :self.width * scale]
 
     def rows(self, scale: int) -> int:
-        """Rows of the tiles of a value."""
+        """Rows of the patches of a value."""
         return self.groups[-1].rows(scale).stop if self.groups else 0
 
     def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
-        """The sum of the rows of each image's tiles (B, C), of pixels in the image alone."""
-        total = torch.zeros(len(self.tiles), rows.shape[1], dtype=dtype, device=rows.device)
+        """The sum of the rows of each image's patches (B, C), of pixels in the image alone."""
+        total = torch.zeros(len(self.patches), rows.shape[1], dtype=dtype, device=rows.device)
         for group in self.groups:
             total.index_add_(0, group.image[:group.active], group.sums(rows[group.rows(scale)], scale, dtype))
         return total
 
     def whole_sides(self, scale: int) -> tuple[int, int]:
-        """Height and width of the smallest map that all tiles fit into."""
+        """Height and width of the smallest map that all patches fit into."""
         side = max(group.size for group in self.groups)
         height, width = (-(-length // side) * side * scale for length in (self.height, self.width))
         return height, width
 
     def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
-        """Put the rows of the tiles into a map (B, *whole_sides, C)."""
+        """Put the rows of the patches into a map (B, *whole_sides, C)."""
         for group in self.groups:
             group.write_whole(rows[group.rows(scale)], scale, target)
 
     def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
-        """Put the rows of the tiles where they belong in the flat map of that scale."""
+        """Put the rows of the patches where they belong in the flat map of that scale."""
         for group in self.groups:
             group.write(rows[group.rows(scale)], scale, target)
 
-    def gather(self, kept: bool, scale: int, offsets: tuple[range, range], group: Tiles, part: slice) -> Gather:
-        """What some tiles read at these offsets, of a value that is kept or of a map."""
+    def gather(self, kept: bool, scale: int, offsets: tuple[range, range], group: Patches, part: slice) -> Gather:
+        """What some patches read at these offsets, of a value that is kept or of a map."""
         key = (kept, scale, *offsets, group.size, part.start, part.stop)
         if key not in self._gathers:
             if kept:
@@ -86,8 +86,9 @@ class Layout:
         """The number of the row of zeros."""
         return self.rows(scale) + len(self.band) * scale**2
 
-    def _stored(self, scale: int, rows: range, cols: range, group: Tiles) -> torch.Tensor:
-        """Rows (tiles, pixels) of a stored value with its band at these offsets; the last, of zeros, where none is."""
+    def _stored(self, scale: int, rows: range, cols: range, group: Patches) -> torch.Tensor:
+        """Rows (patches, pixels) of a stored value with its band at these offsets; the last, of zeros, where none
+        is."""
         key = ('stored', scale, rows, cols, group.size)
         if key not in self._cache:
             border = max(0, -rows[0], -cols[0], rows[-1] + 1 - group.size * scale, cols[-1] + 1 - group.size * scale)
@@ -97,15 +98,15 @@ class Layout:
         return self._cache[key]
 
     def _table(self, scale: int, border: int) -> torch.Tensor:
-        """For each pixel of a map of that scale, in whole tiles and with a border, the row where it is stored."""
+        """For each pixel of a map of that scale, in whole patches and with a border, the row where it is stored."""
         key = ('table', scale, border)
         if key not in self._cache:
             zero, (high, wide) = self.zero(scale), self.whole_sides(scale)
-            rows = torch.arange(zero, dtype=torch.int32 if zero < 1 << 31 else torch.int64, device=self.tiles.device)
-            table = rows.new_full((len(self.tiles), high + 2 * border, wide + 2 * border), zero)
-            tiles = table[:, border:border + high, border:border + wide]
-            self.write_whole(rows[:self.rows(scale), None], scale, tiles[..., None])
-            tiles[:, self.height * scale:], tiles[:, :, self.width * scale:] = zero, zero
+            rows = torch.arange(zero, dtype=torch.int32 if zero < 1 << 31 else torch.int64, device=self.patches.device)
+            table = rows.new_full((len(self.patches), high + 2 * border, wide + 2 * border), zero)
+            patches = table[:, border:border + high, border:border + wide]
+            self.write_whole(rows[:self.rows(scale), None], scale, patches[..., None])
+            patches[:, self.height * scale:], patches[:, :, self.width * scale:] = zero, zero
             place = self.enlarged(self.band, scale, (*table.shape[1:], border))
             table.view(-1).index_copy_(0, place, rows[self.rows(scale):])
             self._cache[key] = table

@@ -12,7 +12,7 @@ from basicsr_amsr.execution.graph.reference import Weights, call
 from basicsr_amsr.execution.precision import compute_dtype, in_full_precision
 from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.selection.regions import expand_blocks
+from basicsr_amsr.selection.maps import expand_patches
 
 Read = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -63,9 +63,9 @@ def before_anchor(program: Program, value: int, weights: Weights, inputs: dict[i
     return result.to(compute_dtype(x)) if value == program.anchor else result
 
 
-def run_masked(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+def run_masked(program: Program, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, size: int,
                prediction: Prediction) -> torch.Tensor:
-    """The image of a network whose pixels outside the active tiles are predicted; differentiable.
+    """The image of a network whose pixels outside the active patches are predicted; differentiable.
 
     What a convolution, an average or a map operation reads of a skipped pixel is the value that `prediction` makes of
     the anchor; the image at skipped pixels is the light tail's.
@@ -73,7 +73,7 @@ def run_masked(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     Args:
         program, net: the network and its weights.
         x: (B, C, H, W), the LR images.
-        tiles: bool (B, ⌈H/size⌉, ⌈W/size⌉), the active ones.
+        patches: bool (B, ⌈H/size⌉, ⌈W/size⌉), the active ones.
         size: their side.
         prediction: what skipped pixels get.
 
@@ -84,7 +84,7 @@ def run_masked(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
 
     def mask(scale: int) -> torch.Tensor:
         if scale not in masks:
-            masks[scale] = expand_blocks(tiles, size * scale, x.shape[-2] * scale, x.shape[-1] * scale)
+            masks[scale] = expand_patches(patches, size * scale, x.shape[-2] * scale, x.shape[-1] * scale)
         return masks[scale]
 
     features: list[torch.Tensor] = []

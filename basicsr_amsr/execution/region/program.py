@@ -1,4 +1,4 @@
-"""A graph with its rules, and in which order the torch executor computes it tile by tile."""
+"""A graph with its rules, and in which order the torch executor computes it patch by patch."""
 from __future__ import annotations
 
 import hashlib
@@ -49,7 +49,7 @@ class Program(Rules):
         return hashlib.sha256(repr((facts, self.anchor, self.output)).encode()).hexdigest()[:16]
 
     def numbers(self, value: int, size: int) -> int:
-        """How many numbers a tile takes at most while a value is computed: what is read, or what is written."""
+        """How many numbers a patch takes at most while a value is computed: what is read, or what is written."""
         fact = self.facts[value]
         side = size * fact.scale
         written = side**2 * fact.channels
@@ -77,7 +77,7 @@ class Program(Rules):
 
     @cached_property
     def stages(self) -> list[list[int]]:
-        """Values that can be computed together, tile by tile: none looks around itself in another of them."""
+        """Values that can be computed together, patch by patch: none looks around itself in another of them."""
         number = [0] * len(self.facts)
         stages: dict[tuple[int, bool], list[int]] = {}
         for value in self.values:

@@ -78,7 +78,7 @@ def _signature(net: nn.Module) -> Any:
         if module._forward_hooks or module._forward_pre_hooks or 'forward' in vars(module):
             raise TypeError(path)
         held = [(name, _comparable(value)) for name, value in sorted(vars(module).items())
-                if not name.startswith('_') and name not in OURS]
+                if not name.startswith('_') and name not in ('training', *OURS)]
         weights = [(name, number(tensor), tuple(tensor.shape), tensor.dtype, tensor.device.type)
                    for group in (module._parameters, module._buffers) for name, tensor in group.items()
                    if tensor is not None]
@@ -86,7 +86,8 @@ def _signature(net: nn.Module) -> Any:
     return tuple(found)
 
 
-OURS = ('training', 'amsr', 'last_mask_ratio', 'variant', 'costs', 'region', 'native', 'structure', 'skip')
+# What a converted module has beside its own attributes.
+OURS = ('amsr', 'last_keep', 'variant', 'costs', 'region', 'native', 'units', 'whole', 'structure', 'skip')
 
 
 def _comparable(value: Any) -> Any:

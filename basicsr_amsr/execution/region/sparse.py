@@ -1,4 +1,4 @@
-"""A program at the active tiles: gathers, computes, and writes the image, on any device."""
+"""A program at the active patches: gathers, computes, and writes the image, on any device."""
 from __future__ import annotations
 
 from typing import Any
@@ -16,25 +16,26 @@ from basicsr_amsr.execution.graph.reference import Weights, call
 from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import before_anchor
+from basicsr_amsr.execution.region.patches import Patches
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.execution.region.tiles import Tiles
+from basicsr_amsr.execution.uncompiled import uncompiled
 
 
-@torch.compiler.disable  # the numbers of tiles are data: nothing of it can be traced
+@uncompiled  # the numbers of patches are data: nothing of it can be traced
 @torch.no_grad()
-def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, size: int,
                prediction: Prediction, backend: str = 'torch') -> torch.Tensor:
-    """Equals `run_masked`, but computes active tiles alone. For inference only.
+    """Equals `run_masked`, but computes active patches alone. For inference only.
 
     Args:
-        program, net, x, tiles, size, prediction: as in `run_masked`. A size of 1 is single pixels.
+        program, net, x, patches, size, prediction: as in `run_masked`. A size of 1 is single pixels.
         backend: 'torch', 'triton' or 'auto', see `backend_for`.
 
     Returns:
         (B, C, scale · H, scale · W), channels-last.
     """
-    run = _Run(program, net, x, tiles, size, prediction, backend_for(backend, x.device))
+    run = _Run(program, net, x, patches, size, prediction, backend_for(backend, x.device))
     run.stages()
     if program.form(program.output) != 'rows':
         return run.values[program.output]
@@ -43,26 +44,26 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.T
     image = rows.new_empty(len(x), *run.layout.whole_sides(scale), rows.shape[1])
     run.layout.write_whole(rows, scale, image)
     if prediction.tail is not None:
-        write_tail(prediction.tail, x, run.values[program.anchor], ~tiles, size, image)
+        write_tail(prediction.tail, x, run.values[program.anchor], ~patches, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
 
 
-def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, tiles: torch.Tensor, size: int,
+def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, patches: torch.Tensor, size: int,
                image: torch.Tensor) -> None:
-    """Write the light tail's pixels of the skipped `tiles` into an image of whole tiles (B, height, width, C)."""
+    """Write the light tail's pixels of the skipped `patches` into an image of whole patches (B, height, width, C)."""
     reach, scale = tail.border, tail.scale
     padded = tail.padded(x)
     seen, features = pixel_rows(padded), pixel_rows(anchor)
-    skipped = Tiles(tiles, size, x.shape[2], x.shape[3])
-    wide = Tiles(tiles, size, padded.shape[2], padded.shape[3]) if reach else skipped
+    skipped = Patches(patches, size, x.shape[2], x.shape[3])
+    wide = Patches(patches, size, padded.shape[2], padded.shape[3]) if reach else skipped
     place = skipped.own(1)
     around = _clamped(wide, size, reach)
     rows = image.new_empty(skipped.count * skipped.area(scale), image.shape[3])
     step = skipped.chunk((size + 2 * reach)**2 * anchor.shape[1])
     for start in range(0, skipped.count, step):
         part = slice(start, start + step)
-        patches = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
-        values = pixel_rows(F.conv2d(patches, tail.image))
+        squares = seen[around[part]].view(-1, size + 2 * reach, size + 2 * reach, x.shape[1]).permute(0, 3, 1, 2)
+        values = pixel_rows(F.conv2d(squares, tail.image))
         feature = features.index_select(0, place[part].flatten())
         values = values + tail.feature.linear(feature)
         enlarged = _enlarged(values, size, scale, shuffle=True)
@@ -70,8 +71,8 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, tiles: to
     skipped.write_whole(rows, scale, image)
 
 
-def _clamped(wide: Tiles, size: int, reach: int) -> torch.Tensor:
-    """Positions (tiles, (size + 2·reach)²) in the padded image; where a tile goes beyond it, of its last pixels."""
+def _clamped(wide: Patches, size: int, reach: int) -> torch.Tensor:
+    """Positions (patches, (size + 2·reach)²) in the padded image; where a patch goes beyond it, of its last pixels."""
     step = torch.arange(size + 2 * reach, device=wide.device)
     y = ((wide.row * size)[:, None] + step).clamp(max=wide.height - 1)
     x = ((wide.col * size)[:, None] + step).clamp(max=wide.width - 1)
@@ -81,12 +82,12 @@ def _clamped(wide: Tiles, size: int, reach: int) -> torch.Tensor:
 class _Run:
     """One pass. `values` holds rows (see `Layout`), whole maps, or (B, C, 1, 1), as the program's forms say."""
 
-    def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, tiles: torch.Tensor, size: int,
+    def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, size: int,
                  prediction: Prediction, backend: Backend) -> None:
         self.program, self.prediction, self.backend = program, prediction, backend
         self.weights, self.size = Weights(net, program.graph), (len(x), *x.shape[2:])
         self.calls = [BoundOp(op, self.weights) for op in program.graph.ops]
-        self.layout = Layout(tiles, size, x.shape[2], x.shape[3], program.halo, backend.whole)
+        self.layout = Layout(patches, size, x.shape[2], x.shape[3], program.halo, backend.whole)
         self.x, self.batch = x, len(x)
         self.values: dict[int, Any] = {0: x}
         self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
@@ -102,7 +103,7 @@ class _Run:
         program = self.program
         for number, stage in enumerate(program.stages):
             if program.form(stage[0]) == 'rows':
-                self._tile_by_tile(stage)
+                self._patch_by_patch(stage)
             else:
                 for value in stage:
                     self.values[value] = self._whole(value)
@@ -116,7 +117,7 @@ class _Run:
             wanted = {(self.layout.zero(scale) + 1, channels) for scale, channels in program.later_shapes[number]}
             self.spare = {key: spare for key, spare in self.spare.items() if key[:2] in wanted}
 
-    def _tile_by_tile(self, stage: list[int]) -> None:
+    def _patch_by_patch(self, stage: list[int]) -> None:
         program = self.program
         number = program.stage_of[stage[0]]
         stage = [value for value in stage if value not in program.on_demand]
@@ -130,12 +131,12 @@ class _Run:
                 for each in todo:
                     self._run(each, each.value in kept)
         for value in kept:
-            if value not in self.values:  # no tile is active
+            if value not in self.values:  # no patch is active
                 self.values[value] = self._space(value, self.values[program.anchor].dtype)
         self.local = {}
 
     def _run(self, each: Fused, keep: bool) -> None:
-        """A value's rows at the part's tiles."""
+        """A value's rows at the part's patches."""
         value = each.value
         if each.conv is None:
             rows = self._compute(value)
@@ -150,7 +151,7 @@ class _Run:
         self.local[value] = self._convolve(each.conv, each.epilogue, place)
 
     def _compute(self, value: int) -> torch.Tensor:
-        """A value's rows at the part's tiles, perhaps with more dimensions, not contiguous."""
+        """A value's rows at the part's patches, perhaps with more dimensions, not contiguous."""
         op, size = self.program.graph.ops[value - 1], self.group.size * self.program.scale(value)
         if isinstance(op, (Shuffle, Resize)):
             factor = op.factor if isinstance(op, Shuffle) else int(op.factors[0])  # type: ignore[index]
@@ -180,11 +181,11 @@ class _Run:
         return self.backend.convolve(conv, reads, size, epilogue, place)
 
     def _read(self, value: int, size: int) -> torch.Tensor:
-        """A value's rows at the part's tiles, from wherever they are."""
+        """A value's rows at the part's patches, from wherever they are."""
         return self._source(value, size).fetch()
 
     def _source(self, value: int, size: int) -> Read:
-        """Where a value's rows at the part's tiles are."""
+        """Where a value's rows at the part's patches are."""
         if value in self.local:
             return Read(self.local[value])
         program, layout = self.program, self.layout
@@ -202,7 +203,7 @@ class _Run:
         return Read(self._map_rows(value), own)
 
     def _around(self, value: int, offsets: tuple[range, range]) -> Read:
-        """Where a value's rows at offsets from the part's tiles are; 0 outside the image."""
+        """Where a value's rows at offsets from the part's patches are; 0 outside the image."""
         kept = self.program.form(value) == 'rows'
         rows = self.values[value] if kept else self._map_rows(value)
         return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.group, self.part))
@@ -225,7 +226,7 @@ class _Run:
         shape = (layout.zero(scale) + 1, self.program.channels(value))
         spare = self.spare.get((*shape, dtype))
         # Used memory need not be paged in.
-        space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.tiles.device)
+        space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.patches.device)
         if self.program.contexts.get(value, (0, 0)) != (0, 0):
             if len(layout.band):
                 if self.band is None:
@@ -294,8 +295,8 @@ class _Run:
 
 
 def _enlarged(rows: torch.Tensor, size: int, factor: int, shuffle: bool) -> torch.Tensor:
-    """Rows of tiles of that side as those of tiles whose side is multiplied; a view (tiles, …, C), so that they are
-    copied once, to where they are kept."""
+    """Rows of patches of that side as those of patches whose side is multiplied; a view (patches, …, C), so that they
+    are copied once, to where they are kept."""
     channels = rows.shape[1] // (factor**2 if shuffle else 1)
     if shuffle:
         return rows.view(-1, size, size, channels, factor, factor).permute(0, 1, 4, 2, 5, 3)

@@ -20,8 +20,8 @@ def convolve(values, index, weight, bias, slope_before, scale, residual, residua
     """after(scale · before(Σ W · values + partial + bias) + residual) at `pixels` output pixels.
 
     values (·, CHANNELS), residual (·, OUT) and out (·, OUT) are rows of unit stride. Output pixel m is pixel m % SIZE²
-    of tile m // SIZE². `index` lists for each tile the rows of the LIST places that its convolution reads, LIST_WIDTH
-    in a line: the tile with its halo, or for single pixels the taps. So a list has (SIZE + 2)² / SIZE² entries per
+    of patch m // SIZE². `index` lists for each patch the rows of the LIST places that its convolution reads, LIST_WIDTH
+    in a line: the patch with its halo, or for single pixels the taps. So a list has (SIZE + 2)² / SIZE² entries per
     pixel, not nine; an entry, 4 bytes, is read once for each tap that needs it, and again from the first-level cache.
     A row under 0 is of zeros. Without an index, row m is read. `residual_index` and `out_index` have a row for each
     output pixel: where under 0, nothing is added, and nothing written. `partial` (pixels, OUT) is in single precision.

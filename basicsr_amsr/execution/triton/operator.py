@@ -92,7 +92,7 @@ def launch(parts: list[torch.Tensor], lists: list[torch.Tensor | None], weight: 
 
 
 def _geometry(weight: torch.Tensor, size: int, dilation: Sequence[int]) -> dict[str, int]:
-    """Where in the list of a tile its convolution reads, as the kernel takes it."""
+    """Where in the list of a patch its convolution reads, as the kernel takes it."""
     down, across = weight.shape[2:]
     if (down, across) == (1, 1):  # the pixels themselves are listed
         return {'SIZE': 1, 'LIST': 1, 'LIST_WIDTH': 1, 'TAP_ROWS': 1, 'TAP_COLS': 1, 'STEP_ROWS': 1, 'STEP_COLS': 1}

@@ -20,7 +20,7 @@ NET = Subject('net', 'a network')
 
 
 class Machine:
-    """A clock, and two forms that turn it: dense · area, area · (base + slope · ratio)."""
+    """A clock, and two forms that turn it: dense · area, area · (base + slope · keep)."""
 
     def __init__(self, dense=2e-6, base=0.5e-6, slope=2e-6):
         self.dense, self.base, self.slope = dense, base, slope
@@ -36,9 +36,9 @@ class Machine:
             self.now += seconds
             self.ran += 1
 
-        def sparse(ratio):
-            spend(area * (self.base + self.slope * ratio))
-            return ratio
+        def sparse(keep):
+            spend(area * (self.base + self.slope * keep))
+            return keep
 
         return Probe(area, lambda: spend(area * self.dense), sparse)
 
@@ -63,9 +63,9 @@ def images(height, width=None, batch=1):
 def test_dense_is_preferred_above_the_crossover(dense, base, slope, edge):
     costs = Costs(1000, dense, base, slope)
     assert costs.crossover == (None if edge is None else pytest.approx(max(edge, 0)))
-    for ratio in (0.0, 0.25, 0.5, 0.79, 0.81, 1.0):
-        skips = ratio < 1 and (ratio == 0 or edge is None or ratio <= edge)
-        assert costs.form(ratio) == ('sparse' if skips else 'dense')
+    for keep in (0.0, 0.25, 0.5, 0.79, 0.81, 1.0):
+        skips = keep < 1 and (keep == 0 or edge is None or keep <= edge)
+        assert costs.form(keep) == ('sparse' if skips else 'dense')
 
 
 @pytest.mark.parametrize(('limited', 'fits', 'does_not'), [

@@ -15,11 +15,13 @@ from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native import library
 from basicsr_amsr.profiling.macs import count
 from tests.backbones.tiny import OPTIONS, image
+from tests.execution.calls import python_calls
 from tests.execution.graph.networks import OF_BASICSR, WINDOWS, build, channels
 
 pytestmark = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
 SIZES = [(1, 1), (1, 6), (2, 9), (3, 3), (5, 8), (8, 8), (13, 16), (17, 23), (24, 24), (31, 18), (40, 33), (16, 48)]
-WHOLE = [*(name for name in OPTIONS if name not in WINDOWS), *OF_BASICSR, 'SPAN']  # nothing of them runs in torch
+# nothing of them runs in torch
+WHOLE = [*(name for name in OPTIONS if name not in (*WINDOWS, 'DAT')), *OF_BASICSR, 'SPAN']
 
 
 def plain(net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
@@ -37,7 +39,8 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).abs().max() / (wanted.max() - wanted.min() + 1e-3))
 
 
-@pytest.mark.parametrize('name', WHOLE)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow if name == 'SPAN' else [])
+                                  for name in WHOLE])  # SPAN is traced for each size
 def test_is_the_networks_picture_at_every_size(name):
     net, form = build(name), DenseForm()
     for size in SIZES:
@@ -74,6 +77,30 @@ def test_torch_runs_what_the_kernels_cannot():
     assert difference(form.run(net, x), plain(net, x)) <= 1e-4
 
 
+class Two(nn.Module):
+    """Returns two maps, of which the second is made of the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 20, 3, 1, 1), nn.Conv2d(20, 12, 3, 1, 1)
+
+    def forward(self, x):
+        feature = self.one(x).relu()
+        return feature, nn.functional.pixel_shuffle(self.other(feature), 2)
+
+
+@torch.no_grad()
+def test_several_maps_are_returned_where_they_are_wanted():
+    net = Two().eval()
+    form = DenseForm(Traces(several=True))
+    for shape in ((1, 3, 13, 18), (2, 3, 8, 9)):
+        x = image(*shape)
+        for found, wanted in zip(form.maps(net, x), net(x), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match='Two returns 2 things: only one image can be read'):
+        DenseForm().run(net, x)
+
+
 class Dilated(nn.Module):
     """Nothing of it is a native operator."""
 
@@ -87,7 +114,7 @@ class Dilated(nn.Module):
 
 def test_says_why_a_network_is_left_to_torch():
     with pytest.raises(UserError, match=r'Dilated: native kernels would do 0 % .* conv: conv2d at .*py:\d+'):
-        accelerate_(Dilated(), AMSRConfig(mode='dense'))
+        accelerate_(Dilated(), AMSRConfig(mode='dense', backend='native'))
 
 
 @pytest.fixture
@@ -148,6 +175,35 @@ def test_follows_its_number_format(accelerated):
         assert net.half()(x.half()).dtype == torch.float16
 
 
+def test_follows_what_is_put_in_place_of_weights(accelerated):
+    net, other = accelerated
+    check(net, other)
+    for one in accelerated:
+        one.conv_first.weight = nn.Parameter(one.conv_first.weight.detach() * 2)
+    check(net, other)
+    twin = nn.Conv2d(3, net.conv_first.out_channels, 3, 1, 1)
+    for one in accelerated:
+        one.conv_first = twin
+    check(net, other)
+    for one in accelerated:
+        one.to(memory_format=torch.channels_last)
+        twin.weight.data.mul_(0.5)
+    check(net, other)
+    twin.weight.data = twin.weight.data.transpose(2, 3)  # the same bytes in the same place
+    check(net, other)
+
+
+@torch.no_grad()
+def test_a_warm_pass_is_tens_of_calls(accelerated):
+    net, _ = accelerated
+    deep = build('MSRResNet')
+    accelerate_(deep, AMSRConfig(mode='dense'))
+    x = image(1, 3, 18, 20)
+    for one in (net, deep):
+        one(x)
+        assert python_calls(lambda one=one: one(x)) < 90
+
+
 def test_copies_and_pickles_start_anew(accelerated):
     net, other = accelerated
     check(net, other)
@@ -175,4 +231,4 @@ def test_what_watches_sees_the_plain_network(accelerated):
 def test_without_the_library_it_is_said(monkeypatch):
     monkeypatch.setattr('basicsr_amsr.execution.dense.form.library', lambda: None)
     with pytest.raises(UserError, match='native kernels are not there'):
-        accelerate_(build('RFDN'), AMSRConfig(mode='dense'))
+        accelerate_(build('RFDN'), AMSRConfig(mode='dense', backend='native'))

@@ -81,4 +81,4 @@ def channels(name: str) -> int:
 
 
 WINDOWS = ('SwinIR', 'SwinIR_light')  # traced in seconds, anew for many sizes
-NAMES = [*(name for name in OPTIONS if name not in WINDOWS), *OF_BASICSR, *OF_SPANDREL, 'Winding']
+NAMES = [*(name for name in OPTIONS if name not in (*WINDOWS, 'DAT')), *OF_BASICSR, *OF_SPANDREL, 'Winding']

@@ -23,24 +23,24 @@ def numbers(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def some_patches(height: int, width: int, share: float, seed: int) -> np.ndarray:
+def some_patches(height: int, width: int, share: float, seed: int, edge: int = 4) -> np.ndarray:
     """About that share of all patches, unsorted; none for 0 and all for 1."""
-    everything = every_patch(height, width)
+    everything = every_patch(height, width, edge)
     generator = np.random.default_rng(seed)
     chosen = everything[generator.random(len(everything)) < share]
     return np.ascontiguousarray(generator.permutation(chosen))
 
 
-def mask_of(patches: np.ndarray, height: int, width: int) -> torch.Tensor:
+def mask_of(patches: np.ndarray, height: int, width: int, edge: int = 4) -> torch.Tensor:
     """The pixels of the listed patches: (height, width), bool."""
-    mask = torch.zeros(-(-height // 4), -(-width // 4), dtype=torch.bool)
+    mask = torch.zeros(-(-height // edge), -(-width // edge), dtype=torch.bool)
     mask[torch.from_numpy(patches[:, 0].astype(np.int64)), torch.from_numpy(patches[:, 1].astype(np.int64))] = True
-    return mask.repeat_interleave(4, 0).repeat_interleave(4, 1)[:height, :width]
+    return mask.repeat_interleave(edge, 0).repeat_interleave(edge, 1)[:height, :width]
 
 
 def run_operator(native: Library, inputs: Sequence[torch.Tensor], channels: int, declare: Declare, *,
                  patches: np.ndarray | None = None, dtype: str = 'float32', scale: int = 1, threads: int = 2,
-                 size: Callable[[int, int], tuple[int, int]] | None = None) -> torch.Tensor:
+                 size: Callable[[int, int], tuple[int, int]] | None = None, edge: int = 4) -> torch.Tensor:
     """The output map of an operator whose input maps hold `inputs` (C, H, W); it is zero where nothing was written."""
     program = Program()
     images = [program.image(one.shape[0]) for one in inputs]
@@ -48,7 +48,7 @@ def run_operator(native: Library, inputs: Sequence[torch.Tensor], channels: int,
     for image, one in zip(images, maps, strict=True):
         program.pointwise(image, one)
     grid = program.grid(size) if size else None
-    listed = program.patches(grid)
+    listed = program.patches(grid, edge)
     out = program.map(channels, dtype=dtype, scale=scale, grid=grid)
     result = program.image(channels, scale=scale, grid=grid)
     declare(program, maps, out, listed)

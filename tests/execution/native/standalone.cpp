@@ -105,7 +105,7 @@ static double one_case(int kind) {  // largest error relative to the largest val
   const AmsrList list = {patches.data(), (int64_t)patches.size()};
   const AmsrPass pass = {0, 1, 0, 0};
   const AmsrMap maps[2] = {in.c, out.c};
-  AmsrProgram p = {&op, &source, &step, maps, &pass, &list, 1, 1, 1, 2, 1, 1, 2, 0, nullptr, 0, 0};
+  AmsrProgram p = {&op, &source, &step, maps, &pass, &list, 1, 1, 1, 2, 1, 1, 2, 0, 1, 0, nullptr, 0, 0};
   p.scratch_bytes = amsr_scratch(&p);
   p.scratch = (char *)amsr_allocate(p.scratch_bytes);
   if (amsr_run(&p)) return 1e9;

@@ -1,11 +1,14 @@
 """What would read or write where nothing is, is refused before it is run."""
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 import torch
 
-from basicsr_amsr.execution.native import steps
+from basicsr_amsr.execution.native import build, steps
+from basicsr_amsr.execution.native.library import Library
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
 
@@ -124,6 +127,30 @@ def test_wrong_lists(native, patches, message):
         Runner(program, native).run({image: GOOD, result: GOOD.clone()}, {listed: patches})
 
 
+def test_images_of_any_layout_are_read(native):
+    program = Program()
+    image, result = program.image(3), program.image(3)
+    program.pointwise(image, result)
+    for source in (torch.rand(9, 10, 3).permute(2, 0, 1), torch.rand(10, 3, 9).permute(1, 2, 0),
+                   torch.rand(1, 9, 1).expand(3, 9, 10)):
+        found = torch.zeros(3, 9, 10)
+        Runner(program, native).run({image: source, result: found})
+        assert torch.equal(found, source)
+
+
+@pytest.mark.parametrize('border', [1, 3])
+@pytest.mark.parametrize('size', [(1, 1), (2, 9), (8, 5)])
+def test_a_border_repeats_the_outermost_pixels(native, border, size):
+    program = Program()
+    wide = program.grid(lambda h, w: (h + 2 * border, w + 2 * border))
+    image, inside, result = program.image(3), program.map(3, grid=wide), program.image(3, grid=wide)
+    program.pointwise(image, inside, border=border)
+    program.pointwise(inside, result)
+    source, found = torch.rand(3, *size), torch.zeros(3, size[0] + 2 * border, size[1] + 2 * border)
+    Runner(program, native).run({image: source, result: found})
+    assert torch.equal(found, torch.nn.functional.pad(source[None], (border,) * 4, mode='replicate')[0])
+
+
 def test_rows_may_be_apart(native):
     program = Program()
     image, result = program.image(3), program.image(3)
@@ -131,3 +158,14 @@ def test_rows_may_be_apart(native):
     x, found = torch.arange(3 * 20 * 30.).reshape(3, 20, 30)[:, 5:14, 7:17], torch.zeros(3, 11, 30)
     Runner(program, native).run({image: x, result: found[:, :9, :10]})
     assert torch.equal(found[:, :9, :10], x) and not found[:, 9:].any() and not found[:, :, 10:].any()
+
+
+def test_a_library_of_other_sources_is_one_line(tmp_path):
+    source = tmp_path / 'other.c'
+    source.write_text('int amsr_other(void) { return 0; }')
+    compiler = build.find_compiler()
+    if compiler is None:
+        pytest.skip('no compiler')
+    subprocess.run([*compiler, '-shared', '-fPIC', '-x', 'c', source, '-o', tmp_path / 'other.so'], check=True)
+    with pytest.raises(OSError, match=r'other\.so lacks a function .*: remove it'):
+        Library(tmp_path / 'other.so')

@@ -13,7 +13,8 @@ from tests.execution.native.programs import FAST, error, mask_of, numbers, round
 SIZES = st.tuples(st.integers(1, 21), st.integers(1, 37))
 CHANNELS = st.one_of(st.integers(1, 20), st.sampled_from([25, 31, 32, 33, 48, 50, 64, 65, 80]))
 SHARES = st.sampled_from([0., .3, .7, 1.])
-METHODS = st.sampled_from(['direct', 'winograd'])
+METHODS = st.sampled_from(['direct', 'winograd', 'winograd6'])
+WINOGRAD = st.sampled_from(['winograd', 'winograd6'])
 BF16 = 2 ** -8  # half the distance of neighbours, relative
 
 
@@ -27,15 +28,16 @@ def convolve(native, x, weight, bias, *, groups=1, stride=1, padding=None, share
         x = rounded(x, 'bfloat16')
     wanted = F.conv2d(x[None].double(), exact.double(), bias.double(), stride, padding, 1, groups)[0]
     height, width = wanted.shape[-2:]
-    patches = some_patches(height, width, share, 5)
-    mask = mask_of(patches, height, width)
+    edge = 6 if method == 'winograd6' else 4
+    patches = some_patches(height, width, share, 5, edge)
+    mask = mask_of(patches, height, width, edge)
 
     def declare(program, inputs, out, listed):
         program.conv(inputs[0], weight, bias, out, out_channels=len(weight), kernel=kernel, stride=stride,
                      groups=groups, padding=padding, method=method, compute=compute, patches=listed, **options)
 
     size = (lambda h, w: (height, width)) if (height, width) != tuple(x.shape[-2:]) else None
-    found = run_operator(native, [x], len(weight), declare, patches=patches, dtype=maps, size=size)
+    found = run_operator(native, [x], len(weight), declare, patches=patches, dtype=maps, size=size, edge=edge)
     return found, wanted, mask
 
 
@@ -49,11 +51,11 @@ def test_direct(native, isa, size, inputs, outputs, kernel, share, seed):
     assert not found[:, ~mask].any()
 
 
-@given(SIZES, CHANNELS, CHANNELS, SHARES, st.integers(0, 99))
+@given(SIZES, CHANNELS, CHANNELS, SHARES, st.integers(0, 99), WINOGRAD)
 @FAST
-def test_winograd(native, isa, size, inputs, outputs, share, seed):
+def test_winograd(native, isa, size, inputs, outputs, share, seed, method):
     x, weight, bias = numbers(seed, inputs, *size), numbers(seed + 1, outputs, inputs, 3, 3), numbers(seed, outputs)
-    found, wanted, mask = convolve(native, x, weight, bias, share=share, method='winograd')
+    found, wanted, mask = convolve(native, x, weight, bias, share=share, method=method)
     assert error(found, wanted * mask) < 1e-4
     assert not found[:, ~mask].any()
 
@@ -64,7 +66,7 @@ def test_groups(native, isa, size, groups, inputs, outputs, method, share):
     x, bias = numbers(1, groups * inputs, *size), numbers(2, groups * outputs)
     weight = numbers(3, groups * outputs, inputs, 3, 3)
     found, wanted, mask = convolve(native, x, weight, bias, groups=groups, share=share, method=method)
-    assert error(found, wanted * mask) < 1e-4 if method == 'winograd' else 1e-5
+    assert error(found, wanted * mask) < 1e-5 if method == 'direct' else 1e-4
 
 
 @given(SIZES, CHANNELS, CHANNELS, st.sampled_from([1, 3, 5]), SHARES,
@@ -129,9 +131,10 @@ def test_ranges_of_channels_leave_their_neighbours(native, isa, size, before, in
     def declare(program, maps, out, listed):
         program.pointwise(maps[1], out)
         program.conv(maps[0][before:before + inputs], weight, bias, out[low:low + outputs], out_channels=outputs,
-                     method=method, compute=dtype, patches=listed)
+                     method=method, compute='float32' if method == 'winograd6' else dtype, patches=listed)
 
-    found = run_operator(native, [x, other], low + outputs + high, declare, dtype=dtype)
+    found = run_operator(native, [x, other], low + outputs + high, declare, dtype=dtype,
+                         edge=6 if method == 'winograd6' else 4)
     bound = 1e-4 if dtype == 'float32' else .005 if method == 'direct' else .03
     assert error(found[low:low + outputs], wanted) < bound
     assert torch.equal(found[:low], other[:low]) and torch.equal(found[low + outputs:], other[low + outputs:])

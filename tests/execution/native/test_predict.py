@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from basicsr_amsr.execution.calibrated.lists import marked
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
+from basicsr_amsr.execution.skipping.lists import lists_of
 from tests.execution.native.programs import FAST, error, mask_of, numbers, some_patches
 
 
@@ -23,7 +23,7 @@ def test_near_active_patches(native, size, inputs, outputs, scale, reach, rectif
     number = outputs * scale ** 2
     weight, bias = numbers(2, number, inputs * (1 + rectified)) / inputs ** .5, numbers(3, number)
     active = mask_of(some_patches(*size, share, 4), *size)
-    lists, near, _ = marked(active[::4, ::4].contiguous().numpy(), *size)
+    lists = lists_of(native, active[::4, ::4].numpy(), *size)
     program = Program()
     image, result = program.image(inputs), program.image(outputs, scale=scale)
     source, out = program.map(inputs, dtype=dtype), program.map(outputs, scale=scale, dtype=dtype)
@@ -34,7 +34,8 @@ def test_near_active_patches(native, size, inputs, outputs, scale, reach, rectif
     program.pointwise(out, result)
     found = torch.full((outputs, height * scale, width * scale), 7.)
     band = lists.band if reach else lists.skipped
-    Runner(program, native, 2).run({image: x, result: found}, {listed: band}, near={listed: near} if reach else None)
+    Runner(program, native, 2).run({image: x, result: found}, {listed: band},
+                                   near={listed: lists.near} if reach else None)
 
     features = torch.cat([x, x.relu()]) if rectified else x
     rows = F.conv2d(features[None].double(), weight[:, :, None, None].double(), bias.double())

@@ -116,6 +116,14 @@ def test_two_callers_at_a_time(native):
     assert not wrong
 
 
+def test_short_vectors_have_no_wavefront(native):
+    for isa in native.available:
+        with native.using(isa):
+            program = Program()
+            program.pointwise(program.image(1), program.map(1))
+            assert (Runner(program, native).chunk > 0) == isa.startswith('avx512')
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_fork(native):
     """A child of a process whose threads run computes the same, with threads of its own."""

@@ -24,7 +24,8 @@ INLINE void direct_panel(const Finish &f, const Spot &spot, const Input<T> &inpu
                          const T *weights, int vector) {
   constexpr int ROWS = rows_for(VECTORS);
   const AmsrOp &op = *f.op;
-  for (int first = 0; first < 4; first += ROWS) {
+  const int rows = least(4, f.height - spot.y);
+  for (int first = 0; first < rows; first += ROWS) {
     Vec sum[ROWS * 4][VECTORS];
     fill(sum, op.vector + vector * LANES);
     const T *w = weights;

@@ -5,7 +5,8 @@
 
 namespace SET {
 
-struct Block {  // a part of one patch: pixels [0, 4 * rows) from row `first` on, vectors from `vector` on
+// A part of one patch: rows of COLUMNS pixels (4, or 6 of a patch of 6x6) from row `first` on, vectors from `vector` on.
+struct Block {
   Spot spot;
   int first, vector;
 };
@@ -58,7 +59,7 @@ INLINE Place place_of(const Shape &s, int vector) {
 }
 
 // A step that reads a map at the operator's own resolution and channel order; `change(x, value)` is what it does.
-template <int PIXELS, int VECTORS, class F>
+template <int COLUMNS, int PIXELS, int VECTORS, class F>
 INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS], F change) {
   const AmsrMap &m = f.maps[step.map];
   const int64_t row = m.row, pixel = m.pixel;
@@ -68,22 +69,22 @@ INLINE void with_map(const Finish &f, const Block &b, const AmsrStep &step, Vec 
     if (m.type == AMSR_BF16) {
       const bf16 *p = address<bf16>(*f.context, m, b.spot, 1) + b.first * row + channel;
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / 4 * row + i % 4 * pixel));
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / COLUMNS * row + i % COLUMNS * pixel));
     } else {
       const float *p = address<float>(*f.context, m, b.spot, 1) + b.first * row + channel;
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / 4 * row + i % 4 * pixel));
+      for (int i = 0; i < PIXELS; i++) x[i][v] = change(x[i][v], load(p + i / COLUMNS * row + i % COLUMNS * pixel));
     }
   }
 }
 
 // Shuffled output in torch's order: lane l gets the map's channel l / shuffle^2.
-template <int PIXELS, int VECTORS>
+template <int COLUMNS, int PIXELS, int VECTORS>
 NOINLINE void add_nearest(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS]) {
   const AmsrMap &m = f.maps[step.map];
   const int square = f.op->shuffle * f.op->shuffle;
   for (int i = 0; i < PIXELS; i++) {
-    const int64_t pixel = (b.first + i / 4) * m.row + i % 4 * m.pixel + step.channel;
+    const int64_t pixel = (b.first + i / COLUMNS) * m.row + i % COLUMNS * m.pixel + step.channel;
     const auto value = [&](int lane) {
       const int64_t at = pixel + (lane < f.op->out_channels ? lane / square : 0);
       return step.a * (m.type == AMSR_BF16 ? widen(address<bf16>(*f.context, m, b.spot, 1)[at])
@@ -106,7 +107,7 @@ template <int PIXELS, int VECTORS, class F> INLINE void each(Vec (&x)[PIXELS][VE
   }
 }
 
-template <int PIXELS, int VECTORS>
+template <int COLUMNS, int PIXELS, int VECTORS>
 NOINLINE void rare_step(const Finish &f, const Block &b, const AmsrStep &step, Vec (&x)[PIXELS][VECTORS]) {
   const Vec a = splat(step.a), c = splat(step.b);
   switch (step.kind) {
@@ -116,12 +117,13 @@ NOINLINE void rare_step(const Finish &f, const Block &b, const AmsrStep &step, V
     case AMSR_SIGMOID: each(x, [](Vec y, int) INLINE_LAMBDA { return sigmoid(y); }); break;
     case AMSR_TANH: each(x, [](Vec y, int) INLINE_LAMBDA { return hyperbolic_tangent(y); }); break;
     case AMSR_CLAMP: each(x, [=](Vec y, int) INLINE_LAMBDA { return smaller(larger(y, a), c); }); break;
-    case AMSR_ADD_NEAREST: add_nearest(f, b, step, x); break;
+    case AMSR_ADD_NEAREST: add_nearest<COLUMNS>(f, b, step, x); break;
     case AMSR_MUL_PIXEL: {
       const AmsrMap &m = f.maps[step.map];
       for (int v = 0; v < VECTORS; v++) {
-        int channel = step.channel + place_of(f.shape, b.vector + v).channel;
-        Vec y = m.type == AMSR_BF16 ? load((const bf16 *)m.base + channel) : load((const float *)m.base + channel);
+        const int channel = step.channel + place_of(f.shape, b.vector + v).channel;
+        const int64_t at = b.spot.image * m.image + channel;
+        Vec y = m.type == AMSR_BF16 ? load((const bf16 *)m.base + at) : load((const float *)m.base + at);
         for (int i = 0; i < PIXELS; i++) x[i][v] = x[i][v] * y;
       }
       break;
@@ -129,7 +131,7 @@ NOINLINE void rare_step(const Finish &f, const Block &b, const AmsrStep &step, V
   }
 }
 
-template <int PIXELS, int VECTORS>
+template <int COLUMNS, int PIXELS, int VECTORS>
 INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
   for (int s = 0; s < f.op->steps; s++) {
     const AmsrStep &step = f.steps[s];
@@ -149,14 +151,14 @@ INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS
         break;
       case AMSR_AFFINE: each(x, [=](Vec y, int) INLINE_LAMBDA { return fma(y, a, c); }); break;
       case AMSR_ADD_MAP:
-        with_map(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return fma(z, a, y); });
+        with_map<COLUMNS>(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return fma(z, a, y); });
         break;
       case AMSR_MUL_MAP:
-        with_map(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return y * (z + a); });
+        with_map<COLUMNS>(f, b, step, x, [=](Vec y, Vec z) INLINE_LAMBDA { return y * (z + a); });
         break;
       default: {
         OnStack<PIXELS, VECTORS> copy(x);
-        rare_step(f, b, step, copy.x);
+        rare_step<COLUMNS>(f, b, step, copy.x);
         copy.back(x);
       }
     }
@@ -164,20 +166,22 @@ INLINE void take_steps(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS
 }
 
 // Whole vectors of a whole block, one after the other in the map.
-template <class T, int PIXELS, int VECTORS> INLINE void store_block(T *p, int64_t row, int64_t pixel, Vec (&x)[PIXELS][VECTORS]) {
+template <int COLUMNS, class T, int PIXELS, int VECTORS>
+INLINE void store_block(T *p, int64_t row, int64_t pixel, Vec (&x)[PIXELS][VECTORS]) {
   UNROLL(16)
   for (int i = 0; i < PIXELS; i++) {
-    T *q = p + i / 4 * row + i % 4 * pixel;
+    T *q = p + i / COLUMNS * row + i % COLUMNS * pixel;
     if constexpr (VECTORS > 1) store_pair(q, x[i][0], x[i][1]);
     if constexpr (VECTORS % 2 == 1) store(q + (VECTORS - 1) * LANES, x[i][VECTORS - 1]);
   }
 }
 
 // Any block: cut by the image, by groups, by pixel shuffle, by the channels that may be written.
-template <class T, int PIXELS, int VECTORS>
+template <class T, int COLUMNS, int PIXELS, int VECTORS>
 NOINLINE void store_parts(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
-  const int rows = m.layout == AMSR_LOCAL ? 4 : least(4, f.height - b.spot.y) - b.first;
-  const int columns = m.layout == AMSR_LOCAL ? 4 : least(4, f.width - b.spot.x);
+  constexpr int ROWS = PIXELS / COLUMNS;
+  const int rows = m.layout == AMSR_LOCAL ? ROWS : least(ROWS, f.height - b.spot.y - b.first);
+  const int columns = m.layout == AMSR_LOCAL ? COLUMNS : least(COLUMNS, f.width - b.spot.x);
   const int by = f.op->shuffle, lanes = f.op->out_lanes[which];
   const int64_t row = m.row, pixel = m.pixel;
   T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * row + f.op->out_channel[which];
@@ -186,45 +190,47 @@ NOINLINE void store_parts(const Finish &f, const Block &b, int which, const Amsr
     const bool last = place.channel + place.count == f.op->out_channels / f.shape.units;  // what follows may be free
     const int count = last ? most(place.count, lanes - place.channel) : place.count;
     T *p = origin + place.y * row + place.x * pixel + place.channel;
-    if (count >= LANES && rows >= PIXELS / 4 && columns >= 4) {
+    if (count >= LANES && rows >= ROWS && columns >= COLUMNS) {
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) store(p + i / 4 * by * row + i % 4 * by * pixel, x[i][v]);
+      for (int i = 0; i < PIXELS; i++) store(p + i / COLUMNS * by * row + i % COLUMNS * by * pixel, x[i][v]);
     } else {
       for (int i = 0; i < PIXELS; i++)
-        if (i / 4 < rows && i % 4 < columns) store_some(p + i / 4 * by * row + i % 4 * by * pixel, x[i][v], count);
+        if (i / COLUMNS < rows && i % COLUMNS < columns)
+          store_some(p + i / COLUMNS * by * row + i % COLUMNS * by * pixel, x[i][v], count);
     }
   }
 }
 
 // Lanes in torch's order are channel, row, column of the shuffle: runs of `shuffle` lanes are neighbours in a row.
-template <int PIXELS, int VECTORS>
+template <int COLUMNS, int PIXELS, int VECTORS>
 NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
   const int by = f.op->shuffle, square = by * by;
-  const int rows = least(4, f.height - b.spot.y) - b.first, columns = least(4, f.width - b.spot.x);
+  const int rows = f.height - b.spot.y - b.first, columns = least(COLUMNS, f.width - b.spot.x);
   const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
   const int run = by == 4 && !f.op->accumulate ? 4 : 1;
-  float *origin = (float *)m.base + f.op->out_channel[0] * m.plane + (int64_t)(b.spot.y + b.first) * by * m.row +
-                  (int64_t)b.spot.x * by;
+  float *origin = (float *)m.base + b.spot.image * m.image + f.op->out_channel[0] * m.plane +
+                  (int64_t)(b.spot.y + b.first) * by * m.row + (int64_t)b.spot.x * by;
   for (int lane = from; lane < to; lane += run) {
     const int part = lane % square;
     float *p = origin + lane / square * m.plane + part / by * m.row + part % by;
     const float *value = (const float *)&x + lane - from;
-    for (int i = 0; i < least(PIXELS / 4, rows); i++)
+    for (int i = 0; i < least(PIXELS / COLUMNS, rows); i++)
       for (int j = 0; j < columns; j++) {
         float *q = p + i * by * m.row + j * by;
-        const float *from_pixel = value + (i * 4 + j) * VECTORS * LANES;
+        const float *from_pixel = value + (i * COLUMNS + j) * VECTORS * LANES;
         if (run == 4) memcpy(q, from_pixel, 16);
         else *q = f.op->accumulate ? *q + *from_pixel : *from_pixel;
       }
   }
 }
 
-template <class T, int PIXELS, int VECTORS>
+template <class T, int COLUMNS, int PIXELS, int VECTORS>
 INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
-  const bool inside = m.layout == AMSR_LOCAL || (b.spot.y + 4 <= f.height && b.spot.x + 4 <= f.width);
+  const bool inside = m.layout == AMSR_LOCAL || (b.spot.y + b.first + PIXELS / COLUMNS <= f.height &&
+                                                   b.spot.x + COLUMNS <= f.width);
   if (inside && f.plain && (b.vector + VECTORS) * LANES <= f.op->out_lanes[which]) {
     T *p = address<T>(*f.context, m, b.spot, 1) + b.first * m.row + f.op->out_channel[which] + b.vector * LANES;
-    store_block(p, m.row, m.pixel, x);
+    store_block<COLUMNS>(p, m.row, m.pixel, x);
   } else if (inside && f.whole) {
     const int by = f.op->shuffle;
     const int64_t row = by * m.row, pixel = by * m.pixel;
@@ -234,26 +240,27 @@ INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap 
       T *p = address<T>(*f.context, m, b.spot, by) + b.first * row + f.op->out_channel[which] + place.y * m.row +
              place.x * m.pixel + place.channel;
       UNROLL(16)
-      for (int i = 0; i < PIXELS; i++) store(p + i / 4 * row + i % 4 * pixel, x[i][v]);
+      for (int i = 0; i < PIXELS; i++) store(p + i / COLUMNS * row + i % COLUMNS * pixel, x[i][v]);
     }
   } else {
     OnStack<PIXELS, VECTORS> copy(x);
-    store_parts<T>(f, b, which, m, copy.x);
+    store_parts<T, COLUMNS>(f, b, which, m, copy.x);
   }
 }
 
-template <int PIXELS, int VECTORS> INLINE void finish(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
-  take_steps(f, b, x);
+template <int COLUMNS = 4, int PIXELS, int VECTORS>
+INLINE void finish(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
+  take_steps<COLUMNS>(f, b, x);
   for (int which = 0; which < 2; which++) {
     if (f.op->out[which] < 0) break;
     const AmsrMap &m = f.maps[f.op->out[which]];
     if (m.layout == AMSR_PLANAR) {
       OnStack<PIXELS, VECTORS> copy(x);
-      store_planar(f, b, m, copy.x);
+      store_planar<COLUMNS>(f, b, m, copy.x);
     } else if (m.type == AMSR_BF16) {
-      store_map<bf16>(f, b, which, m, x);
+      store_map<bf16, COLUMNS>(f, b, which, m, x);
     } else {
-      store_map<float>(f, b, which, m, x);
+      store_map<float, COLUMNS>(f, b, which, m, x);
     }
   }
 }
@@ -263,7 +270,7 @@ INLINE void prefetch_output(const Finish &f, const Spot &spot) {
   const AmsrMap &m = f.maps[f.op->out[0]];
   if (m.layout != AMSR_NHWC || f.op->shuffle > 1) return;
   const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
-  const char *base = (const char *)m.base + size * (spot.y * m.row + spot.x * m.pixel + f.op->out_channel[0]);
+  const char *base = (const char *)m.base + size * (spot.image * m.image + spot.y * m.row + spot.x * m.pixel + f.op->out_channel[0]);
   const int64_t pixel = m.pixel * size, row = m.row * size, bytes = f.op->out_channels * size;
   for (int i = 0; i < 16; i++)
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(base + i / 4 * row + i % 4 * pixel + b, 1, 2);

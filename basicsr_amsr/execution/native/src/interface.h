@@ -1,6 +1,6 @@
 // The C interface of the native library. tables.py mirrors every struct here; abi_version() guards against a mismatch.
 //
-// A call runs a whole program (operators on maps, for lists of 4x4 patches) over one image. The library keeps nothing
+// A call runs a whole program (operators on maps, for lists of 4x4 patches) over one image, or several of one size. The library keeps nothing
 // between calls but its threads: maps, weights and scratch memory belong to the caller.
 #pragma once
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 3 };
+enum { AMSR_ABI = 6 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -21,7 +21,7 @@ enum AmsrType { AMSR_F32 = 0, AMSR_BF16 = 1 };
 enum AmsrLayout {
   AMSR_NHWC = 0,    // whole image, pixels of `pixel` elements, with a border that holds zeros
   AMSR_LOCAL = 1,   // one group of patches, in the thread's scratch memory, without border
-  AMSR_PLANAR = 2,  // whole image, one plane a channel (torch's NCHW), float only, no border
+  AMSR_PLANAR = 2,  // whole image, a tensor of the caller, float only, no border; what is written has a `pixel` of 1
 };
 
 struct AmsrMap {
@@ -30,6 +30,7 @@ struct AmsrMap {
   int32_t height, width;  // of the image at this map's scale; LOCAL: of the map it stands for, which masks MEAN
   int64_t pixel, row;     // elements from pixel to pixel and from row to row
   int64_t plane;          // PLANAR: elements from channel to channel; LOCAL: elements from patch to patch
+  int64_t image;          // elements from the map of one image to that of the next; LOCAL: 0
 };
 
 struct AmsrSource {  // a range of a map's channels that an operator reads
@@ -63,7 +64,7 @@ enum AmsrOpKind {
   AMSR_CONV = 0,      // direct
   AMSR_WINOGRAD = 1,  // F(4x4, 3x3)
   AMSR_DEPTHWISE = 2,
-  AMSR_POINTWISE = 3,  // out = steps(source)
+  AMSR_POINTWISE = 3,  // out = steps(source); of a PLANAR one the pixel `pad` up and left, or the nearest that there is
   AMSR_MEAN = 4,       // average over the image into a 1x1 map
   AMSR_BILINEAR = 5,   // resize, align_corners=False; any pair of sizes
   AMSR_NEAREST = 6,
@@ -72,6 +73,7 @@ enum AmsrOpKind {
   // pixel of `out` each: a listed patch's 4 * scale pixels a side and a ring around, of four floats. GATHER adds blocks up.
   AMSR_COLLECT = 8,
   AMSR_GATHER = 9,
+  AMSR_WINOGRAD6 = 11,  // F(6x6, 3x3), float; of lists of 6x6 patches
   AMSR_PREDICT = 10,   // matrix product at those pixels of the listed patches that lie near active patches
 };
 
@@ -92,7 +94,7 @@ struct AmsrOp {
   const float *vector;                 // bias, one value for each packed lane
 };
 
-struct AmsrPatch {  // in units of patches at the list's resolution
+struct AmsrPatch {  // in units of patches at the list's resolution: of 4x4 pixels, for WINOGRAD6 of 6x6
   int16_t y, x;
 };
 
@@ -120,26 +122,59 @@ struct AmsrProgram {
   const AmsrList *list_table;
   int32_t ops, sources, steps, maps, passes, lists;
   int32_t threads;
-  int32_t chunk;         // patches for each step of a wavefront, at least; 0: no wavefront
+  int32_t chunk;         // patches for each step of a wavefront, at least; 0, or more than one image: no wavefront
+  int32_t images, unused;  // the lists hold for each of them
   char *scratch;         // aligned to 64
   int64_t scratch_bytes;
   int64_t local_bytes;   // of each thread's local maps
 };
 
-struct AmsrDetail {  // the map of high frequencies of an image, and its means over tiles
+struct AmsrDetail {  // the map of high frequencies of an image, and its means over patches
   const float *image;       // planes
-  int64_t row, plane;       // elements from row to row and from channel to channel
+  int64_t row, plane, pixel;  // elements from row to row, from channel to channel and from pixel to pixel
   int32_t channels, height, width;  // 1 or 3 channels
   int32_t half, smooth;     // pixels that the blur and the smoothing reach to each side
   int32_t squared;          // means are of squares, and then their roots
-  int32_t tile, threads;
+  int32_t patch_size, threads;
   float weights[3];         // of the channels in the luminance
   float noise;              // the noise in the score for a median of 1 of the second differences; 0: no discount
   const float *kernel;      // of the blur, from its middle outwards
   float *map;               // height x width, or null
-  float *means;             // one for each tile
+  float *means;             // one for each patch
   char *scratch;            // aligned to 64
   int64_t scratch_bytes;
+};
+
+// Attention within windows of tokens. A window has cells of `area` tokens; queries are whole cells, keys are whole cells, or
+// one key for a cell.
+struct AmsrAttention {
+  const float *query, *key, *value;           // rows; a head's channels lie beside those of the one before
+  float *out;                                 // rows as those of the queries
+  int64_t query_row, key_row, value_row, out_row;  // elements from row to row
+  const float *near_bias;   // [head][token of the window][cell][area]
+  const float *far_bias;    // [head][token of the window][cell], of cells that are one key
+  // For each window, one behind the last too: where its part begins in query_*, in key_cells and in key_rows. Of the parts of
+  // key_cells the first `whole` are cells whose `area` tokens are keys, the others are one key each.
+  const int64_t *query_start, *cell_start, *key_start;
+  const int32_t *whole;
+  const int32_t *query_cells, *query_rows;    // cell of the window, first of `area` rows
+  const int32_t *key_cells, *key_rows;        // cell of the window; row of each key
+  const int32_t *query_regions, *key_regions; // beside query_cells and key_cells: what differs is kept apart; or null
+  int32_t windows, heads, channels, cells, area, threads;  // channels: of a head
+  float scale;
+  float *scratch;           // aligned to 64
+  int64_t scratch_bytes;
+};
+
+// A depthwise convolution of listed cells of side x side tokens.
+struct AmsrStencil {
+  const float *rows, *others;  // what the index counts: `count` rows, then others
+  const int32_t *index;        // [cell][side + kernel - 1][side + kernel - 1]
+  const float *weights;        // [kernel][kernel][channel]
+  const float *bias;           // or null
+  float *out;                  // side^2 rows for each cell
+  int64_t row, other_row, out_row;  // elements from row to row
+  int32_t count, cells, side, kernel, channels, threads;
 };
 
 AMSR_EXPORT int amsr_abi(void);
@@ -162,5 +197,14 @@ AMSR_EXPORT void *amsr_allocate(int64_t bytes);                // zeroed, aligne
 AMSR_EXPORT void amsr_free(void *memory, int64_t bytes);
 // Of the bytes of so many arrays, to tell whether weights have changed.
 AMSR_EXPORT uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count);
+// Of a mask of patches the positions of active ones, then those of the others, in `patches`; those of the others that touch
+// active ones, and which these are (AmsrList::near). Each has room for all. counts: of the first and of the third.
+AMSR_EXPORT void amsr_lists(const uint8_t *mask, int rows, int columns, AmsrPatch *patches, AmsrPatch *band, uint8_t *near,
+                            int64_t *counts);
+// 0, 1 where a patch lies outside of rows x columns, 2 where one comes twice. seen: room for a byte for each.
+AMSR_EXPORT int amsr_check_list(const AmsrPatch *patches, int64_t count, int rows, int columns, uint8_t *seen);
 AMSR_EXPORT int64_t amsr_detail_scratch(const AmsrDetail *detail);
 AMSR_EXPORT int amsr_detail(const AmsrDetail *detail);         // 0, or -1 where scratch is too small
+AMSR_EXPORT int64_t amsr_attention_scratch(const AmsrAttention *attention);
+AMSR_EXPORT void amsr_stencil(const AmsrStencil *stencil);
+AMSR_EXPORT int amsr_attention(const AmsrAttention *attention);  // 0, or -1 where scratch is too small

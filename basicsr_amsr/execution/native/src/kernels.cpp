@@ -1,5 +1,6 @@
 // One instruction set's kernels: compiled once for each, with its flags and SET as its name.
 #include "kernels.h"
+#include "attention.h"
 #include "direct.h"
 #include "predict.h"
 #include "scatter.h"
@@ -10,14 +11,28 @@ namespace SET {
 
 enum { MOST_SCALE = 8 };
 
+// Listed patches, in units of these.
+INLINE void listed(const AmsrList &list, int64_t from, int n, Spot *spots) {
+  int image = (int)(from / list.count);
+  for (int64_t k = 0, at = from % list.count; k < n; k++, at++) {
+    if (at == list.count) {
+      at = 0;
+      image++;
+    }
+    spots[k] = {list.patches[at].y, list.patches[at].x, (int)k, 0, 0, image};
+  }
+}
+
 // The patches of an operator for a group of listed ones: scale^2 for each, without those outside the image.
-INLINE int spread(const AmsrOp &op, int height, int width, const AmsrPatch *patches, int n, Spot *spots, int room) {
+INLINE int spread(const AmsrOp &op, int height, int width, const Spot *patches, int n, Spot *spots, int room) {
+  const int edge = edge_of(op);
   int count = 0;
   for (int k = 0; k < n; k++)
     for (int i = 0; i < op.scale; i++)
       for (int j = 0; j < op.scale; j++) {
-        const int y = (patches[k].y * op.scale + i) * 4, x = (patches[k].x * op.scale + j) * 4;
-        if (y < height && x < width && count < room) spots[count++] = {y, x, k, i * 4, j * 4};
+        const int y = (patches[k].y * op.scale + i) * edge, x = (patches[k].x * op.scale + j) * edge;
+        if (y < height && x < width && count < room)
+          spots[count++] = {y, x, k, i * edge, j * edge, patches[k].image};
       }
   return count;
 }
@@ -35,6 +50,7 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
       if (op.compute == AMSR_BF16) return winograd<bf16>(c, op, spots, n, next, next_n);
 #endif
       return winograd<float>(c, op, spots, n, next, next_n);
+    case AMSR_WINOGRAD6: return winograd<float>(c, op, spots, n, next, next_n);
     case AMSR_DEPTHWISE: return depthwise(c, op, spots, n);
     case AMSR_POINTWISE: return pointwise(c, op, spots, n);
     case AMSR_MEAN: return mean(c, op, spots, n, height, width);
@@ -50,19 +66,22 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
 
 static void run_group(const GroupRun &run) {
   const AmsrProgram &p = *run.program;
-  Context c = {&p, run.scratch, run.locals, run.mean, run.near};
+  const AmsrList &list = p.list_table[run.pass->list];
+  Spot patches[2 * AMSR_GROUP];
+  listed(list, run.from, run.count + run.next_count, patches);
+  Context c = {&p, run.scratch, run.locals, run.mean, patches[0].image, run.lanes, list.near ? list.near + run.from : nullptr};
   Spot spots[AMSR_GROUP * MOST_SCALE * MOST_SCALE + AMSR_GROUP];
   for (int i = 0; i < run.pass->ops; i++) {
     const AmsrOp &op = p.op_table[run.pass->op + i];
     if (op.kind == AMSR_COLLECT) {
-      collect(c, op, run.patches, run.count);
+      collect(c, op, patches, run.count);
       continue;
     }
     const bool mean = op.kind == AMSR_MEAN;
     const AmsrMap &m = p.map_table[mean ? p.source_table[op.source].map : op.out[0]];
     const int height = mean ? m.height : m.height / op.shuffle, width = mean ? m.width : m.width / op.shuffle;
-    const int n = spread(op, height, width, run.patches, run.count, spots, AMSR_GROUP * MOST_SCALE * MOST_SCALE);
-    const int ahead = spread(op, height, width, run.next, run.next_count, spots + n, AMSR_GROUP);
+    const int n = spread(op, height, width, patches, run.count, spots, AMSR_GROUP * MOST_SCALE * MOST_SCALE);
+    const int ahead = spread(op, height, width, patches + run.count, run.next_count, spots + n, AMSR_GROUP);
     for (int from = 0; from < n; from += AMSR_GROUP)
       run_spots(c, op, spots + from, least(AMSR_GROUP, n - from), spots + from + least(AMSR_GROUP, n - from),
                 least(AMSR_GROUP, n + ahead - from - least(AMSR_GROUP, n - from)), height, width);
@@ -80,6 +99,8 @@ static void lane_channels(const AmsrOp &op, int32_t *channels) {
   for (int lane = 0; lane < s.groups * s.vectors * LANES; lane++) channels[lane] = channel_of(s, lane);
 }
 
+INLINE int64_t places_of(const AmsrOp &op) { return (edge_of(op) + 2) * (edge_of(op) + 2); }
+
 template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource *sources) {
   const Shape s = shape_of(op);
   sources += op.source;
@@ -89,8 +110,8 @@ template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource
     return panel_elements<T>(op, sources, s.vectors - (few ? 1 : 0)) * op.groups + dot_elements<T>(op, sources, few);
   }
   if (op.kind == AMSR_PREDICT) return (int64_t)features<T>(op) * s.vectors * LANES;
-  if (op.kind != AMSR_WINOGRAD) return 0;
-  return (int64_t)TILE * winograd_depth<T>(op, sources) * op.groups * s.vectors * LANES;
+  if (op.kind != AMSR_WINOGRAD && op.kind != AMSR_WINOGRAD6) return 0;
+  return places_of(op) * winograd_depth<T>(op, sources) * op.groups * s.vectors * LANES;
 }
 
 static int64_t packed_bytes(const AmsrOp &op, const AmsrSource *sources) {
@@ -112,8 +133,10 @@ static void pack(const AmsrOp &op, const AmsrSource *sources, const float *weigh
     if (op.compute == AMSR_BF16) pack_predict(op, weights, (bf16 *)packed);
     else pack_predict(op, weights, (float *)packed);
   } else if (op.kind == AMSR_WINOGRAD) {
-    if (op.compute == AMSR_BF16) pack_winograd(op, sources, weights, (bf16 *)packed);
-    else pack_winograd(op, sources, weights, (float *)packed);
+    if (op.compute == AMSR_BF16) pack_winograd<bf16, 4>(op, sources, weights, (bf16 *)packed);
+    else pack_winograd<float, 4>(op, sources, weights, (float *)packed);
+  } else if (op.kind == AMSR_WINOGRAD6) {
+    pack_winograd<float, 6>(op, sources, weights, (float *)packed);
   }
 }
 
@@ -126,10 +149,10 @@ static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
     return gather ? AMSR_GROUP * gathered(op, sources) * size + 256 : 0;
   }
   if (op.kind == AMSR_PREDICT) return (int64_t)AMSR_GROUP * 16 * features<bf16>(op) * size + 256;
-  if (op.kind != AMSR_WINOGRAD) return 0;
+  if (op.kind != AMSR_WINOGRAD && op.kind != AMSR_WINOGRAD6) return 0;
   const int64_t channels = winograd_channels(op, sources), lanes = packed_lanes(op) / op.groups;
   const int64_t stride = op.compute == AMSR_BF16 ? place_stride<bf16>(channels) : place_stride<float>(channels);
-  return TILE * (stride * size + AMSR_GROUP * lanes * 4) + 256;
+  return places_of(op) * (stride * size + AMSR_GROUP * lanes * 4) + 256;
 }
 
 }  // namespace SET
@@ -146,4 +169,4 @@ enum { BF16 = 0 };
 extern const Kernels JOIN(kernels_, SET);
 const Kernels JOIN(kernels_, SET) = {TEXT(SET),          SET::LANES,        BF16,      SET::run_group, SET::packed_lanes,
                                      SET::lane_channels, SET::packed_bytes, SET::pack, SET::scratch_bytes,
-                                     SET::detail};
+                                     SET::detail,        SET::stencil,      SET::attention};

@@ -5,11 +5,11 @@
 struct GroupRun {
   const AmsrProgram *program;
   const AmsrPass *pass;
-  const AmsrPatch *patches, *next;  // next: what this thread will probably get afterwards, to prefetch
-  const uint8_t *near;               // AmsrList::near of the first of `patches`
-  int count, next_count;
+  int64_t from;           // first patch, counted through the images
+  int count, next_count;  // next: what this thread will probably get afterwards, to prefetch
   char *scratch, *locals;  // this thread's
-  float *mean;             // sums of this group, for each MEAN operator of the pass in turn
+  float *mean;             // sums of this group, for each of its images, for each MEAN operator of the pass in turn
+  int lanes;               // of an image's sums
 };
 
 // Bits of a float that a bin of the noise estimate leaves out; pixels that the local power reaches to each side.
@@ -35,4 +35,6 @@ struct Kernels {
   void (*pack)(const AmsrOp &, const AmsrSource *, const float *, void *);
   int64_t (*scratch_bytes)(const AmsrProgram &, const AmsrOp &);
   void (*detail)(const DetailRun &, int phase, int from, int to);
+  void (*stencil)(const AmsrStencil &, int cell);
+  void (*attention)(const AmsrAttention &, int window, int head, float *scratch);
 };

@@ -12,12 +12,14 @@ namespace SET {
 struct Spot {        // one 4x4 patch at an operator's own resolution
   int y, x;          // pixels
   int k, in_y, in_x;  // which listed patch of the group, and the pixel within it (for local maps)
+  int image;          // which
 };
 
 struct Context {
   const AmsrProgram *program;
   char *scratch, *locals;  // this thread's
-  float *mean;             // where this group's sums go
+  float *mean;             // where this group's sums go, those of its first image first
+  int first, lanes;        // that image, and how many sums each has
   const uint8_t *near;     // for each listed patch of this group its active neighbours
 };
 
@@ -25,6 +27,8 @@ struct Shape {
   int groups, shuffle, unit, unit_vectors, units, vectors;  // units and vectors of one group; unit in channels
   bool permuted;  // by pixel shuffle into a map; planar output keeps torch's order
 };
+
+INLINE int edge_of(const AmsrOp &op) { return op.kind == AMSR_WINOGRAD6 ? 6 : 4; }
 
 INLINE Shape shape_of(const AmsrOp &op) {
   Shape s;
@@ -69,7 +73,7 @@ INLINE int few_outputs(const AmsrOp &op, const Shape &s) {
 template <class T> INLINE T *address(const Context &context, const AmsrMap &m, const Spot &s, int by, int up = 0) {
   if (m.layout == AMSR_LOCAL)
     return (T *)(context.locals + m.base) + s.k * m.plane + (s.in_y * by - up) * m.row + (s.in_x * by - up) * m.pixel;
-  return (T *)m.base + (s.y * by - up) * m.row + (s.x * by - up) * m.pixel;
+  return (T *)m.base + s.image * m.image + (s.y * by - up) * m.row + (s.x * by - up) * m.pixel;
 }
 
 INLINE int padded(int channels) { return (channels + LANES - 1) / LANES * LANES; }

@@ -43,23 +43,29 @@ void amsr_free(void *memory, int64_t bytes) {
 #endif
 }
 
-// Four chains, so that they do not wait for one another's multiplication.
-uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count) {
-  const uint64_t prime = 0x9E3779B97F4A7C15u;
-  uint64_t chain[4] = {1, 2, 3, 4};
-  for (int64_t i = 0; i < count; i++) {
-    const char *at = (const char *)arrays[i];
-    int64_t left = bytes[i];
-    for (; left > 0; left -= 32, at += 32) {
-      uint64_t words[4] = {0, 0, 0, 0};
-      memcpy(words, at, left < 32 ? (size_t)left : 32);
-      for (int k = 0; k < 4; k++) {
-        const uint64_t mixed = (chain[k] ^ words[k]) * prime;
-        chain[k] = mixed ^ mixed >> 32;
-      }
-    }
-    for (int k = 0; k < 4; k++) chain[k] = (chain[k] + (uint64_t)bytes[i]) * prime;
+// Eight chains, so that they do not wait for one another's multiplication.
+enum { CHAINS = 8, LINE = 8 * CHAINS };
+static const uint64_t PRIME = 0x9E3779B97F4A7C15u;
+
+static inline void mix(uint64_t *chain, const char *line) {
+  uint64_t words[CHAINS];
+  memcpy(words, line, LINE);
+  for (int k = 0; k < CHAINS; k++) {
+    const uint64_t mixed = (chain[k] ^ words[k]) * PRIME;
+    chain[k] = mixed ^ mixed >> 32;
   }
-  for (int k = 1; k < 4; k++) chain[0] = (chain[0] ^ (chain[k] << k * 7 | chain[k] >> (64 - k * 7))) * prime;
+}
+
+uint64_t amsr_checksum(const void *const *arrays, const int64_t *bytes, int64_t count) {
+  uint64_t chain[CHAINS] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (int64_t i = 0; i < count; i++) {
+    const char *at = (const char *)arrays[i], *end = at + bytes[i];
+    for (; end - at >= LINE; at += LINE) mix(chain, at);
+    char rest[LINE] = {};
+    if (at < end) memcpy(rest, at, (size_t)(end - at));
+    mix(chain, rest);
+    for (int k = 0; k < CHAINS; k++) chain[k] = (chain[k] + (uint64_t)bytes[i]) * PRIME;
+  }
+  for (int k = 1; k < CHAINS; k++) chain[0] = (chain[0] ^ (chain[k] << k * 7 | chain[k] >> (64 - k * 7))) * PRIME;
   return chain[0];
 }

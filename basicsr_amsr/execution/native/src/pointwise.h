@@ -20,15 +20,20 @@ INLINE void read_patch(const Context &c, const AmsrMap &m, const Spot &s, int ch
   for (int i = 0; i < 16; i++) x[i][0] = load(p + i / 4 * m.row + i % 4 * m.pixel);
 }
 
-// Planes have no border, so that only what lies in the image is read.
-INLINE void read_planes(const AmsrMap &m, const Spot &s, Valid valid, int channel, int channels, Vec (&x)[16][1]) {
+// Planes have no border: the outermost pixels are read again where a pixel, moved by `pad`, lies outside.
+INLINE void read_planes(const AmsrMap &m, const Spot &s, Valid valid, int pad, int channel, int channels,
+                        Vec (&x)[16][1]) {
+  const auto inside = [](int at, int size) INLINE_LAMBDA { return most(least(at, size - 1), 0); };
+  const float *base = (const float *)m.base + s.image * m.image + channel * m.plane;
+  const int n = least(LANES, channels);
+  float values[16][LANES] = {};
   for (int i = 0; i < 16; i++) {
-    Vec v = {};
-    if (i / 4 < valid.rows && i % 4 < valid.columns)
-      for (int l = 0; l < least(LANES, channels); l++)
-        v[l] = ((const float *)m.base)[(channel + l) * m.plane + (s.y + i / 4) * m.row + (s.x + i % 4) * m.pixel];
-    x[i][0] = v;
+    if (i / 4 >= valid.rows || i % 4 >= valid.columns) continue;
+    const float *p = base + inside(s.y + i / 4 - pad, m.height) * m.row + inside(s.x + i % 4 - pad, m.width) * m.pixel;
+    if (m.plane == 1) memcpy(values[i], p, n * sizeof(float));  // channels last
+    else for (int l = 0; l < n; l++) values[i][l] = p[l * m.plane];
   }
+  for (int i = 0; i < 16; i++) x[i][0] = load(values[i]);
 }
 
 NOINLINE void pointwise(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
@@ -39,7 +44,8 @@ NOINLINE void pointwise(const Context &c, const AmsrOp &op, const Spot *spots, i
     for (int v = 0; v < f.shape.vectors; v++) {
       Vec x[16][1];
       const int channel = source.channel + v * LANES;
-      if (m.layout == AMSR_PLANAR) read_planes(m, spots[k], valid_of(f, spots[k]), channel, source.channels - v * LANES, x);
+      if (m.layout == AMSR_PLANAR)
+        read_planes(m, spots[k], valid_of(f, spots[k]), op.pad, channel, source.channels - v * LANES, x);
       else if (m.type == AMSR_BF16) read_patch<bf16>(c, m, spots[k], channel, x);
       else read_patch<float>(c, m, spots[k], channel, x);
       finish_patch(f, Block{spots[k], 0, v}, x);
@@ -75,28 +81,29 @@ NOINLINE void depthwise(const Context &c, const AmsrOp &op, const Spot *spots, i
   }
 }
 
-INLINE Vec read_pixel(const AmsrMap &m, int y, int x, int channel) {
-  const int64_t offset = y * m.row + x * m.pixel + channel;
+INLINE Vec read_pixel(const AmsrMap &m, int image, int y, int x, int channel) {
+  const int64_t offset = image * m.image + y * m.row + x * m.pixel + channel;
   return m.type == AMSR_BF16 ? load((const bf16 *)m.base + offset) : load((const float *)m.base + offset);
 }
 
-INLINE Vec bilinear_at(const AmsrMap &m, float y, float x, int channel) {
+INLINE Vec bilinear_at(const AmsrMap &m, int image, float y, float x, int channel) {
   y = y > 0 ? y : 0;
   x = x > 0 ? x : 0;
   const int top = least((int)y, m.height - 1), left = least((int)x, m.width - 1);
   const int bottom = least(top + 1, m.height - 1), right = least(left + 1, m.width - 1);
   const Vec wy = splat(y - top), wx = splat(x - left);
-  const Vec a = read_pixel(m, top, left, channel), b = read_pixel(m, top, right, channel);
-  const Vec c = read_pixel(m, bottom, left, channel), d = read_pixel(m, bottom, right, channel);
+  const Vec a = read_pixel(m, image, top, left, channel), b = read_pixel(m, image, top, right, channel);
+  const Vec c = read_pixel(m, image, bottom, left, channel), d = read_pixel(m, image, bottom, right, channel);
   const Vec up = fma(b - a, wx, a), down = fma(d - c, wx, c);
   return fma(down - up, wy, up);
 }
 
-INLINE Vec largest_of(const AmsrOp &op, const AmsrMap &m, int y, int x, int channel) {
+INLINE Vec largest_of(const AmsrOp &op, const AmsrMap &m, int image, int y, int x, int channel) {
   const int top = y * op.stride - op.pad, left = x * op.stride - op.pad;
   Vec v = splat(-3.4e38f);
   for (int i = most(top, 0); i < least(top + op.kernel, m.height); i++)
-    for (int j = most(left, 0); j < least(left + op.kernel, m.width); j++) v = larger(v, read_pixel(m, i, j, channel));
+    for (int j = most(left, 0); j < least(left + op.kernel, m.width); j++)
+      v = larger(v, read_pixel(m, image, i, j, channel));
   return v;
 }
 
@@ -111,16 +118,16 @@ NOINLINE void resample(const Context &c, const AmsrOp &op, const Spot *spots, in
       const int channel = source.channel + v * LANES;
       Vec out[16][1];
       for (int i = 0; i < 16; i++) {
-        const int y = spots[k].y + i / 4, x = spots[k].x + i % 4;
+        const int y = spots[k].y + i / 4, x = spots[k].x + i % 4, image = spots[k].image;
         out[i][0] = Vec{};
         if (i / 4 >= valid.rows || i % 4 >= valid.columns) continue;
         if (op.kind == AMSR_BILINEAR)
-          out[i][0] = bilinear_at(m, (y + .5f) * op.value[0] - .5f, (x + .5f) * op.value[1] - .5f, channel);
+          out[i][0] = bilinear_at(m, image, (y + .5f) * op.value[0] - .5f, (x + .5f) * op.value[1] - .5f, channel);
         else if (op.kind == AMSR_NEAREST)
-          out[i][0] = read_pixel(m, least((int)(y * op.value[0]), m.height - 1),
+          out[i][0] = read_pixel(m, image, least((int)(y * op.value[0]), m.height - 1),
                                  least((int)(x * op.value[1]), m.width - 1), channel);
         else
-          out[i][0] = largest_of(op, m, y, x, channel);
+          out[i][0] = largest_of(op, m, image, y, x, channel);
       }
       finish_patch(f, Block{spots[k], 0, v}, out);
     }
@@ -132,16 +139,17 @@ NOINLINE void mean(const Context &c, const AmsrOp &op, const Spot *spots, int n,
   const AmsrSource &source = c.program->source_table[op.source];
   const AmsrMap &m = c.program->map_table[source.map];
   for (int channel = 0; channel < source.channels; channel += LANES) {
-    Vec sum = load(c.mean + channel);
     for (int k = 0; k < n; k++) {
+      float *to = c.mean + (spots[k].image - c.first) * c.lanes + channel;
+      Vec sum = load(to);
       Vec x[16][1];
       if (m.type == AMSR_BF16) read_patch<bf16>(c, m, spots[k], source.channel + channel, x);
       else read_patch<float>(c, m, spots[k], source.channel + channel, x);
       const int rows = least(4, height - spots[k].y), columns = least(4, width - spots[k].x);
       for (int i = 0; i < 16; i++)
         if (i / 4 < rows && i % 4 < columns) sum = sum + x[i][0];
+      store(to, sum);
     }
-    store(c.mean + channel, sum);
   }
 }
 

@@ -17,8 +17,9 @@
 
 namespace {
 
-// Longer than the gap between two steps of a wavefront, shorter than anybody notices.
-constexpr auto SPIN = std::chrono::microseconds(50);
+// Longer than the gap between two steps of a wavefront, or between two calls of a pass, shorter than anybody notices. Where
+// a machine is a guest of another, waking a processor up that sleeps takes milliseconds.
+constexpr auto SPIN = std::chrono::microseconds(1000);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -56,12 +57,14 @@ class Gate {
   std::atomic<int> sleepers_{0};
 };
 
+constexpr unsigned long long OVER = 1 << 16;
+
 struct Pool {
   std::mutex use;  // held by the caller that has the pool
   Gate start, done;
-  // Number of the job and, in the low byte, the threads that take part: one word, so that nobody sees half of it.
-  std::atomic<unsigned long long> job{0};
-  std::atomic<int> left{0};
+  // One word, so that nobody sees half of it: number of the job, from bit 17; whether it is over, bit 16; the threads that
+  // may take part; and, in the low byte, those at work beside the caller. Who wakes up too late is not waited for.
+  std::atomic<unsigned long long> job{OVER};
   int count = 0;  // of threads, without the caller
   void (*work)(void *, int) = nullptr;
   void *context = nullptr;
@@ -69,11 +72,15 @@ struct Pool {
   void serve(int index) {
     unsigned long long seen = 0;
     for (;;) {
-      start.wait([&] { return job.load() != seen; });
-      seen = job.load();
-      if (index >= (int)(seen & 255)) continue;
-      work(context, index);
-      if (left.fetch_sub(1) == 1) done.wake();
+      start.wait([&] { return job.load() >> 17 != seen; });
+      unsigned long long now = job.load();
+      seen = now >> 17;
+      while (!(now & OVER) && now >> 17 == seen && index < (int)(now >> 8 & 255))
+        if (job.compare_exchange_weak(now, now + 1)) {
+          work(context, index);
+          if ((job.fetch_sub(1) & (OVER | 255)) == (OVER | 1)) done.wake();
+          break;
+        }
     }
   }
   void grow(int threads) {
@@ -157,9 +164,9 @@ void run_parallel(int threads, void (*work)(void *, int), void *context) {
   Pool &p = pool();
   p.work = work;
   p.context = context;
-  p.left.store(threads - 1);
-  p.job.store(((p.job.load() >> 8) + 1) << 8 | (unsigned)threads);
+  p.job.store(((p.job.load() >> 17) + 1) << 17 | (unsigned)threads << 8);
   p.start.wake();
   work(context, 0);
-  p.done.wait([&] { return p.left.load() == 0; });
+  p.job.fetch_or(OVER);
+  p.done.wait([&] { return (p.job.load() & 255) == 0; });
 }

@@ -1,7 +1,8 @@
 // Threads that live as long as the process and sleep between images.
 #pragma once
 
-// Runs work(context, thread) for thread 0 to threads - 1, this thread among them, and returns when all are done. One caller
+// Runs work(context, thread) by this thread, number 0, and by those of threads 1 to threads - 1 that come before it is done:
+// whatever there is to do has to be shared out among those that are there. Returns when all of them are done. One caller
 // at a time has the pool: a second one, or a child after fork, works alone, as threads of its own would only disturb.
 void run_parallel(int threads, void (*work)(void *, int), void *context);
 

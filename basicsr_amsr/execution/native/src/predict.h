@@ -116,7 +116,7 @@ INLINE void predict_panel(const Finish &f, const Predicted<T> *const *pixels, in
 template <int WRITE> INLINE void prefetch_pixel(const AmsrMap &m, const Spot &spot, int y, int x, int channel, int channels) {
   if (m.layout != AMSR_NHWC) return;
   const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
-  const char *p = (const char *)m.base + ((spot.y + y) * m.row + (spot.x + x) * m.pixel + channel) * size;
+  const char *p = (const char *)m.base + (spot.image * m.image + (spot.y + y) * m.row + (spot.x + x) * m.pixel + channel) * size;
   for (int64_t b = 0; b < channels * size; b += 64) __builtin_prefetch(p + b, WRITE, 2);
 }
 

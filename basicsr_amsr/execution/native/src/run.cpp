@@ -37,18 +37,32 @@ int mean_lanes(const AmsrProgram &p, const AmsrPass &pass) {
   return n;
 }
 
+int64_t patches_of(const AmsrProgram &p, const AmsrPass &pass) { return p.list_table[pass.list].count * p.images; }
+
+bool in_steps(const AmsrProgram &p) { return p.chunk > 0 && p.images == 1; }
+
+// So many images at most have patches in one group of a pass.
+int images_of(const AmsrProgram &p, const AmsrPass &pass) {
+  const int64_t count = p.list_table[pass.list].count;
+  return (int)std::min<int64_t>(p.images, count ? (group_of(p, pass) + count - 2) / count + 1 : 1);
+}
+
 struct Memory {  // how scratch is shared out
   int64_t kernel = 0, local = 0, mean = 0, thread = 0;
 };
 
 // A wavefront cuts lists at rows, and each cut may leave a group that is not full.
 int64_t most_groups(const AmsrProgram &p, const AmsrPass &pass) {
-  const int64_t n = p.list_table[pass.list].count;
+  const int64_t n = patches_of(p, pass);
   const int size = group_of(p, pass);
-  if (p.chunk <= 0) return groups_in(n, size);
+  if (!in_steps(p)) return groups_in(n, size);
   int64_t longest = 0;
   for (int i = 0; i < p.lists; i++) longest = std::max(longest, p.list_table[i].count);
   return groups_in(n, size) + std::min(n, longest / p.chunk + 1);
+}
+
+int64_t mean_floats(const AmsrProgram &p, const AmsrPass &pass) {
+  return most_groups(p, pass) * mean_lanes(p, pass) * images_of(p, pass);
 }
 
 Memory memory_of(const AmsrProgram &p) {
@@ -60,7 +74,7 @@ Memory memory_of(const AmsrProgram &p) {
   m.kernel = rounded(m.kernel);
   m.local = rounded(p.local_bytes);
   m.thread = m.kernel + m.local + 4096;  // threads a page apart, and room for reads beyond a local map's end
-  for (int i = 0; i < p.passes; i++) m.mean += most_groups(p, p.pass_table[i]) * mean_lanes(p, p.pass_table[i]) * 4;
+  for (int i = 0; i < p.passes; i++) m.mean += mean_floats(p, p.pass_table[i]) * 4;
   m.mean = rounded(m.mean);
   return m;
 }
@@ -69,7 +83,7 @@ struct Job {
   const AmsrProgram *program;
   const AmsrPass *pass;
   Range range;
-  int threads, size, lanes;  // patches of a group, lanes of its sums
+  int threads, size, lanes, images;  // patches of a group, lanes of an image's sums, images that a group may have sums of
   float *mean;
   const Memory *memory;
   struct alignas(64) Share {
@@ -80,22 +94,16 @@ struct Job {
 
 void run_one(const Job &job, int64_t group, int64_t group_end, int thread) {
   const AmsrProgram &p = *job.program;
-  const AmsrPatch *patches = p.list_table[job.pass->list].patches;
   GroupRun run = {};
   run.program = &p;
   run.pass = job.pass;
-  const int64_t from = job.range.from + group * job.size;
-  run.patches = patches + from;
-  run.near = p.list_table[job.pass->list].near;
-  if (run.near) run.near += from;
-  run.count = (int)std::min<int64_t>(job.size, job.range.to - from);
-  if (group + 1 < group_end) {
-    run.next = run.patches + job.size;
-    run.next_count = (int)std::min<int64_t>(job.size, job.range.to - from - job.size);
-  }
+  run.from = job.range.from + group * job.size;
+  run.count = (int)std::min<int64_t>(job.size, job.range.to - run.from);
+  if (group + 1 < group_end) run.next_count = (int)std::min<int64_t>(job.size, job.range.to - run.from - job.size);
   run.scratch = p.scratch + thread * job.memory->thread;
   run.locals = run.scratch + job.memory->kernel;
-  run.mean = job.mean + (job.range.group + group) * job.lanes;
+  run.mean = job.mean + (job.range.group + group) * job.lanes * job.images;
+  run.lanes = job.lanes;
   selected()->run_group(run);
 }
 
@@ -147,16 +155,26 @@ std::vector<int> cuts(const AmsrProgram &p, const AmsrPass *passes, int n) {
   return ends;
 }
 
-void finish_means(const AmsrProgram &p, const AmsrPass &pass, const float *sums, int64_t groups, int lanes) {
+void finish_means(const AmsrProgram &p, const AmsrPass &pass, const float *sums, int64_t groups) {
+  const int lanes = mean_lanes(p, pass), images = images_of(p, pass), size = group_of(p, pass);
+  const int64_t count = p.list_table[pass.list].count;
   int first = 0;
   for (int i = 0; i < pass.ops; i++) {
     const AmsrOp &op = p.op_table[pass.op + i];
     if (op.kind != AMSR_MEAN) continue;
     const AmsrMap &out = p.map_table[op.out[0]];
-    for (int c = 0; c < op.out_channels; c++) {
-      double sum = 0;
-      for (int64_t g = 0; g < groups; g++) sum += sums[g * lanes + first + c];
-      ((float *)out.base)[op.out_channel[0] + c] = (float)(sum * op.value[0]);
+    for (int image = 0; image < p.images; image++) {
+      // whose patches lie in these groups, but for one image, of which a wavefront cuts groups anywhere
+      const int64_t from = p.images > 1 ? image * count / size : 0;
+      const int64_t to = p.images > 1 ? groups_in((image + 1) * count, size) : groups;
+      for (int c = 0; c < op.out_channels; c++) {
+        double sum = 0;
+        for (int64_t g = from; g < to; g++) {
+          const int64_t before = p.images > 1 ? g * size / count : 0;  // the group's first image
+          sum += sums[(g * images + image - before) * lanes + first + c];
+        }
+        ((float *)out.base)[image * out.image + op.out_channel[0] + c] = (float)(sum * op.value[0]);
+      }
     }
     first += (p.source_table[op.source].channels + selected()->lanes - 1) / selected()->lanes * selected()->lanes;
   }
@@ -167,16 +185,17 @@ void run_stage(const AmsrProgram &p, const AmsrPass *passes, int n, Job &job, fl
   std::vector<int64_t> group(n, 0), at(n, 0);
   for (int i = 0; i < n; i++) {
     sums[i] = mean;
-    const int64_t size = most_groups(p, passes[i]) * mean_lanes(p, passes[i]);
+    const int64_t size = mean_floats(p, passes[i]);
     memset(mean, 0, size * 4);
     mean += size;
   }
-  const std::vector<int> ends = n > 1 && p.chunk > 0 ? cuts(p, passes, n) : std::vector<int>();
+  const std::vector<int> ends = n > 1 && in_steps(p) ? cuts(p, passes, n) : std::vector<int>();
   const int steps = ends.empty() ? 1 : (int)ends.size();
   const auto run = [&](int i, int64_t to) {
     job.pass = &passes[i];
     job.mean = sums[i];
     job.lanes = mean_lanes(p, passes[i]);
+    job.images = images_of(p, passes[i]);
     job.size = group_of(p, passes[i]);
     run_range(job, {at[i], to, group[i]});
     group[i] += groups_in(to - at[i], job.size);
@@ -186,14 +205,14 @@ void run_stage(const AmsrProgram &p, const AmsrPass *passes, int n, Job &job, fl
     for (int i = 0; i < n; i++) {
       const AmsrList &list = p.list_table[passes[i].list];
       if (ends.empty()) {
-        if (step == i) run(i, list.count);
+        if (step == i) run(i, patches_of(p, passes[i]));
       } else if (step - i >= 0 && step - i < steps) {
         int64_t to = at[i];
         while (to < list.count && list.patches[to].y < ends[step - i]) to++;
         run(i, to);
       }
     }
-  for (int i = 0; i < n; i++) finish_means(p, passes[i], sums[i], group[i], mean_lanes(p, passes[i]));
+  for (int i = 0; i < n; i++) finish_means(p, passes[i], sums[i], group[i]);
 }
 
 }  // namespace
@@ -205,7 +224,7 @@ int64_t amsr_scratch(const AmsrProgram *program) {
 
 int amsr_run(const AmsrProgram *program) {
   const AmsrProgram &p = *program;
-  if (p.threads < 1 || p.threads > 255 || amsr_scratch(program) > p.scratch_bytes) return -1;
+  if (p.threads < 1 || p.threads > 255 || p.images < 1 || amsr_scratch(program) > p.scratch_bytes) return -1;
   const Memory memory = memory_of(p);
   PoolUse use(p.threads);
   Job job;

@@ -44,13 +44,14 @@ NOINLINE void collect_patch(const float *columns, int64_t row, int64_t pixel, in
   }
 }
 
-NOINLINE void collect(const Context &c, const AmsrOp &op, const AmsrPatch *patches, int n) {
+// spots: of the listed patches themselves, in pixels of these.
+NOINLINE void collect(const Context &c, const AmsrOp &op, const Spot *patches, int n) {
   const AmsrSource &source = c.program->source_table[op.source];
   const AmsrMap &m = c.program->map_table[source.map], &blocks = c.program->map_table[op.out[0]];
   const int edge = 4 * op.scale;
   for (int k = 0; k < n; k++) {
-    const Spot spot = {patches[k].y * edge, patches[k].x * edge, k, 0, 0};
-    float *block = (float *)blocks.base + patches[k].y * blocks.row + patches[k].x * blocks.pixel;
+    const Spot spot = {patches[k].y * edge, patches[k].x * edge, k, 0, 0, patches[k].image};
+    float *block = address<float>(c, blocks, patches[k], 1);
     collect_patch(address<float>(c, m, spot, 1) + source.channel, m.row, m.pixel, least(edge, m.height - spot.y),
                   least(edge, m.width - spot.x), source.channels / (TAPS * TAPS), block, edge + 2);
   }
@@ -80,7 +81,7 @@ NOINLINE void gather(const Context &c, const AmsrOp &op, const Spot *spots, int 
   const AmsrMap &m = c.program->map_table[c.program->source_table[op.source].map];
   const int edge = 4 * op.scale, side = edge + 2;
   for (int k = 0; k < n; k++) {
-    float *own = (float *)m.base + spots[k].y / edge * m.row + spots[k].x / edge * m.pixel;
+    float *own = (float *)m.base + spots[k].image * m.image + spots[k].y / edge * m.row + spots[k].x / edge * m.pixel;
     if (!spots[k].in_y && !spots[k].in_x) take_rings(own, m.row, m.pixel, edge);
     const float *p = own + ((spots[k].in_y + 1) * side + spots[k].in_x + 1) * LEAF;
     Vec x[16][1];

@@ -1,5 +1,6 @@
 // Where an image has high frequencies: what selection.py wants.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -20,28 +21,27 @@ struct Work {
   DetailRun run;
   float *rows;
   uint32_t *bins;
-  int phase, threads, count;      // rows, of pixels or tiles
-  int64_t found[256];             // of each thread's bits in the chosen bin
+  int phase, threads, count;      // count: rows, of pixels or patches, in as many parts as threads
+  std::atomic<int> next;          // part
+  int64_t found[256];             // of each part's bits in the chosen bin
   uint32_t bin;
 };
 
-int part(const Work &w, int thread) { return (int)((int64_t)w.count * thread / w.threads); }
+int start(const Work &w, int part) { return (int)((int64_t)w.count * part / w.threads); }
 
-void run_phase(void *context, int thread) {
-  const Work &w = *(Work *)context;
+void run_phase(Work &w, int part) {
   DetailRun run = w.run;
-  run.rows = w.rows + (int64_t)3 * run.stride * thread;
-  run.bins = w.bins + (int64_t)BINS * thread;
+  run.rows = w.rows + (int64_t)3 * run.stride * part;
+  run.bins = w.bins + (int64_t)BINS * part;
   if (w.phase == 1) memset(run.bins, 0, sizeof(uint32_t) * BINS);
-  selected()->detail(run, w.phase, part(w, thread), part(w, thread + 1));
+  selected()->detail(run, w.phase, start(w, part), start(w, part + 1));
 }
 
-// Each thread moves its values of the chosen bin to the start of its rows.
-void collect(void *context, int thread) {
-  Work &w = *(Work *)context;
-  float *first = w.run.other + (int64_t)part(w, thread) * w.run.stride;
+// Of each part the values of the chosen bin to the start of its rows.
+void collect(Work &w, int part) {
+  float *first = w.run.other + (int64_t)start(w, part) * w.run.stride;
   int64_t n = 0;
-  for (int y = part(w, thread); y < part(w, thread + 1); y++) {
+  for (int y = start(w, part); y < start(w, part + 1); y++) {
     const float *row = w.run.other + (int64_t)y * w.run.stride + w.run.border;
     for (int x = 0; x < w.run.detail->width; x++) {
       uint32_t bits;
@@ -50,7 +50,15 @@ void collect(void *context, int thread) {
       n += bits >> DETAIL_SHIFT == w.bin;
     }
   }
-  w.found[thread] = n;
+  w.found[part] = n;
+}
+
+template <void (*RUN)(Work &, int)> void in_parts(Work &w) {
+  w.next.store(0);
+  run_parallel(w.threads, [](void *context, int) {
+    Work &w = *(Work *)context;
+    for (int part; (part = w.next.fetch_add(1)) < w.threads;) RUN(w, part);
+  }, &w);
 }
 
 // The lower median of all second differences, exactly: of those in its bin alone, which are few.
@@ -62,11 +70,11 @@ float median(Work &w) {
   for (int b = 0x7f800000 >> DETAIL_SHIFT; b < BINS; b++)
     if (w.bins[b]) return NAN;
   for (w.bin = 0; rank >= w.bins[w.bin]; w.bin++) rank -= w.bins[w.bin];
-  run_parallel(w.threads, collect, &w);
+  in_parts<collect>(w);
   int64_t n = w.found[0];
   float *values = w.run.other;
   for (int t = 1; t < w.threads; t++) {
-    memmove(values + n, values + (int64_t)part(w, t) * w.run.stride, 4 * w.found[t]);
+    memmove(values + n, values + (int64_t)start(w, t) * w.run.stride, 4 * w.found[t]);
     n += w.found[t];
   }
   if (std::all_of(values, values + n, [&](float v) { return v == values[0]; })) return values[0];
@@ -93,7 +101,7 @@ int amsr_detail(const AmsrDetail *detail) {
   const AmsrDetail &a = *detail;
   if (a.scratch_bytes < amsr_detail_scratch(detail) || a.threads < 1 || a.threads > 255) return -1;
   PoolUse pool(std::min(a.threads, a.height));
-  Work w = {};
+  Work w{};
   DetailRun &run = w.run;
   run.detail = detail;
   run.border = border_of(a);
@@ -112,8 +120,8 @@ int amsr_detail(const AmsrDetail *detail) {
   w.bins = (uint32_t *)(w.rows + (int64_t)3 * run.stride * a.threads);
   w.threads = pool.threads;
   for (w.phase = 0; w.phase < 4; w.phase++) {
-    w.count = w.phase == 3 ? (a.height + a.tile - 1) / a.tile : a.height;
-    run_parallel(w.threads, run_phase, &w);
+    w.count = w.phase == 3 ? (a.height + a.patch_size - 1) / a.patch_size : a.height;
+    in_parts<run_phase>(w);
     if (w.phase == 1 && a.noise != 0) {
       const float level = median(w) * a.noise;
       run.noise = level * level;

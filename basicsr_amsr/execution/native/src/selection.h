@@ -25,16 +25,22 @@ INLINE void fill(float *row, int from, int to, float value) {
   for (int i = from; i < to; i++) row[i] = value;
 }
 
+INLINE void copy_row(const AmsrDetail &a, const float *in, float *out) {
+  if (a.pixel == 1) memcpy(out, in, 4 * (int64_t)a.width);
+  else
+    for (int x = 0; x < a.width; x++) out[x] = in[x * a.pixel];
+}
+
 INLINE void luminance(const DetailRun &d, int y) {
   const AmsrDetail &a = *d.detail;
   float *row = row_of(d, d.luminance, y), *out = row + d.border;
   const float *in = a.image + y * a.row;
-  memcpy(out, in, 4 * (int64_t)a.width);
+  copy_row(a, in, out);
   if (a.channels == 3) {  // by copies, as the image ends with its last pixel; whole vectors also round all pixels alike
     float *copy = d.rows + d.border;
     for (int i = 0; i < d.lanes; i += LANES) store(out + i, load(out + i) * a.weights[0]);
     for (int c = 1; c < 3; c++) {
-      memcpy(copy, in + c * a.plane, 4 * (int64_t)a.width);
+      copy_row(a, in + c * a.plane, copy);
       for (int i = 0; i < d.lanes; i += LANES) store(out + i, fma(splat(a.weights[c]), load(copy + i), load(out + i)));
     }
   }
@@ -130,10 +136,10 @@ INLINE void discounted(const DetailRun &d, int y) {
   fill(out, d.border + a.width, d.stride, 0);
 }
 
-// One row of tiles: means of the smoothed map, and the map itself, as far as they are wanted.
-INLINE void tiles(const DetailRun &d, int row) {
+// One row of patches: means of the smoothed map, and the map itself, as far as they are wanted.
+INLINE void patches(const DetailRun &d, int row) {
   const AmsrDetail &a = *d.detail;
-  const int from = row * a.tile, to = least(from + a.tile, a.height), columns = (a.width + a.tile - 1) / a.tile;
+  const int from = row * a.patch_size, to = least(from + a.patch_size, a.height), columns = (a.width + a.patch_size - 1) / a.patch_size;
   float *sum = d.rows + d.stride, *line = d.rows + 2 * d.stride;
   fill(sum, 0, d.stride, 0);
   for (int y = from; y < to; y++) {
@@ -145,7 +151,7 @@ INLINE void tiles(const DetailRun &d, int row) {
   }
   sum += d.border;
   for (int c = 0; c < columns; c++) {
-    const int x = c * a.tile, end = least(x + a.tile, a.width);
+    const int x = c * a.patch_size, end = least(x + a.patch_size, a.width);
     float total = 0;
     for (int i = x; i < end; i++) total += sum[i];
     const float mean = total / ((float)(to - from) * (end - x));
@@ -161,7 +167,7 @@ static void detail(const DetailRun &d, int phase, int from, int to) {
       if (d.detail->noise != 0) difference(d, y);
     }
     if (phase == 2) discounted(d, y);
-    if (phase == 3) tiles(d, y);
+    if (phase == 3) patches(d, y);
   }
 }
 

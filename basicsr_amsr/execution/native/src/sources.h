@@ -16,7 +16,7 @@ struct Steps {  // of one source, the same for all patches
   int channels;
 };
 
-INLINE int window_of(const AmsrOp &op) { return 3 * op.stride + op.kernel; }
+INLINE int window_of(const AmsrOp &op) { return (edge_of(op) - 1) * op.stride + op.kernel; }
 
 INLINE bool needs_gather(const Context &c, const AmsrOp &op) {
   for (int s = 0; s < op.sources; s++)
@@ -79,7 +79,7 @@ INLINE void prefetch_input(const Context &c, const AmsrOp &op, const Spot &spot,
     const AmsrMap &m = p.map_table[source.map];
     if (m.layout == AMSR_LOCAL) continue;
     const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
-    const char *base = (const char *)m.base + size * ((int64_t)(spot.y * op.stride - op.pad) * m.row +
+    const char *base = (const char *)m.base + size * (spot.image * m.image + (spot.y * op.stride - op.pad) * m.row +
                                                       (spot.x * op.stride - op.pad) * m.pixel + source.channel);
     const int64_t pixel = m.pixel * size, row = m.row * size, bytes = source.channels * size;
     for (int y = row_from; y < least(window, row_to); y++)

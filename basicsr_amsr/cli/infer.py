@@ -1,0 +1,219 @@
+"""`basicsr infer`: enlarge a picture or a folder of them with any network."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.cli.progress import quiet
+from basicsr_amsr.cli.report import write_json
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.files import save_whole
+from basicsr_amsr.infer import fitting, picture
+from basicsr_amsr.infer.form import NOT_FITTED
+from basicsr_amsr.infer.jobs import KEEP, Job, jobs_of, make_folder
+from basicsr_amsr.infer.network import Network, find_network
+from basicsr_amsr.infer.report import Report
+from basicsr_amsr.infer.run import Done, mask_of
+from basicsr_amsr.infer.run import run as run_jobs
+from basicsr_amsr.infer.upscaler import Upscaler
+from basicsr_amsr.infer.writing import write
+from basicsr_amsr.resources import resolve
+
+REFUSED = {
+    ('-dn', '--denoise_strength'): 'general-x4v3 is one network here, of full strength: leave it out',
+    ('--face_enhance',): 'faces are restored by GFPGAN, a program of its own: run it on the results',
+    ('--pre_pad',): 'networks pad by themselves: leave it out',
+    ('--alpha_upsampler',): 'alpha is enlarged by the network: leave it out',
+}
+
+
+class _Refuse(argparse.Action):
+    """A flag of Real-ESRGAN's script that is not taken over, with what to do."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object,
+                 option_string: str | None = None) -> NoReturn:
+        parser.error(f'{option_string}: {REFUSED[tuple(self.option_strings)]}.')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `basicsr infer`; those that Real-ESRGAN's script has are spelled as there."""
+    parser.add_argument('-i', '--input', required=True, type=Path, metavar='PATH', help='a picture, or a folder')
+    parser.add_argument('-o', '--output', type=Path, default=Path('results'), metavar='PATH',
+                        help='a folder, or for one picture the file (default: results)')
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument('-n', '--model_name', metavar='NAME', help='a network of `basicsr list pretrained`')
+    network.add_argument('--weights', '--model_path', type=Path, metavar='FILE',
+                         help="a checkpoint: of this package, of BasicSR, or any that spandrel recognises")
+    network.add_argument('-opt', metavar='FILE', help='an option file with a network and its weights')
+    parser.add_argument('-s', '--outscale', type=float, metavar='S',
+                        help="factor of the result (default: the network's)")
+    parser.add_argument('--keep', type=float, metavar='SHARE',
+                        help='compute this share of the patches (default: as the calibration was fitted)')
+    parser.add_argument('--dense', action='store_true', help='compute everything')
+    parser.add_argument('--calibration', type=Path, metavar='FILE', help='a file of basicsr calibrate')
+    parser.add_argument('-t', '--tile', type=int, metavar='N',
+                        help='tiles of that side in pixels, 0: none (default: chosen so that memory is bounded)')
+    parser.add_argument('--tile_pad', type=int, default=32, metavar='N', help='pixels around a tile (default: 32)')
+    parser.add_argument('--suffix', default='out', help="behind the name, after _; '' for none (default: out)")
+    parser.add_argument('--ext', default=KEEP, help='ending of the results: png, jpg, webp, tif, bmp, avif; '
+                        f'{KEEP}: that of the picture (default)')
+    parser.add_argument('--fp32', action='store_true',
+                        help='compute in fp32 (default: bf16 or fp16 where it is faster)')
+    device = parser.add_mutually_exclusive_group()
+    device.add_argument('--device', metavar='DEVICE',
+                        help='cpu, cuda, cuda:1, mps (default: a GPU where there is one)')
+    device.add_argument('-g', '--gpu-id', type=int, metavar='N', help='the N-th GPU')
+    parser.add_argument('--save_mask', action='store_true', help='write NAME_mask.png too, white where it was computed')
+    parser.add_argument('--report', type=Path, metavar='FILE',
+                        help='write a page: before and after, masks, seconds and MACs beside the whole network, which '
+                             'runs too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write what became of each picture')
+    parser.add_argument('--overwrite', action='store_true', help='compute pictures whose result is there already')
+    for flags in REFUSED:
+        parser.add_argument(*flags, action=_Refuse, nargs='?', help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enlarge; exit code 0, or 2 where a picture failed."""
+    jobs = jobs_of(resolve(args.input), args.output, args.suffix, args.ext)
+    make_folder(jobs[0].target.parent)
+    for file in (args.report, args.json):
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"'{file}': there is no folder {file.parent}.")
+    upscale = chosen(args, jobs)
+    print(f'{upscale.network.name} x{upscale.scale:g}: {upscale.form}', flush=True)
+    report = Report(upscale, dense_beside(upscale, args)) if args.report else None
+    begun, counts, entries = time.perf_counter(), {'done': 0, 'skipped': 0, 'failed': 0}, []
+    with bar(jobs) as (progress, say):
+        def look(done: Done, given: picture.Picture, large: picture.Picture) -> None:
+            if report is not None:
+                report.look(done, given, large)
+            if args.save_mask:
+                write(done.target.with_name(f'{done.target.stem}_mask.png'), mask_of(upscale, given))
+
+        try:
+            for done in run_jobs(jobs, upscale, args.ext, args.overwrite, look):
+                counts[done.status] += 1
+                entries.append(entry(done))
+                say(done)
+                progress(done)
+        finally:
+            if args.json:
+                write_json(args.json, {'network': upscale.network.name, 'scale': upscale.scale,
+                                       'form': str(upscale.form), 'seconds': time.perf_counter() - begun,
+                                       'pictures': entries})
+    if report is not None:
+        save_whole(args.report, report.page().encode())
+        print(f'report: {args.report}')
+    if len(jobs) > 1:
+        told = ', '.join(f'{count} {status}' for status, count in counts.items() if count)
+        print(f'{told} in {time.perf_counter() - begun:.1f} s: {jobs[0].target.parent}')
+    return 2 if counts['failed'] else 0
+
+
+def chosen(args: argparse.Namespace, jobs: list[Job]) -> Upscaler:
+    """The network as the flags say, with a calibration that a long folder gets on the way."""
+    network, keep, dense = network_of(args)
+    keep = keep if args.keep is None else args.keep
+
+    def build(calibration: Path | Calibration | None) -> Upscaler:
+        return Upscaler(network, keep=keep, calibration=calibration, dense=args.dense or dense, scale=args.outscale,
+                        device=args.device if args.gpu_id is None else f'cuda:{args.gpu_id}',
+                        dtype='fp32' if args.fp32 else None, tile=args.tile, tile_pad=args.tile_pad)
+
+    upscale = build(args.calibration)
+    if upscale.form.kind != 'dense' or upscale.form.why != NOT_FITTED:
+        return upscale
+    calibration = fitting.kept(network)
+    if calibration is None and not fitting.refused(network):
+        calibration = fitted_on_the_way(network, upscale, jobs)
+    if calibration is None:
+        reason = ('one was fitted before and came no nearer than 50 dB' if fitting.refused(network) else
+                  'a folder long enough to pay it back gets one, or fit it yourself: basicsr calibrate -h')
+        return with_reason(upscale, f'{NOT_FITTED}: {reason}')
+    return build(calibration)
+
+
+def network_of(args: argparse.Namespace) -> tuple[Network, float | None, bool]:
+    """The network, and what an option file says of it: the share that is kept, and whether it is dense."""
+    if args.opt is None:
+        return find_network(args.model_name or args.weights, args.outscale), None, False
+    from basicsr_amsr.cli.network import read_options  # brings BasicSR along
+    from basicsr_amsr.profiling import subject
+
+    options = read_options(args.opt, [], weights=True)
+    net = subject.build(options)
+    subject.load_weights(net, options)
+    found = dataclasses.replace(find_network(net), name=str(options.get('name') or Path(args.opt).stem))
+    return found, options['network_g'].get('keep'), options['network_g'].get('mode') == 'dense'
+
+
+def fitted_on_the_way(network: Network, upscale: Upscaler, jobs: list[Job]) -> Calibration | None:
+    """A calibration fitted to the folder's pictures, where that pays, with lines that say so."""
+    sizes = [size for job in jobs if not job.target.exists() and (size := picture.size_of(job.source))]
+    if len(sizes) < 4:
+        return None
+    expected = fitting.estimate(upscale.network.net, network, sizes)
+    if not expected.pays:
+        return None
+    print(f'{network.name} has no calibration; {expected}, which is kept for later', flush=True)
+    return fitting.fit_to(network, [job.source for job in jobs], lambda line: print(line, flush=True))
+
+
+def with_reason(upscale: Upscaler, why: str) -> Upscaler:
+    """The same with another reason for what it does."""
+    upscale.form = dataclasses.replace(upscale.form, why=why)
+    return upscale
+
+
+def dense_beside(upscale: Upscaler, args: argparse.Namespace) -> Upscaler | None:
+    """The whole network for the report; None where that is what runs."""
+    if upscale.form.kind != 'calibrated':
+        return None
+    form = upscale.form
+    return Upscaler(upscale.network, dense=True, scale=args.outscale, device=form.device, dtype=form.dtype,
+                    tile=form.tile or 0, tile_pad=form.tile_pad)
+
+
+@contextmanager
+def bar(jobs: list[Job]) -> Iterator[tuple[Callable[[Done], None], Callable[[Done], None]]]:
+    """Functions that advance a bar by a picture's pixels, with the time left, and that print what became of it."""
+    areas = {job.source: size[0] * size[1] for job in jobs if (size := picture.size_of(job.source))} if (
+        not quiet()) else {}
+    with tqdm(total=sum(areas.values()), unit='px', unit_scale=True, disable=quiet() or len(jobs) == 1, leave=False,
+              dynamic_ncols=True) as shown:
+        def progress(done: Done) -> None:
+            shown.update(areas.get(done.source, 0))
+
+        def say(done: Done) -> None:
+            if done.status == 'failed':
+                tqdm.write(f'basicsr: error: {" ".join(done.error.split())}', file=sys.stderr)
+            else:
+                tqdm.write(line_of(done))
+                sys.stdout.flush()
+
+        yield progress, say
+
+
+def line_of(done: Done) -> str:
+    """What became of a picture, in words."""
+    if done.status == 'skipped' or done.size is None:
+        return f'{done.target} is there already (--overwrite computes it again)'
+    part = f', {done.keep:.0%} computed' if done.keep is not None and done.keep < 1 else ''
+    notes = ''.join(f', {note}' for note in done.notes)
+    return f'{done.target}: {done.size[1]}x{done.size[0]}, {sum(done.seconds.values()):.2f} s{part}{notes}'
+
+
+def entry(done: Done) -> dict[str, object]:
+    """For the JSON file."""
+    return {'input': str(done.source), 'output': str(done.target), 'status': done.status, 'size': done.size,
+            'seconds': done.seconds, 'keep': done.keep, 'notes': list(done.notes), 'error': done.error or None}

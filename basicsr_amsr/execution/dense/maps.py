@@ -1,0 +1,128 @@
+"""Many small maps of one size, such as the patches that MGA refines, by the native kernels: zeros are around each,
+as in a batch of torch's."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr_amsr.execution.dense.build import Build
+from basicsr_amsr.execution.dense.form import NativeForm, Schedule
+from basicsr_amsr.execution.dense.kept import Kept
+from basicsr_amsr.execution.dense.plan import Pass
+from basicsr_amsr.execution.dense.precision import WINOGRAD
+from basicsr_amsr.execution.dense.segments import Segment
+from basicsr_amsr.execution.dense.units import Unit
+from basicsr_amsr.execution.dense.watch import Modules
+from basicsr_amsr.execution.graph.ops import Conv, Graph
+from basicsr_amsr.execution.graph.sizes import at
+from basicsr_amsr.execution.graph.trace import Unreadable
+from basicsr_amsr.execution.graph.traces import Traces
+from basicsr_amsr.execution.native.maps import Grid, Patches
+from basicsr_amsr.execution.precision import undisturbed
+
+MOST = 64  # maps of one call: what they need stays in the cache
+
+
+class MapsBuild(Build):
+    """A segment as a program for small maps."""
+
+    apart = True
+
+    def _lists(self) -> None:
+        self._of_six: dict[Grid, Patches] = {}
+
+    def _folded(self, units: list[Unit]) -> list[Unit]:
+        return units  # folding leaves the border to torch, and that is most of a small map
+
+    def _patches(self, unit: Unit) -> Patches:
+        if self._winograd(unit) == 'winograd':
+            return super()._patches(unit)
+        grid = self._geometry(unit.source)[1]['grid']
+        if grid not in self._of_six:
+            self._of_six[grid] = self.program.patches(grid, 6)
+        return self._of_six[grid]
+
+    def _last_passes(self, passes: list[Pass]) -> tuple[dict[int, int], set[int]]:
+        last, local = super()._last_passes(passes)
+        return last, local - {unit.value for unit in self.units if self._winograd(unit) == 'winograd6'}
+
+    def _winograd(self, unit: Unit) -> str:
+        """F(6x6, 3x3) where it has fewer products: a patch of 4x4 with its halo is one tile of it, and four of
+        F(4x4, 3x3)."""
+        op = self.graph.ops[unit.ops[0]]
+        if self.precision != 'float32' or not isinstance(op, Conv) or op.transposed or unit.enlarged > 1:
+            return 'winograd'
+        outputs, inputs, *kernel = self.graph.weights[op.weight].shape
+        if (*kernel, *op.stride, *op.padding) != (3, 3, 1, 1, 1, 1) or min(inputs, outputs // op.groups) < WINOGRAD:
+            return 'winograd'
+        sides = [at(side, self.graph.traced) for side in self.graph.shape(unit.source)[2:]]
+        four, six = (math.prod(-(-side // edge) for side in sides) * (edge + 2)**2 for edge in (4, 6))
+        return 'winograd6' if six < four else 'winograd'
+
+
+class MapsSchedule(Schedule):
+    """A graph for small maps, ready to run.
+
+    Raises:
+        UserError: the native kernels are absent, or have not all of the network.
+    """
+
+    chunk = 0
+    most = MOST
+
+    def __init__(self, graph: Graph, precision: str) -> None:
+        try:
+            super().__init__(graph, precision)
+        except ValueError as error:  # sizes that are related as those of a few pixels cannot tell
+            raise Unreadable(f'{graph.name}: {error}') from error
+        others = [graph.ops[number].where for segment in self.segments if not segment.native for number in segment.ops]
+        if others or len(self.builds) > 1:
+            raise Unreadable(f'{graph.name}: the native kernels have not all of it: {others[0] if others else ""}')
+
+    def _build(self, segment: Segment, precision: str) -> Build:
+        return MapsBuild(self.graph, segment, self.constants, precision)
+
+    def run_all(self, net: nn.Module, modules: Modules, x: torch.Tensor) -> torch.Tensor:
+        """`net(x)` for maps (N, C, H, W), float32."""
+        with self.lock:
+            self._follow(net, modules, x[:1], ())
+            ((number, build),) = self.builds.items()
+            size = (1, x.shape[2], x.shape[3])
+            shape = [dim if isinstance(dim, int) else dim.at(*size) for dim in self.graph.shape(self.graph.output)]
+            result = torch.empty(len(x), *shape[1:])
+            for first in range(0, len(x), self.most):
+                given: dict[Any, torch.Tensor] = {build.size: x[first:first + self.most]}
+                for value, image in build.images.items():
+                    given[image] = (x if value == 0 else result)[first:first + self.most]
+                self.runners[number].run(given)
+            return result
+
+
+class MapsForm(NativeForm):
+    """Runs a network on a batch of small maps by the native kernels."""
+
+    def __init__(self, traces: Traces | None = None) -> None:
+        super().__init__(traces)
+        self._schedules: Kept[MapsSchedule] = Kept()
+
+    def run(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> torch.Tensor:
+        """`net(x)` in evaluation mode, without gradients, for (N, C, H, W) on the CPU.
+
+        Args:
+            precision: 'float32' or 'bfloat16', of features and products.
+
+        Raises:
+            UserError: the network cannot be read, the kernels lack something, or are not there.
+        """
+        with undisturbed():
+            maps = x.detach().float()
+            graph = self.traces.graph(net, maps[:1])
+            schedule = self._schedules.get((id(graph), precision), lambda: MapsSchedule(graph, precision))
+            return schedule.run_all(net, self.modules(net), maps).to(x.dtype)
+
+    def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+        """The same, or None where torch has to run, see `DenseForm.image`."""
+        return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))

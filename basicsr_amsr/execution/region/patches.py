@@ -1,0 +1,179 @@
+"""Patches of one side that are computed together: where their pixels are in the map of every scale."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+CHUNK_CPU, CHUNK_GPU = 3 << 19, 1 << 25  # numbers computed at a time: a cache holds them; a GPU wants to be filled
+LARGE = (16, 8, 4)  # sides of the squares that smaller patches are put together to
+LEAST = 8192  # pixels of such squares that are worth a pass of their own
+MORE = 1024  # pixels of patches that are added at most
+
+
+class Places(NamedTuple):
+    """Positions in a flat map.
+
+    Attributes:
+        place: (patches, pixels), 0 for what lies outside the map.
+        outside: which of these, counted through, do, ascending; None for none.
+        ends: how many of `outside` belong to the first 0, 1, … patches.
+    """
+
+    place: torch.Tensor
+    outside: torch.Tensor | None
+    ends: list[int]
+
+
+class Patches:
+    """Square patches of a batch of maps.
+
+    Args:
+        patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), which; those of larger squares may be fewer.
+        size: their side in pixels of the anchor.
+        height, width: of the anchor's map.
+        first: how many pixels are stored before theirs.
+        whole: compute all of them at once.
+
+    Attributes:
+        active: number of patches. count: of those that are computed, a few more.
+        image, row, col: (count,), of which image and where in the grid each is.
+    """
+
+    def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, first: int = 0,
+                 whole: bool = False) -> None:
+        self.batch, self.size, self.height, self.width = len(patches), size, height, width
+        self.first, self.whole, self.device = first, whole, patches.device
+        places = patches.nonzero()
+        self.active = len(places)
+        if self.active and not whole:  # the last patch again, which is computed and left
+            places = torch.cat([places, places[-1:].expand(self._more(self.active), 3)])
+        self.image, self.row, self.col = places.unbind(1)
+        self.count = len(places)
+        self._places: dict[tuple[int, range, range], Places] = {}
+
+    def _more(self, count: int) -> int:
+        """How many patches are added, at most 1 to 16, so that few numbers of patches occur: every number of patches is
+        a convolution of its own to oneDNN and cuDNN, which prepare each when it first comes."""
+        step = min(1 << max((count // 16).bit_length() - 1, 0), max(MORE // self.size**2, 1))
+        return -count % step
+
+    def chunk(self, numbers: int) -> int:
+        """How many patches are computed at a time, of which one takes that many numbers."""
+        if self.whole:
+            return max(self.count, 1)
+        return max((CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU) // numbers, 1)
+
+    def area(self, scale: int) -> int:
+        """Pixels of a patch."""
+        return (self.size * scale)**2
+
+    def rows(self, scale: int, part: slice | None = None) -> slice:
+        """Which rows of a stored value are theirs, or those of a part of them."""
+        start, stop = (0, self.count) if part is None else (part.start, part.stop)
+        area, first = self.area(scale), self.first * scale**2
+        return slice(first + start * area, first + stop * area)
+
+    def own(self, scale: int) -> torch.Tensor:
+        """Flat positions (patches, pixels) in a map of that scale; 0 where `inside` says no."""
+        side = range(self.size * scale)
+        return self.places(scale, side, side).place
+
+    def inside(self, scale: int) -> torch.Tensor:
+        """Which of the patches' own pixels lie in a map of that scale, bool (patches, pixels)."""
+        side = range(self.size * scale)
+        place, outside, _ = self.places(scale, side, side)
+        inside = torch.ones(place.numel(), dtype=torch.bool, device=place.device)
+        return (inside if outside is None else inside.index_fill_(0, outside, False)).view(place.shape)
+
+    @property
+    def fits(self) -> bool:
+        """Whether no patch goes beyond the map."""
+        return self.height % self.size == 0 and self.width % self.size == 0
+
+    def write_whole(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
+        """Put the rows of the patches into a map of whole patches, (B, rows · size · scale, cols · size · scale, C)."""
+        side, channels = self.size * scale, target.shape[3]
+        patches = target.view(len(target), -1, side, target.shape[2] // side, side, channels).transpose(2, 3)
+        patches[self.image[:self.active], self.row[:self.active], self.col[:self.active]] = rows.view(
+            -1, side, side, channels)[:self.active]
+
+    def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
+        """Put the rows of the patches where they belong in the flat map of that scale."""
+        place = self.own(scale)
+        if self.fits:
+            place = place[:self.active].flatten().long()
+            target.index_copy_(0, place, rows[:len(place)])
+        else:
+            inside = self.inside(scale)
+            target.index_copy_(0, place[inside].long(), rows[inside.flatten()])
+
+    def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
+        """The sum of each active patch's rows (active, C), of pixels in the map alone."""
+        patches = rows.view(self.count, self.area(scale), rows.shape[1])[:self.active]
+        if not self.fits:
+            patches = patches.masked_fill(~self.inside(scale)[:self.active, :, None], 0)
+        return patches.sum(1, dtype=dtype)
+
+    def within(self, scale: int, rows: range, cols: range, height: int, width: int, border: int = 0) -> torch.Tensor:
+        """Positions (patches, pixels) of what lies at these offsets from each patch's upper left pixel, in a flat map
+        of that height and width whose first pixel is `border` pixels up and left of the image's."""
+        side = self.size * scale
+        # These are the longest lists there are, so they take 32 bits and one sum.
+        kind = torch.int32 if self.batch * height * width < 1 << 30 else torch.int64
+        down, right = (torch.tensor(each, dtype=kind, device=self.device) for each in (rows, cols))
+        first = (self.image * height + self.row * side + border) * width + self.col * side + border
+        return first.to(kind)[:, None] + (down[:, None] * width + right).flatten()
+
+    def places(self, scale: int, rows: range, cols: range) -> Places:
+        """Where what lies at these offsets from each patch's upper left pixel is in a map of that scale. Where some lie
+        outside, so do those of the added patches."""
+        key = (scale, rows, cols)
+        if key not in self._places:
+            height, width, side = self.height * scale, self.width * scale, self.size * scale
+            place = self.within(scale, rows, cols, height, width)
+            if self.fits and min(rows[0], cols[0]) >= 0 and max(rows[-1], cols[-1]) < side:
+                return self._places.setdefault(key, Places(place, None, [0] * (self.count + 1)))
+            down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
+            y, x = self.row * side, self.col * side
+            near = (y + rows[0] < 0) | (y + rows[-1] >= height) | (x + cols[0] < 0) | (x + cols[-1] >= width)
+            near[self.active:] = True
+            near = near.nonzero()[:, 0]
+            y, x = y[near, None] + down, x[near, None] + right
+            inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+            inside[near >= self.active] = False
+            patch, pixel = (~inside).flatten(1).nonzero().unbind(1)
+            outside = near[patch] * place.shape[1] + pixel
+            place.view(-1).index_fill_(0, outside, 0)
+            ends = torch.arange(self.count + 1, device=outside.device) * place.shape[1]
+            self._places[key] = Places(place, outside if len(outside) else None,
+                                       torch.searchsorted(outside, ends).tolist())
+        return self._places[key]
+
+
+def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, int]]:
+    """Active patches as squares of them all of which are active, where these are many, and what is left.
+
+    A convolution reads the pixels around a patch too: around a larger one these are fewer for each that it computes.
+
+    Args:
+        patches: bool (B, rows, cols).
+        size: their side.
+
+    Yields:
+        Squares of a side, bool (B, ⌊rows · size / side⌋, …), and the side; the last time the patches themselves.
+    """
+    for side in LARGE:
+        times = side // size
+        if side % size or times < 2 or min(patches.shape[1:]) < times:
+            continue
+        squares = -F.max_pool2d(-patches.float(), times) > 0.5
+        if int(squares.sum()) * side**2 < LEAST:
+            continue
+        yield squares, side
+        patches = patches.clone()
+        rows, cols = (length * times for length in squares.shape[1:])
+        patches[:, :rows, :cols] &= ~squares.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    yield patches, size

@@ -1,1 +1,0 @@
-"""What a network restores, by degradation and by spatial frequency."""

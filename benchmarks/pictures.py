@@ -1,0 +1,180 @@
+"""Whole commands: `basicsr infer` on a picture or a folder, beside dense engines with the same reading and writing.
+
+    python -m benchmarks.pictures -i DIR -n RFDN_x4 CARN_M_x4 --out results --json FILE
+
+Contenders: `ours` is the command as it stands, `dense` the same with --dense. `torch` is the plain network by PyTorch,
+channels last, allocator tuned; `openvino` a static graph for tiles of --openvino-tile pixels and 16 around them;
+`openvino-any` a graph for any size, which takes a picture whole. They run as `ours` does, with another network inside.
+Every contender and round is a process of its own, turn by turn; `command` is from its start to its end, `network` the
+computing of all pictures, of which the first may hold a trace or a compilation, `warm` the same of a second time
+through, memory the highest resident size. Medians over --rounds. Nearness is to torch's pictures: PSNR and HaarPSI
+(higher is nearer), GMSD and FLIP (lower is nearer), means over the pictures; needs `pip install piq flip-evaluator`.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from basicsr_amsr import allocator
+from basicsr_amsr.amsr.accelerate import restore_
+from basicsr_amsr.execution.openvino import Session, openvino_graph
+from basicsr_amsr.infer.jobs import KEEP, jobs_of, make_folder
+from basicsr_amsr.infer.run import run
+from basicsr_amsr.infer.upscaler import Upscaler
+
+CONTENDERS = ('torch', 'openvino', 'openvino-any', 'dense', 'ours')
+PAD = 16
+FREE_EXAMPLE = 64  # pixels of a side that is free
+
+
+class OpenVINONetwork(nn.Module):
+    """A network's static or free graph in OpenVINO."""
+
+    def __init__(self, net: nn.Module, channels: int, side: int | None) -> None:
+        super().__init__()
+        self.side = side
+        example = torch.rand(1, channels, side or FREE_EXAMPLE, side or FREE_EXAMPLE)
+        graph = openvino_graph(net, example, (1, channels, side or -1, side or -1))
+        self.session = Session(graph, torch.float32, torch.get_num_threads())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        if self.side is not None:  # tiles are cut at the picture's edge
+            x = F.pad(x, (0, self.side - width, 0, self.side - height), mode='replicate')
+        image = torch.from_numpy(self.session(x.contiguous().numpy()).copy())
+        scale = image.shape[-1] // x.shape[-1]
+        return image[..., :height * scale, :width * scale]
+
+
+def upscaler(contender: str, name: str, side: int) -> Upscaler:
+    """What a contender computes with."""
+    found = Upscaler(name, dense=contender != 'ours')
+    if contender in ('ours', 'dense'):
+        return found
+    net, tile = found.network, found.form.tile
+    plain = restore_(net.net)
+    if contender == 'openvino':
+        plain, tile = OpenVINONetwork(plain, net.channels, side + 2 * PAD), side
+    elif contender == 'openvino-any':
+        plain = OpenVINONetwork(plain, net.channels, None)
+    found.network = dataclasses.replace(net, net=plain)
+    found.form = dataclasses.replace(found.form, kind='plain', tile=tile, tile_pad=PAD)
+    return found
+
+
+def work(args: argparse.Namespace) -> None:
+    """A contender's process: prints what it measured as JSON."""
+    allocator.tune()
+    jobs = jobs_of(args.input, args.out, '', KEEP)
+    make_folder(jobs[0].target.parent)
+    upscale = upscaler(args.work, args.names[0], args.openvino_tile)
+    passes, keep = [], 1.0
+    for _ in range(2 if args.warm else 1):
+        done = list(run(jobs, upscale, KEEP, overwrite=True))
+        failed = [each.error for each in done if each.status == 'failed']
+        if failed:
+            raise SystemExit(failed[0])
+        passes.append(sum(each.seconds['compute'] for each in done))
+        keep = mean(1.0 if each.keep is None else each.keep for each in done)
+    print(json.dumps({'network': passes[0], 'warm': passes[-1], 'keep': keep, 'form': str(upscale.form),
+                      'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+def measured(args: argparse.Namespace, name: str, contender: str, warm: bool) -> dict[str, Any]:
+    """One process of a contender."""
+    command = [sys.executable, '-m', 'benchmarks.pictures', '--work', contender, '-i', str(args.input), '-n', name,
+               '--out', str(args.out / name / contender), '--openvino-tile', str(args.openvino_tile)]
+    begun = time.perf_counter()
+    ended = subprocess.run([*command, *(['--warm'] if warm else [])], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begun
+    if ended.returncode:
+        return {'error': (ended.stderr.strip().splitlines() or ['no output'])[-1]}
+    return {'command': seconds, **json.loads(ended.stdout.strip().splitlines()[-1])}
+
+
+def nearness(folder: Path, other: Path) -> dict[str, float]:
+    """Means over the pictures of two folders, 8 bits in RGB."""
+    found: dict[str, list[float]] = {'psnr': [], 'haarpsi': [], 'gmsd': [], 'flip': []}
+    for file in sorted(folder.iterdir()):
+        one, two = (np.asarray(Image.open(each / file.name).convert('RGB')) for each in (folder, other))
+        error = float(np.mean((one.astype(np.float64) - two)**2))
+        found['psnr'].append(10 * np.log10(255**2 / error) if error else np.inf)
+        try:
+            import flip_evaluator
+            import piq
+        except ImportError:
+            continue
+        x, y = (torch.from_numpy(each.copy()).permute(2, 0, 1)[None].float() / 255 for each in (one, two))
+        with torch.no_grad():
+            found['haarpsi'].append(float(piq.haarpsi(x, y)))
+            found['gmsd'].append(float(piq.gmsd(x, y)))
+        found['flip'].append(float(flip_evaluator.evaluate(two / np.float32(255), one / np.float32(255), 'LDR')[1]))
+    return {key: mean(values) for key, values in found.items() if values}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; exit code 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-i', '--input', type=Path, required=True, help='a picture or a folder')
+    parser.add_argument('-n', '--names', nargs='+', required=True, help='of `basicsr list pretrained`')
+    parser.add_argument('--contenders', nargs='+', choices=CONTENDERS, default=CONTENDERS)
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--openvino-tile', type=int, default=224, metavar='N')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the pictures')
+    parser.add_argument('--json', type=Path)
+    parser.add_argument('--work', choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument('--warm', action='store_true', help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.work:
+        work(args)
+        return 0
+    console, rows = Console(), []
+    table = Table('network', 'contender', 'command s', 'network s', 'warm s', 'keep', 'GB', 'nearness')
+    for name in args.names:
+        taken: dict[str, list[dict[str, Any]]] = {contender: [] for contender in args.contenders}
+        for number in range(args.rounds + 1):  # the last, of two times through, is for `warm`
+            for contender in args.contenders:
+                if not any('error' in each for each in taken[contender]):
+                    taken[contender].append(measured(args, name, contender, warm=number == args.rounds))
+        for contender, found in taken.items():
+            row: dict[str, Any] = {'name': name, 'contender': contender}
+            if 'error' in found[-1]:
+                row['error'] = found[-1]['error']
+                table.add_row(name, contender, row['error'])
+            else:
+                alone = found[:-1]
+                row |= {key: median(each[key] for each in alone) for key in ('command', 'network')}
+                row |= {'warm': found[-1]['warm'], 'keep': found[-1]['keep'], 'form': found[-1]['form'],
+                        'memory': max(each['memory'] for each in alone)}
+                if contender != 'torch' and (args.out / name / 'torch').is_dir():
+                    row |= nearness(args.out / name / contender, args.out / name / 'torch')
+                near = ' '.join(f'{key} {row[key]:.4g}' for key in ('psnr', 'haarpsi', 'gmsd', 'flip') if key in row)
+                table.add_row(name, contender, *(f'{row[key]:.1f}' for key in ('command', 'network', 'warm')),
+                              f'{row["keep"]:.0%}', f'{row["memory"] / 1e9:.2f}', near)
+            rows.append(row)
+    console.print(table)
+    if args.json:
+        args.json.write_text(json.dumps({'argv': sys.argv, 'torch': torch.__version__, 'rows': rows}, indent=1),
+                             encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
