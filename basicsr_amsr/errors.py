@@ -16,9 +16,16 @@ class UserError(Exception):
     The message is one line that names the file, key or size and what to do. The command line prints it without a
     traceback and exits with code 2. Raised in a worker of a DataLoader it stays one line: PyTorch raises it anew in the
     main process with the worker's traceback as its text, of which only the message is kept.
+
+    Examples:
+        >>> try:
+        ...     sr.load_pretrained('RFDN_x5')
+        ... except sr.UserError as error:
+        ...     print(str(error).split('. ')[1])
+        Did you mean RFDN_x4, MGA_RFDN_x4?
     """
 
-    def __init__(self, message: object = ''):
+    def __init__(self, message: object = '') -> None:
         super().__init__(without_worker_traceback(str(message)))
 
     @property

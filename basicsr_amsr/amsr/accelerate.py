@@ -177,6 +177,15 @@ def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
 
     Raises:
         UserError: nothing in the network can be skipped, or its `forward` was replaced by somebody else.
+
+    Examples:
+        >>> net = sr.load_pretrained('RFDN_x4')
+        >>> calibration = sr.Calibration.load('pretrained/RFDN_x4.amsr')
+        >>> report = sr.accelerate_(net, sr.AMSRConfig(calibration=calibration, mode='sparse'))
+        >>> with torch.no_grad():
+        ...     picture = net(torch.rand(1, 3, 20, 30))
+        >>> bool(0 <= net.last_keep <= 1)  # the share of the patches that was computed
+        True
     """
     config = config or AMSRConfig()
     net = unwrapped(net)
@@ -235,6 +244,12 @@ def restore_(net: nn.Module) -> nn.Module:
 
     Returns:
         The network.
+
+    Examples:
+        >>> net = sr.load_pretrained('RFDN_x4')
+        >>> report = sr.accelerate_(net)
+        >>> sr.restore_(net) is net
+        True
     """
     for module in unwrapped(net).modules():
         if isinstance(module, Converted):

@@ -59,6 +59,11 @@ class AMSRConfig:
 
     Raises:
         UserError: a value that is not possible, named.
+
+    Examples:
+        >>> calibration = sr.Calibration.load('pretrained/RFDN_x4.amsr')
+        >>> fewer = sr.AMSRConfig(calibration=calibration, selection=calibration.selection(keep=0.2))
+        >>> whole = sr.AMSRConfig(mode='dense')  # every pixel, by the native kernels
     """
 
     selection: Selection = None  # type: ignore[assignment]  # __post_init__ chooses

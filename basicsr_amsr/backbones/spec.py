@@ -4,9 +4,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, overload
 
 from torch import nn
+from typing_extensions import Unpack
 
 from basicsr_amsr.backbones.chain import cut_chain
 from basicsr_amsr.backbones.division import Divide
@@ -56,13 +57,13 @@ class Backbone:
 
     name: str
     build: Callable[..., nn.Module]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, object] = field(default_factory=dict)
     scales: tuple[int, ...] = (2, 3, 4)
     source: str = ''
     channels: int = 3
     size_multiple: int = 1
     convert: Callable[[StateDict, nn.Module], StateDict] | None = None
-    identify: Callable[[StateDict], dict[str, Any]] | None = None
+    identify: Callable[[StateDict], Mapping[str, object]] | None = None
     derived: tuple[str, ...] = ()
     classes: tuple[type[nn.Module], ...] = ()
     split: Callable[..., MGASplit] | None = None
@@ -91,7 +92,7 @@ class Backbone:
         """The options beside `type:`, with what `build` says of them."""
         return section_of(self.build, required=False)
 
-    def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, options: Mapping[str, object]) -> dict[str, Any]:
         """Published defaults overridden by `options`; a UserError for a scale that the family does not have."""
         merged = {**self.defaults, **options}
         if 'upscale' in merged and merged['upscale'] not in self.scales:
@@ -99,7 +100,7 @@ class Backbone:
             raise UserError(f'{self.name}: upscale {merged["upscale"]} is not among {known}.')
         return merged
 
-    def create(self, **options: Any) -> nn.Module:
+    def create(self, **options: object) -> nn.Module:
         """The network with the published defaults overridden by `options`.
 
         Raises:
@@ -109,7 +110,7 @@ class Backbone:
         self.check_keywords(self.build, merged)
         return self.build(**merged)
 
-    def cut(self, split_blocks: Sequence[int] | None = None, **options: Any) -> MGASplit:
+    def cut(self, split_blocks: Sequence[int] | None = None, **options: object) -> MGASplit:
         """Base and refine net for MGA, with (base, refine) body blocks, by default those of the paper.
 
         Raises:
@@ -129,7 +130,7 @@ class Backbone:
         self.check_keywords(self.split, merged)
         return self.split(**merged)
 
-    def check_keywords(self, called: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    def check_keywords(self, called: Callable[..., object], options: Mapping[str, object]) -> None:
         """UserError where `called` does not take `options`, or needs more."""
         signature = inspect.signature(called)
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
@@ -143,24 +144,66 @@ class Backbone:
             raise UserError(f'backbone {self.name}: {error}.') from error
 
 
-@overload
-def register_backbone(name: str | None = None, build: None = None, **spec: Any) -> Callable[[Network], Network]: ...
+class Spec(TypedDict, total=False):
+    """The fields of a `Backbone` but for its name and what builds it, for those who write a call of
+    `register_backbone`."""
+
+    defaults: Mapping[str, object]
+    scales: tuple[int, ...]
+    source: str
+    channels: int
+    size_multiple: int
+    convert: Callable[[StateDict, nn.Module], StateDict] | None
+    identify: Callable[[StateDict], Mapping[str, object]] | None
+    derived: tuple[str, ...]
+    classes: tuple[type[nn.Module], ...]
+    split: Callable[..., MGASplit] | None
+    split_blocks: tuple[int, int] | None
+    body: str
+    tail: str
+    blocks: str
+    skips: Skips | None
+    divide: Divide | None
+    origin: str
 
 
 @overload
-def register_backbone(name: str, build: Callable[..., nn.Module], **spec: Any) -> Backbone: ...
+def register_backbone(name: str | None = None, build: None = None,
+                      **spec: Unpack[Spec]) -> Callable[[Network], Network]: ...
+
+
+@overload
+def register_backbone(name: str, build: Callable[..., nn.Module], **spec: Unpack[Spec]) -> Backbone: ...
 
 
 def register_backbone(name: str | None = None, build: Callable[..., nn.Module] | None = None,
-                      **spec: Any) -> Callable[[Network], Network] | Backbone:
-    """Register a backbone, as a call or as a class decorator.
+                      **spec: Unpack[Spec]) -> Callable[[Network], Network] | Backbone:
+    """Register a backbone, as a class decorator or by a call.
 
-    `@register_backbone(defaults={...}, scales=(2, 4))` on an nn.Module class, or
-    `register_backbone('NAME', build=callable, ...)`. Keyword arguments are those of `Backbone`. A name that is
-    still free in BasicSR's ARCH registry is registered there too, so that `network_g: {type: NAME}` works.
+    A name that is still free in BasicSR's ARCH registry is registered there too, so that `network_g: {type: NAME}`
+    works.
+
+    Args:
+        name: by default that of the class.
+        build: what builds the network, where no class is decorated.
+        spec: the other fields of `Backbone`, all of them optional.
 
     Raises:
         UserError: the name is taken.
+
+    Examples:
+        >>> @sr.register_backbone(scales=(2, 4), source='nobody, 2026')
+        ... class TwoConvolutions(torch.nn.Module):
+        ...     def __init__(self, upscale=4, num_feat=8):
+        ...         super().__init__()
+        ...         self.first = torch.nn.Conv2d(3, num_feat, 3, padding=1)
+        ...         self.last = torch.nn.Conv2d(num_feat, 3 * upscale**2, 3, padding=1)
+        ...         self.shuffle = torch.nn.PixelShuffle(upscale)
+        ...
+        ...     def forward(self, x):
+        ...         return self.shuffle(self.last(self.first(x).relu()))
+        >>> sr.Upscaler(TwoConvolutions()).scale
+        4
     """
     if build is None:
         def decorate(cls: Network) -> Network:
@@ -181,7 +224,7 @@ def register_backbone(name: str | None = None, build: Callable[..., nn.Module] |
     return backbone
 
 
-def has_defaults(build: Callable[..., nn.Module], defaults: Mapping[str, Any]) -> bool:
+def has_defaults(build: Callable[..., nn.Module], defaults: Mapping[str, object]) -> bool:
     """Whether `build` is a class whose own defaults are those of the backbone."""
     if not isinstance(build, type):
         return False

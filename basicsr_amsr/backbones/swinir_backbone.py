@@ -70,11 +70,12 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
         'upsampler': upsampler}
 
 
-for _name, _defaults in {
+_DEFAULTS: dict[str, dict[str, object]] = {
     'SwinIR': {'upscale': 4},
     'SwinIR_light': {'upscale': 4, 'embed_dim': 60, 'depths': (6, 6, 6, 6), 'num_heads': (6, 6, 6, 6),
                      'upsampler': 'pixelshuffledirect'},
-}.items():
+}
+for _name, _defaults in _DEFAULTS.items():
     register_backbone(
         _name, SwinIR, defaults=_defaults, size_multiple=WINDOW, derived=('attn_mask', 'relative_position_index'),
         identify=identifier(read_options, ['conv_first.weight', BIAS_TABLE, 'upsample.0.weight']),

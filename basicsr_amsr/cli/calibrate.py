@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     calibration.save(out)
     numbers = sum(affine.macs + affine.bias.numel() for affine in calibration.prediction.contexts.values())
     console.print(f'{out}: {len(calibration.prediction.contexts)} predictions, {numbers:,} numbers, fitted to '
-                  f'{calibration.settings["images"]} images. Fitted to {len(trial.fitted)} of them, on the others: '
+                  f'{calibration.fit.images} images. Fitted to {len(trial.fitted)} of them, on the others: '
                   f'{told(point)}.', soft_wrap=True)
     return 0
 

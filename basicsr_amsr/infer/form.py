@@ -182,7 +182,7 @@ NOT_FITTED = 'no calibration'
 
 def kept(calibration: Calibration) -> float | None:
     """The share of the patches of its pictures that a calibration was fitted to compute; None where no level says."""
-    levels, level = calibration.settings['levels'], calibration.selection().level
+    levels, level = calibration.fit.levels, calibration.selection().level
     if level is None:
         return calibration.selection().keep
     return sum(each > level for each in levels) / (len(levels) - 1)

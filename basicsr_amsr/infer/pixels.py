@@ -4,12 +4,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from basicsr_amsr.errors import UserError
 
-Array = npt.NDArray[np.uint8 | np.uint16 | np.floating]
+Array = np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16 | np.floating]]
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,6 @@ class Upscaler:
     average 50 dB or nearer to those of the whole network; else the whole network runs, by the native
     kernels where they can.
 
-        upscale = Upscaler('RFDN_x4')
-        upscale('photo.jpg').save('large.png')
-
     Args:
         source: a name of `basicsr list pretrained`, a file of weights (of this package's networks, BasicSR's, or any
             that spandrel recognises, where that is installed), a network, what spandrel's ModelLoader returns, or the
@@ -55,6 +52,13 @@ class Upscaler:
 
     Raises:
         UserError: one line that names what is wrong.
+
+    Examples:
+        >>> upscale = sr.Upscaler('RFDN_x4', device='cpu')
+        >>> large = upscale('photo.jpg')
+        >>> large.save('large.png')
+        >>> upscale(torch.rand(3, 20, 30)).shape
+        torch.Size([3, 80, 120])
     """
 
     def __init__(self, source: str | os.PathLike[str] | nn.Module | Descriptor | Network, *,

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any
 
 from torch import nn
 
@@ -14,7 +13,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.weights.cards import find_weights, read_card
 
 
-def load_pretrained(name_or_path: str | os.PathLike[str], **net_options: Any) -> nn.Module:
+def load_pretrained(name_or_path: str | os.PathLike[str], **net_options: object) -> nn.Module:
     """The network with its weights, on the CPU, in evaluation mode.
 
     Args:
@@ -23,6 +22,13 @@ def load_pretrained(name_or_path: str | os.PathLike[str], **net_options: Any) ->
 
     Raises:
         UserError: no such weights, a damaged file, or options that the weights do not fit.
+
+    Examples:
+        >>> net = sr.load_pretrained('RFDN_x4')
+        >>> with torch.no_grad():
+        ...     net(torch.rand(1, 3, 20, 30)).shape
+        torch.Size([1, 3, 80, 120])
+        >>> net = sr.load_pretrained('CARN_M_x234', upscale=2)  # weights for several scales
     """
     weights = find_weights(name_or_path)
     card = read_card(weights)

@@ -104,7 +104,7 @@ def test_calibrated_networks(name, tmp_path):
     net, calibration = calibrated(name)
     calibration.save(tmp_path / 'it.amsr')
     loaded = Calibration.load(tmp_path / 'it.amsr')
-    assert loaded.settings == calibration.settings and loaded.graph == calibration.graph
+    assert loaded.fit == calibration.fit and loaded.graph == calibration.graph
     x, keys = image(3, 3, 21, 18), list(net.state_dict())
     with torch.no_grad():
         plain = net(x)

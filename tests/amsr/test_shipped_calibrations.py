@@ -26,7 +26,7 @@ def test_card(file):
     assert entries['sha256'] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (ROOT / 'pretrained' / entries['weights']).is_file() and entries['licence'] and entries['origin']
     calibration = Calibration.load(file)
-    assert f'{calibration.settings["images"]} images' in text
+    assert f'{calibration.fit.images} images' in text
     keep = float(re.search(r'([\d.]+)% of the\s+patches', text)[1]) / 100
     assert calibration.selection() == dataclasses.replace(calibrated_selection(), keep=None,
                                                           level=calibration.selection(keep).level)

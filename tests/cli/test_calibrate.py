@@ -28,7 +28,7 @@ def test_the_file_is_written_and_used(basicsr, options):
     assert code == 0, err
     assert 'edsr.amsr: ' in out and 'against dense' in out
     assert 'fitted to 4 images. Fitted to 3 of them' in out
-    assert Calibration.load('edsr.amsr').settings['images'] == 4  # what is measured on is fitted to in the end
+    assert Calibration.load('edsr.amsr').fit.images == 4  # what is measured on is fitted to in the end
     options['network_g']['calibration'] = 'edsr.amsr'
     code, _, err = basicsr('test', options)
     assert code == 0, err
@@ -40,7 +40,7 @@ def test_a_checkpoint_needs_no_option_file(basicsr, options):
     code, out, err = basicsr('calibrate', None, '--weights', 'edsr.pth', '--images', 'photos', '--downscale')
     assert code == 0, err
     assert 'edsr.amsr: ' in out and 'against dense' in out  # scale and channels are found
-    assert Calibration.load('edsr.amsr').settings['images'] == 4
+    assert Calibration.load('edsr.amsr').fit.images == 4
     for flags, line in ((('--weights', 'other.pth'), "No weights 'other.pth'"), (('-n', 'RFDN'), "No weights 'RFDN'"),
                         (('--weights', 'edsr.pth', '--force_yml', 'scale=3'), '--force_yml changes an option file')):
         code, _, err = basicsr('calibrate', None, *flags, '--images', 'photos')
@@ -51,16 +51,16 @@ def test_flags_change_the_selection_and_the_name(basicsr, options):
     options['network_g']['calibration'] = 'own.amsr'  # not there yet
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--keep', '0.25', '--patch-size', '8')
     assert code == 0, err
-    selection = Calibration.load('own.amsr').settings['selection']
-    assert selection['level'] > 0 and (selection['keep'], selection['patch_size']) == (None, 8)
+    selection = Calibration.load('own.amsr').fit.selection
+    assert selection.level > 0 and (selection.keep, selection.patch_size) == (None, 8)
     assert 'to the dense image' in out and 'against dense' not in out
 
 
 def test_the_same_share_of_each_image(basicsr, options):
     code, _, err = basicsr('calibrate', options, '--images', 'photos', '--keep', '0.25', '--each-image')
     assert code == 0, err
-    selection = Calibration.load('edsr.amsr').settings['selection']
-    assert (selection['keep'], selection['level']) == (0.25, None)
+    selection = Calibration.load('edsr.amsr').fit.selection
+    assert (selection.keep, selection.level) == (0.25, None)
 
 
 def test_keep_is_an_option_of_the_network(basicsr, options):
@@ -92,7 +92,7 @@ def test_the_smallest_keep_within_a_loss(basicsr, options):
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50',
                              '--each-image')
     assert code == 0, err
-    assert Calibration.load('edsr.amsr').settings['selection']['keep'] == 0.1
+    assert Calibration.load('edsr.amsr').fit.selection.keep == 0.1
     assert out.count('of the MACs') == 6  # half, half of the rest …, and the result
 
 
@@ -100,8 +100,8 @@ def test_the_smallest_share_of_all_images_within_a_loss(basicsr, options):
     code, out, err = basicsr('calibrate', options, '--images', 'photos', '--downscale', '--max-loss', '50')
     assert code == 0, err
     calibration = Calibration.load('edsr.amsr')
-    selection = calibration.settings['selection']
-    assert selection['keep'] is None and selection['level'] == calibration.selection(0.1).level
+    selection = calibration.fit.selection
+    assert selection.keep is None and selection.level == calibration.selection(0.1).level
     assert out.count('of the MACs') == 6
 
 
@@ -109,7 +109,7 @@ def test_several_folders(basicsr, options):
     write_images(Path('more'), ['a', 'b'], 96)
     code, _, err = basicsr('calibrate', options, '--images', 'photos', 'more')
     assert code == 0, err
-    assert Calibration.load('edsr.amsr').settings['images'] == 6
+    assert Calibration.load('edsr.amsr').fit.images == 6
 
 
 @pytest.mark.parametrize(('words', 'line'), [

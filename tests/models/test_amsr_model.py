@@ -372,7 +372,7 @@ def test_a_calibration_is_saved_beside_each_checkpoint(tmp_path):
     assert saved.keys() == {'params', 'params_ema', 'predictions', 'predictions_ema'}
     assert list(saved['params']) == list(saved['params_ema']) == list(plain_network().state_dict())
     average = Calibration.load(tmp_path / 'models' / 'net_g_3.amsr')
-    assert average.settings == Calibration.load(network['calibration']).settings
+    assert average.fit == Calibration.load(network['calibration']).fit
     torch.testing.assert_close(flat(average.prediction), flat(model.net_g_ema.amsr_predictions.prediction()))
     assert (flat(average.prediction) - flat(model.net_g.amsr_predictions.prediction())).abs().max() > 1e-3
     # Weights and file give what the training validates.

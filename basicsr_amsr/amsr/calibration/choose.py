@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import accelerate_, restore_, unwrapped
-from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.calibration.file import Calibration, Fit
 from basicsr_amsr.amsr.calibration.fit import fit
 from basicsr_amsr.amsr.calibration.token_region import fingerprint
 from basicsr_amsr.amsr.calibration.tokens import fit_tokens
@@ -63,9 +63,6 @@ def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selec
               one_level: bool = True) -> Calibration:
     """Fit what a network's skipped pixels get, on the device where it is; it is left plain. Seconds to minutes.
 
-        calibration = calibrate(net, images)
-        accelerate_(net, AMSRConfig(calibration=calibration))
-
     Args:
         net: the network, or what spandrel's ModelLoader returns.
         images: unlabelled LR images (1, C, H, W) in 0–1, like those to come.
@@ -75,6 +72,12 @@ def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selec
 
     Raises:
         UserError: the network cannot be read, or the images are too small.
+
+    Examples:
+        >>> net = sr.load_pretrained('RFDN_x4')
+        >>> images = [torch.rand(1, 3, 32, 48) for _ in range(4)]  # yours, in place of noise
+        >>> calibration = sr.calibrate(net, images)
+        >>> report = sr.accelerate_(net, sr.AMSRConfig(calibration=calibration))
     """
     net, selection = unwrapped(net), selection or calibrated_selection()
     restore_(net)
@@ -93,9 +96,8 @@ def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selec
         told = program.fingerprint
         prediction = fit(program, net, images, selection.patches, selection.patch_size)
     net.train(training)
-    settings: dict[str, Any] = {'selection': dataclasses.asdict(selection), 'levels': levels, 'images': len(images),
-                                'pixels': sum(image[0, 0].numel() for image in images)}
-    return Calibration(prediction, type(net).__name__, told, settings)
+    pixels = sum(image[0, 0].numel() for image in images)
+    return Calibration(prediction, type(net).__name__, told, Fit(selection, levels, len(images), pixels))
 
 
 class Meter:

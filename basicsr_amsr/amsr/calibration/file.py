@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from basicsr_amsr.execution.region.program import Program
 from basicsr_amsr.files import save_whole
 from basicsr_amsr.finite import not_finite
 from basicsr_amsr.reasons import reason
+from basicsr_amsr.resources import resolve
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import by_one_level
@@ -25,20 +26,42 @@ SUFFIX = '.amsr'
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What a calibration was fitted with.
+
+    Attributes:
+        selection: where the network computed.
+        levels: quantiles of the levels of the images' patches, from 0 to 1 in steps of a hundredth.
+        images: how many there were. pixels: how many they had together.
+    """
+
+    selection: HighFrequencyMask
+    levels: Sequence[float]
+    images: int
+    pixels: int
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """What `basicsr calibrate` finds.
+    """What the skipped pixels of a network get, as `calibrate` fitted it.
 
     Attributes:
         prediction: for skipped pixels.
         network: name of the network's class.
         graph: fingerprint of what it computes, see `Program`.
-        settings: what it was fitted with: selection, number of images, quantiles of their patches' levels.
+        fit: what it was fitted with.
+
+    Examples:
+        >>> calibration = sr.Calibration.load('pretrained/RFDN_x4.amsr')
+        >>> calibration.save('mine.amsr')
+        >>> sr.Calibration.load('mine.amsr').network
+        'RFDN'
     """
 
     prediction: Prediction
     network: str
     graph: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    fit: Fit
 
     def check(self, program: Program) -> None:
         """UserError unless the program is the one that was calibrated."""
@@ -57,12 +80,11 @@ class Calibration:
         Raises:
             UserError: the share is none, or the selection has rules that go with no level.
         """
-        fitted = HighFrequencyMask(**self.settings['selection'])
         if keep is None:
-            return fitted
+            return self.fit.selection
         if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 <= keep <= 1:
             raise UserError(f'keep is {keep!r}: give a share of the patches, from 0 to 1.')
-        return by_one_level(fitted, self.settings['levels'], keep)
+        return by_one_level(self.fit.selection, self.fit.levels, keep)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; what was there before stays until it is complete.
@@ -72,7 +94,7 @@ class Calibration:
         """
         tail = self.prediction.tail
         content = {
-            'format': FORMAT, 'network': self.network, 'graph': self.graph, 'settings': dict(self.settings),
+            'format': FORMAT, 'network': self.network, 'graph': self.graph, 'settings': asdict(self.fit),
             'contexts': {value: _packed(affine) for value, affine in self.prediction.contexts.items()},
             'tail': None if tail is None else {'image': tail.image, 'feature': _packed(tail.feature)}}
         whole = io.BytesIO()
@@ -81,27 +103,31 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote; those of the project, `pretrained/NAME.amsr`, are found from any folder.
 
         Raises:
             UserError: it is missing, damaged, or no calibration.
         """
+        path = resolve(Path(path))
         data = read_weights_only(path, 'calibration')
         if not isinstance(data, dict) or data.get('format') != FORMAT or 'contexts' not in data:
-            raise UserError(f'{Path(path)} is no calibration of this version: basicsr calibrate writes one.')
+            raise UserError(f'{path} is no calibration of this version: basicsr calibrate writes one.')
         try:
             broken = not_finite(dict(_tensors(data)))
             tail = data['tail']
             found = cls(Prediction({value: Affine(**each) for value, each in data['contexts'].items()},
                                    LightTail(tail['image'], Affine(**tail['feature'])) if tail else None),
-                        data['network'], data['graph'], data['settings'])
-            found.selection()
+                        data['network'], data['graph'], _fit(data['settings']))
         except Exception as error:  # whatever is not as `save` writes it
-            raise UserError(f'{Path(path)} is no whole calibration ({reason(error)}): run basicsr calibrate '
+            raise UserError(f'{path} is no whole calibration ({reason(error)}): run basicsr calibrate '
                             'again.') from error
         if broken:
-            raise UserError(f'{Path(path)}: {broken}: run basicsr calibrate again.')
+            raise UserError(f'{path}: {broken}: run basicsr calibrate again.')
         return found
+
+
+def _fit(settings: Mapping[str, Any]) -> Fit:
+    return Fit(**{**settings, 'selection': HighFrequencyMask(**settings['selection'])})
 
 
 def _tensors(content: Any, place: str = '') -> Iterator[tuple[str, torch.Tensor]]:
