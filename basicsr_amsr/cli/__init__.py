@@ -1,4 +1,4 @@
-"""The `basicsr` command: a table of subcommands, each in its own module, imported when it is chosen."""
+"""The `basicsr` command: a table of subcommands, of which the chosen one is imported once its flags are read."""
 from __future__ import annotations
 
 import argparse
@@ -18,7 +18,12 @@ REPORT = f'{PROG}: this is a fault of basicsr_amsr {__version__}: please report 
 
 
 class Command(NamedTuple):
-    """A subcommand: its module has `add_arguments(parser)` and `run(args) -> int`."""
+    """A subcommand.
+
+    Attributes:
+        module: has `run(args) -> int`, and imports what the work needs, which takes seconds.
+        help: what it does. Its flags are those of `flags/NAME_flags.py`: `add_arguments(parser)`.
+    """
 
     module: str
     help: str
@@ -63,7 +68,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=command.help, description=f'{command.help[0].upper()}{command.help[1:]}.',
                                   formatter_class=_HelpFormatter)
         if name == chosen:
-            importlib.import_module(command.module).add_arguments(sub)
+            importlib.import_module(f'{__name__}.flags.{name}_flags').add_arguments(sub)
     return parser
 
 

@@ -31,12 +31,6 @@ OPENVINO_USE = {True: 'where a network is not whole in native kernels and it is 
 TOLERANCE = 1e-2  # of outputs of about 1: reduced precision (TF32) passes, a broken kernel does not
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `basicsr doctor` takes."""
-    parser.epilog = 'Exit code 1 where there is a problem.'
-    parser.add_argument('--json', action='store_true', help='print JSON')
-
-
 def run(args: argparse.Namespace) -> int:
     """Examine and print; returns 1 where there is a problem, else 0."""
     report = examine()

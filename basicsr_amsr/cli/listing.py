@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from basicsr_amsr.backbones.spec import Backbone
+from basicsr_amsr.cli.flags.list_flags import KINDS
 from basicsr_amsr.cli.report import print_json, show
 from basicsr_amsr.infer.network import calibration_card, calibrations_of
 from basicsr_amsr.plugins import load_installed
@@ -16,14 +17,7 @@ from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
 from basicsr_amsr.weights.cards import available
 
 WEIGHTS = 'pretrained'
-KINDS = (*REGISTRIES, WEIGHTS)
 ORIGINS = {'basicsr': 'BasicSR', 'basicsr_amsr': 'basicsr_amsr'}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `basicsr list` takes."""
-    parser.add_argument('kind', nargs='?', choices=KINDS, metavar='KIND', help=f'only one kind: {", ".join(KINDS)}')
-    parser.add_argument('--json', action='store_true', help='print JSON')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,23 +34,11 @@ from basicsr_amsr.resources import resolve
 Watch = Callable[[Any, Options], AbstractContextManager[None]]
 
 
-def add_option_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """BasicSR's flags, with BasicSR's spelling."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
-    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
-                        help='change options of the file, e.g. datasets:train:gt_size=96')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='pytorch: started by torchrun; slurm: by srun')
-    parser.add_argument('--auto_resume', action='store_true', help="go on from the experiment's latest saved state")
-    parser.add_argument('--debug', action='store_true', help='log every iteration, validate and save every eighth')
-    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
-
-
 class Pipeline:
     """One run of a BasicSR pipeline.
 
     Args:
-        args: the command line; see `add_option_file_arguments`.
+        args: the command line; see `flags.file_flags`.
         is_train: train_pipeline or test_pipeline.
         watch: a context that is entered with the built model and the options, and left when the run ends.
         demo: put the file's `demo:` options over the others.

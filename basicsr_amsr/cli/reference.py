@@ -11,11 +11,6 @@ from basicsr_amsr.options.reference import reference
 from basicsr_amsr.plugins import load_installed
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `basicsr options` takes."""
-    parser.add_argument('--schema', action='store_true', help='print a JSON schema for editors, with what plugins add')
-
-
 def run(args: argparse.Namespace) -> int:
     """Print docs/options.md, or the schema; returns 0."""
     if args.schema:

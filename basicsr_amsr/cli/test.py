@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_amsr.cli.options import Options
-from basicsr_amsr.cli.pipeline import Pipeline, add_option_file_arguments
+from basicsr_amsr.cli.pipeline import Pipeline
 from basicsr_amsr.cli.recorder import MetricRecorder
 from basicsr_amsr.cli.report import metrics_table, show, write_json
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `basicsr test` takes."""
-    parser.epilog = 'Images, the log and metrics.json go to results/<name>/ in the current folder.'
-    add_option_file_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
