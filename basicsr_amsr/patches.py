@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from basicsr_amsr.compat.importing import FOR_IMPORT, load
-from basicsr_amsr.compat.patching import ISSUES, OUTCOMES, Patch
+from basicsr_amsr.compat.patching import ISSUES, OUTCOMES, Patch, replace_in_importers
 
 # What BasicSR does wrong, or says in a page instead of a line.
 REPAIRS: tuple[Patch, ...] = (
@@ -213,3 +213,4 @@ def apply() -> None:
     for patch in PATCHES:
         if patch not in FOR_IMPORT:
             OUTCOMES[patch.name] = patch.apply()
+    replace_in_importers()

@@ -1,5 +1,5 @@
-"""Mends the import of BasicSR itself, whoever imports it: what today's libraries lack is lent to it just before, and
-what is not asked for is not imported."""
+"""Mends the import of BasicSR itself, whoever imports it: what moved in today's libraries is found there, and what is
+not asked for is not imported."""
 from __future__ import annotations
 
 import ast
@@ -7,40 +7,47 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from basicsr_amsr.compat.modules import (
-    alias_functional_tensor,
-    alias_ndimage_filters,
-    lend_loose_version,
-    quiet_meshgrid,
-    return_loose_version,
-)
-from basicsr_amsr.compat.patching import ISSUES, OUTCOMES, Patch
+from basicsr_amsr.compat.imports import rewritten
+from basicsr_amsr.compat.patching import APPLIED, ISSUES, NOT_NEEDED, OUTCOMES, Patch, apply_waiting
 
 MISSING = 'basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.'
+
+
+def rewrite_imports() -> str:
+    """Nothing more than what `Finder` does with each module of BasicSR that is still to be imported."""
+    return NOT_NEEDED if 'basicsr' in sys.modules else APPLIED
+
+
+def quiet_meshgrid() -> str:
+    """Ignore PyTorch's hint about `torch.meshgrid` without `indexing`, as BasicSR calls it."""
+    warnings.filterwarnings('ignore', message=r'torch\.meshgrid: in an upcoming release', category=UserWarning)
+    return APPLIED
+
+
 FOR_IMPORT: tuple[Patch, ...] = (
     Patch(
         name='torchvision functional_tensor',
         reason='basicsr.data imports torchvision.transforms.functional_tensor, removed in torchvision 0.17',
-        does='provides a module of that name with rgb_to_grayscale',
-        mend=alias_functional_tensor,
+        does='takes rgb_to_grayscale from torchvision.transforms.functional',
+        mend=rewrite_imports,
         upstream=(f'{ISSUES}533', f'{ISSUES}663', f'{ISSUES}711')),
     Patch(
         name='scipy.ndimage.filters',
         reason='basicsr.metrics.niqe imports scipy.ndimage.filters, deprecated and gone with SciPy 2',
-        does='provides a module of that name with the functions of scipy.ndimage',
-        mend=alias_ndimage_filters),
+        does='takes its functions from scipy.ndimage',
+        mend=rewrite_imports),
     Patch(
         name='distutils LooseVersion',
         reason='basicsr.archs.arch_util imports distutils, which Python 3.12 and later lack without setuptools',
-        does='lends it a LooseVersion while BasicSR is imported',
-        mend=lend_loose_version),
+        does='takes Version of packaging',
+        mend=rewrite_imports),
     Patch(
         name='torch.meshgrid warning',
         reason='SwinIR and flow_warp call torch.meshgrid without indexing, and PyTorch warns',
@@ -49,31 +56,26 @@ FOR_IMPORT: tuple[Patch, ...] = (
 )
 
 
-# Packages of BasicSR whose own code imports everything that is in them, and with it torchvision: seconds. They are run
-# when a name is asked for that none of their modules is said to hold; what is in them can be imported before.
+# Packages of BasicSR whose own code imports everything that is in them: seconds. They are run when a name is asked for
+# that none of their modules is said to hold; what is in them can be imported before.
 LAZY = ('basicsr', 'basicsr.archs', 'basicsr.utils')
-ARCH_UTIL = 'basicsr.archs.arch_util'
-MENDED = ('basicsr.data.degradations', 'basicsr.metrics.niqe')
+_run: dict[str, Callable[[], None]] = {}  # the code of those that were imported and did not run yet
 
 
-@contextmanager
-def mended() -> Iterator[None]:
-    """While BasicSR is imported, `FOR_IMPORT` is in place."""
+def mend_imports() -> None:
+    """Apply `FOR_IMPORT`."""
     for patch in FOR_IMPORT:
-        OUTCOMES.setdefault(patch.name, patch.apply())
-    try:
-        yield
-    finally:
-        return_loose_version()
+        if patch.name not in OUTCOMES:
+            OUTCOMES[patch.name] = patch.apply()
 
 
 def load() -> None:
     """Import BasicSR, all of it, as `import basicsr` does without this package."""
-    with mended():
-        for name in LAZY:
-            package = importlib.import_module(name)
-            if '__getattr__' in vars(package):
-                package.__getattr__('')
+    mend_imports()
+    for name in LAZY:
+        importlib.import_module(name)
+        if name in _run:
+            _run[name]()
 
 
 def run_when_asked(module: ModuleType, run: Callable[[], None], places: Mapping[str, str]) -> None:
@@ -86,14 +88,7 @@ def run_when_asked(module: ModuleType, run: Callable[[], None], places: Mapping[
     lock = threading.RLock()
     running: list[bool] = []
 
-    def __getattr__(name: str) -> Any:
-        if name.startswith('__') and name != '__all__' and name != '__version__':
-            raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
-        if name in places:
-            setattr(module, name, getattr(importlib.import_module(places[name]), name))
-            return vars(module)[name]
-        if name and importlib.util.find_spec(f'{module.__name__}.{name}') is not None:
-            return importlib.import_module(f'{module.__name__}.{name}')
+    def run_once() -> None:
         with lock:
             if not running and '__getattr__' in vars(module):
                 running.append(True)
@@ -102,11 +97,21 @@ def run_when_asked(module: ModuleType, run: Callable[[], None], places: Mapping[
                 finally:
                     running.clear()
                 del module.__dict__['__getattr__']
-        if name and name not in vars(module):
-            raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
-        return vars(module).get(name)
+
+    def __getattr__(name: str) -> Any:
+        if not name.startswith('__') or name in ('__all__', '__version__'):
+            if name in places:
+                setattr(module, name, getattr(importlib.import_module(places[name]), name))
+                return vars(module)[name]
+            if importlib.util.find_spec(f'{module.__name__}.{name}') is not None:
+                return importlib.import_module(f'{module.__name__}.{name}')
+            run_once()
+            if name in vars(module):
+                return vars(module)[name]
+        raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
 
     module.__dict__['__getattr__'] = __getattr__
+    _run[module.__name__] = run_once
 
 
 def taken_from(package: str, source: str) -> dict[str, str]:
@@ -116,53 +121,43 @@ def taken_from(package: str, source: str) -> dict[str, str]:
 
 
 class Finder(MetaPathFinder):
-    """Finds BasicSR's packages as the other finders do, mends them, and has their code run when it is needed."""
+    """Finds BasicSR's modules as the other finders do, mends what they import, and has the code of its packages run
+    when it is needed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in (*LAZY, *MENDED, ARCH_UTIL):
+        if name.split('.')[0] != 'basicsr':
             return None
         others = (finder for finder in sys.meta_path if not isinstance(finder, Finder))
         try:
             spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         except ModuleNotFoundError:
             spec = None
-        if spec is None or spec.loader is None:
-            raise ModuleNotFoundError(MISSING)
+        if name == 'basicsr':
+            if spec is None or spec.loader is None:
+                raise ModuleNotFoundError(MISSING)
+            mend_imports()
+        if spec is None or spec.loader is None or not hasattr(spec.loader, 'get_source'):
+            return spec
         loader: Any = spec.loader
-        plain = loader.exec_module
+        plain, source, origin = loader.exec_module, loader.get_source(name) or '', str(spec.origin)
+
+        def run(module: ModuleType) -> None:
+            code = rewritten(source, origin)
+            if code is None:
+                plain(module)
+            else:
+                exec(code, module.__dict__)
+            apply_waiting(name)
 
         def exec_module(module: ModuleType) -> None:
-            def run() -> None:
-                with mended():
-                    plain(module)
-
-            if name == ARCH_UTIL:
-                with light():
-                    plain(module)
-            elif name in MENDED:
-                run()
+            if name in LAZY:
+                run_when_asked(module, lambda: run(module), taken_from(name, source))
             else:
-                run_when_asked(module, run, taken_from(name, loader.get_source(name)))
+                run(module)
 
         loader.exec_module = exec_module
         return spec
-
-
-@contextmanager
-def light() -> Iterator[None]:
-    """While `arch_util` is imported: it calls torchvision in one forward alone, so that it is imported there."""
-    lend_loose_version()
-    quiet_meshgrid()
-    stand_in = ModuleType('torchvision', 'Imports torchvision when it is asked for something.')
-    stand_in.__dict__['__getattr__'] = lambda name: getattr(importlib.import_module('torchvision'), name)
-    sys.modules.setdefault('torchvision', stand_in)
-    try:
-        yield
-    finally:
-        return_loose_version()
-        if sys.modules['torchvision'] is stand_in:
-            del sys.modules['torchvision']
 
 
 def install() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 APPLIED = 'applied'
 NOT_NEEDED = 'not needed here'
+AT_IMPORT = 'applied when it is imported'
 ISSUES = 'https://github.com/XPixelGroup/BasicSR/issues/'
 PACKAGE = __name__.split('.')[0]
 
@@ -37,16 +38,34 @@ class Patch:
     upstream: tuple[str, ...] = ()
 
     def apply(self) -> str:
-        """Apply it; the outcome is `APPLIED`, `NOT_NEEDED`, or 'left to <package>'. Twice changes nothing."""
+        """Apply it where it stands; `replace_in_importers` does the rest. Twice changes nothing.
+
+        Returns:
+            The outcome: `APPLIED`, `NOT_NEEDED`, `AT_IMPORT` where the module is one that BasicSR itself does not
+            import, or 'left to <package>'.
+        """
         if self.mend is not None:
             return self.mend()
-        new = pkgutil.resolve_name(f'{PACKAGE}.{self.by}')
         place, _, name = self.replaces.rpartition('.')
+        package, _, last = place.rpartition('.')
+        if place not in sys.modules and not hasattr(sys.modules[package], last):
+            WAITING[place] = self
+            return AT_IMPORT
+        new = pkgutil.resolve_name(f'{PACKAGE}.{self.by}')
         owner = pkgutil.resolve_name(place)
         return (replace_method if isinstance(owner, type) else replace_function)(owner, name, new)
 
 
 OUTCOMES: dict[str, str] = {}  # what became of each patch in this process, by its name
+WAITING: dict[str, Patch] = {}  # patches of modules that are not imported, by the module's name
+_replaced: dict[int, tuple[FunctionType, FunctionType]] = {}  # functions and what took their place, by id
+
+
+def apply_waiting(module: str) -> None:
+    """The patch that waited for a module to be imported, if one did."""
+    patch = WAITING.pop(module, None)
+    if patch is not None:
+        OUTCOMES[patch.name] = patch.apply()
 
 
 def _owner(function: Any) -> str:
@@ -66,20 +85,28 @@ def _taken(current: Any, new: FunctionType) -> str | None:
 
 
 def replace_function(module: ModuleType, name: str, new: FunctionType) -> str:
-    """Replace `module.name` there and in every loaded module that imported it, under whatever name.
-
-    Names of this package that begin with an underscore stay: replacements call what they replace.
-    """
+    """Replace `module.name`; `replace_in_importers` follows."""
     old = getattr(module, name)
     taken = _taken(old, new)
     if taken:
         return taken
+    setattr(module, name, new)
+    _replaced[id(old)] = (old, new)
+    return APPLIED
+
+
+def replace_in_importers() -> None:
+    """Put what replaced a function into every loaded module that imported it, under whatever name, in one walk.
+
+    Names of this package that begin with an underscore stay: replacements call what they replace.
+    """
     for loaded_name, loaded in list(sys.modules.items()):
         ours = loaded_name.split('.')[0] == PACKAGE
         for key, value in list(getattr(loaded, '__dict__', {}).items()):
-            if value is old and not (ours and key.startswith('_')):
+            old, new = _replaced.get(id(value), (None, None))
+            if old is not None and old is value and not (ours and key.startswith('_')):
                 setattr(loaded, key, new)
-    return APPLIED
+    _replaced.clear()
 
 
 def replace_method(cls: type, name: str, new: FunctionType) -> str:

@@ -13,7 +13,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 # Up to this sum of |weight| × largest pixel, float32 holds every sum exactly and a tie is told from its neighbours.
 FLOAT32_EXACT = 2**21
@@ -160,6 +159,8 @@ def _apply(img: np.ndarray, axis: int, indices: np.ndarray, weights: np.ndarray,
     exact = weights.dtype.kind == 'i' and img.dtype == np.uint8 and 255 * np.abs(weights[0]).sum() <= FLOAT32_EXACT
     dtype = np.float32 if exact else np.float64
     length, taps = indices.shape
+    from scipy.sparse import csr_matrix  # takes a quarter of a second to import
+
     matrix = csr_matrix((weights.astype(dtype).ravel(), indices.ravel(), np.arange(0, length * taps + 1, taps)),
                         shape=(length, lines.shape[0]))
     sums = matrix @ lines.reshape(lines.shape[0], -1).astype(dtype)

@@ -12,7 +12,6 @@ from basicsr.data.transforms import augment
 from basicsr.utils import bgr2ycbcr, img2tensor
 from basicsr.utils.registry import DATASET_REGISTRY
 from pydantic import Field, ValidationInfo, model_validator
-from torchvision.transforms.functional import normalize
 from typing_extensions import Self
 
 from basicsr_amsr import resources
@@ -98,9 +97,13 @@ class BicubicPairedImageDataset(torch.utils.data.Dataset):
         if self.color == 'y':
             gt, lq = (bgr2ycbcr(array, y_only=True)[..., None] for array in (gt, lq))
         gt, lq = img2tensor([gt, lq], bgr2rgb=True, float32=True)
+        return self._item(gt, lq, path)
+
+    def _item(self, gt: torch.Tensor, lq: torch.Tensor, path: Path) -> dict[str, Any]:
         if self.mean is not None or self.std is not None:
-            for tensor in (gt, lq):
-                normalize(tensor, self.mean or [0.0], self.std or [1.0], inplace=True)
+            from torchvision.transforms.functional import normalize  # brings torch.compile along: seconds
+
+            gt, lq = (normalize(tensor, self.mean or [0.0], self.std or [1.0]) for tensor in (gt, lq))
         return {'lq': lq, 'gt': gt, 'lq_path': str(path), 'gt_path': str(path)}
 
     def _whole(self, img: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:

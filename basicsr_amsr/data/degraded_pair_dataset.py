@@ -11,7 +11,6 @@ from basicsr.data.transforms import augment
 from basicsr.utils import bgr2ycbcr, img2tensor
 from basicsr.utils.registry import DATASET_REGISTRY
 from pydantic import Field
-from torchvision.transforms.functional import normalize
 
 from basicsr_amsr.data.bicubic_paired_image_dataset import BicubicOptions, BicubicPairedImageDataset
 from basicsr_amsr.data.image_io import read_image, to_float
@@ -76,9 +75,7 @@ class DegradedPairDataset(BicubicPairedImageDataset):
         if self.color == 'y':
             img = bgr2ycbcr(img, y_only=True)[..., None]
         gt, lq = self._degraded_crop(img, path) if self.phase == 'train' else self._degraded_whole(img, path, index)
-        if self.mean is not None or self.std is not None:
-            gt, lq = (normalize(tensor, self.mean or [0.0], self.std or [1.0]) for tensor in (gt, lq))
-        return {'lq': lq, 'gt': gt, 'lq_path': str(path), 'gt_path': str(path)}
+        return self._item(gt, lq, path)
 
     def _degraded_whole(self, img: np.ndarray, path: Path, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         gt = img2tensor(self._trimmed(img, path))

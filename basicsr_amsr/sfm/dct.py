@@ -2,11 +2,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Literal
 
-import scipy.fft
 import torch
 
 # From this side on SciPy's FFT takes less time than products do, on a CPU (docs/sfm.md, Speed).
@@ -27,7 +25,7 @@ def dct2(image: torch.Tensor) -> torch.Tensor:
     # DC is far larger than the rest, and its rounding errors would end up in the lowest frequencies: it goes apart.
     mean = image.mean((-2, -1), keepdim=True)
     if _by_fft(image):
-        coefficients = _scipy(scipy.fft.dctn, image - mean, overwrite_x=True)
+        coefficients = _scipy('dctn', image - mean, overwrite_x=True)
     else:
         rows, columns = (dct_matrix(size, image.device, image.dtype) for size in image.shape[-2:])
         with torch.autocast(image.device.type, enabled=False):
@@ -40,7 +38,7 @@ def idct2(coefficients: torch.Tensor) -> torch.Tensor:
     """The inverse of `dct2`, with the same types."""
     coefficients = _precise(coefficients)
     if _by_fft(coefficients):
-        return _scipy(scipy.fft.idctn, coefficients)
+        return _scipy('idctn', coefficients)
     rows, columns = (dct_matrix(size, coefficients.device, coefficients.dtype) for size in coefficients.shape[-2:])
     with torch.autocast(coefficients.device.type, enabled=False):
         return (rows.T @ coefficients) @ columns
@@ -68,9 +66,13 @@ def _by_fft(planes: torch.Tensor) -> bool:
             and not torch.compiler.is_compiling())
 
 
-def _scipy(transform: Callable[..., Any], planes: torch.Tensor, overwrite_x: bool = False) -> torch.Tensor:
+def _scipy(transform: Literal['dctn', 'idctn'], planes: torch.Tensor, overwrite_x: bool = False) -> torch.Tensor:
+    import scipy.fft  # takes a quarter of a second to import
+
     # One worker: PyTorch's threads, which wait for work in a loop, would take the cores of SciPy's.
-    return torch.from_numpy(transform(planes.detach().numpy(), axes=(-2, -1), norm='ortho', overwrite_x=overwrite_x))
+    planes_in = planes.detach().numpy()
+    return torch.from_numpy(getattr(scipy.fft, transform)(planes_in, axes=(-2, -1), norm='ortho',
+                                                          overwrite_x=overwrite_x))
 
 
 def _precise(tensor: torch.Tensor) -> torch.Tensor:

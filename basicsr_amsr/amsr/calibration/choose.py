@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import accelerate_, restore_, unwrapped
@@ -110,13 +112,9 @@ class Meter:
     def _run(self, image: torch.Tensor) -> tuple[Any, int]:
         with torch.no_grad(), ConvolutionCounter() as counter:
             result = self.net(image)
-        from basicsr.utils import tensor2img  # brings torchvision along: seconds
-
         return tensor2img(result), counter.macs
 
     def _psnr(self, image: Any, reference: Any) -> float:
-        from basicsr.metrics import calculate_psnr  # brings BasicSR along: seconds
-
         return float(calculate_psnr(image, reference, crop_border=self.trial.scale, test_y_channel=image.ndim == 3))
 
     def measure(self, calibration: Calibration) -> Point:

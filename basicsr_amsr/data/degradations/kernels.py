@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from basicsr_amsr.data.image_io import EXTENSIONS, read_image
 from basicsr_amsr.errors import UserError
@@ -72,6 +71,8 @@ def _arrays(path: Path) -> list[np.ndarray]:
         if kind == '.npy':
             return [np.load(path, allow_pickle=False)]
         if kind == '.mat':
+            from scipy.io import loadmat  # half a second, and few kernels come so
+
             values = [value for key, value in sorted(loadmat(path).items()) if not key.startswith('__')]
             return [value for value in values if value.dtype == object or value.size > 1]  # numbers are 1×1 arrays
         if kind in ('.txt', '.csv'):

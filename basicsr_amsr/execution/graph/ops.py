@@ -201,7 +201,7 @@ class Graph:
         weights: those that the ops name, as meta tensors: their shapes and types.
         image: its shape. image_type: its type.
         traced: size (b, h, w) of the image that it was traced for.
-        holds: for which sizes this is what the network does, see `sizes.Symbols.condition`.
+        holds: for which sizes this is what the network does, see `symbols.Symbols.condition`.
         merges: the network sets weights in its forward (SPAN): after they change it has to run once.
     """
 

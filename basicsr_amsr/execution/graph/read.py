@@ -22,7 +22,6 @@ from basicsr_amsr.execution.graph.ops import (
     renumbered,
     weights_of,
 )
-from basicsr_amsr.execution.graph.sizes import Symbols
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable, export
 
 VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
@@ -75,6 +74,8 @@ class _Reader:
         user = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == 'USER_INPUT']
         image = next(node for node in program.graph.nodes if node.name == user[0])
         self.image = image.meta['val']
+        from basicsr_amsr.execution.graph.symbols import Symbols  # brings sympy along: half a second
+
         self.symbols = Symbols(tuple(self.image.shape), self.image.fake_mode.shape_env)
         order = {node: place for place, node in enumerate(program.graph.nodes)}
         self.order = order
