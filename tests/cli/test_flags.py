@@ -1,5 +1,6 @@
 """Flags are declared apart from the work, so that help needs no library; what they offer is what there is."""
 import argparse
+import gc
 import subprocess
 import sys
 from importlib import import_module
@@ -8,7 +9,7 @@ import pytest
 
 from basicsr_amsr.bench.rivals import RIVALS
 from basicsr_amsr.bench.rounds import Settings
-from basicsr_amsr.cli import COMMANDS, build_parser
+from basicsr_amsr.cli import COMMANDS, build_parser, load
 from basicsr_amsr.cli.listing import WEIGHTS
 from basicsr_amsr.execution.backends.choice import BACKENDS
 from basicsr_amsr.execution.precision import DTYPES
@@ -48,3 +49,15 @@ def test_flags_import_no_library():
                             check=True).stdout.split()
     assert not {'torch', 'torchvision', 'basicsr', 'numpy', 'cv2', 'scipy', 'pydantic', 'yaml', 'rich'} & set(loaded)
     assert all(build_parser(name) and f'basicsr_amsr.cli.flags.{name}_flags' in loaded for name in COMMANDS)
+
+
+def test_garbage_is_collected_again_once_a_command_is_loaded():
+    assert load('basicsr_amsr.cli.listing').run and gc.isenabled()
+    with pytest.raises(ModuleNotFoundError):
+        load('basicsr_amsr.cli.nothing')
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert load('basicsr_amsr.cli.listing') and not gc.isenabled()
+    finally:
+        gc.enable()
