@@ -16,10 +16,9 @@ from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.whole import Engine, WholeCosts, measure_whole
 from basicsr_amsr.execution.dense.compiled import Compiled
 from basicsr_amsr.execution.dense.form import DenseForm, precision_of, runs_here
-from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.execution.region.reading import plain_forward
-from basicsr_amsr.reasons import reason
+from basicsr_amsr.reasons import is_out_of_memory, reason
 
 PATIENCE = 15.0  # seconds of passes of one size, about as long as OpenVINO takes to be tried
 log = logging.getLogger('basicsr')
@@ -33,11 +32,13 @@ class Account:
         open: whether there is a choice.
         spent: seconds of their passes so far, while nothing is known of OpenVINO.
         lost: seconds that it would have saved so far.
+        no_memory: whether there was none for OpenVINO, which may be otherwise for another size.
     """
 
     open: bool
     spent: float = 0.0
     lost: float = 0.0
+    no_memory: bool = False
 
 
 class Whole:
@@ -51,7 +52,6 @@ class Whole:
         self.clock = clock
         self.compiled = Compiled(plain_forward)
         self._accounts: dict[Any, Account] = {}
-        self._modules: Modules | None = None
         self._failed = False
         self._lock = threading.RLock()
 
@@ -85,7 +85,7 @@ class Whole:
         """
         with self._lock:
             account = self._account(net, x)
-            if account is None or self._failed or openvino_version() is None:
+            if account is None or self._failed or account.no_memory or openvino_version() is None:
                 return False
             if net.amsr.backend == 'openvino':
                 return self._prepare(net, x)
@@ -105,7 +105,8 @@ class Whole:
     def settle(self, net: Any, x: torch.Tensor) -> None:
         """Measure, and prepare OpenVINO where it is the fastest, at once."""
         with self._lock:
-            if self._account(net, x) is None:
+            account = self._account(net, x)
+            if account is None or account.no_memory:
                 return
             costs = model.MODEL.find(whole_subject(net), x, WholeCosts) or self._try(net, x)
             if costs.saving(model.area_of(x)):
@@ -113,7 +114,7 @@ class Whole:
 
     def _account(self, net: Any, x: torch.Tensor) -> Account | None:
         """None where there is nothing to choose, or time must not choose."""
-        key = tuple(x.shape), precision_of(x)
+        key = _key(x)
         known = self._accounts.get(key)
         if known is not None and not known.open:
             return None
@@ -121,9 +122,7 @@ class Whole:
         if x.dtype != torch.float32 or getattr(net, '_is_replica', False) or not (
                 named or (net.amsr.backend == 'auto' and model.decides(x))):
             return None
-        if self._modules is None or not self._modules.are_of(net):
-            self._modules = Modules(net)
-        if not runs_here(self._modules, x):
+        if not runs_here(self.compiled.modules_of(net), x):
             return None
         if known is None:
             own = kernels_of(net, x)
@@ -141,7 +140,8 @@ class Whole:
             forms['openvino'] = lambda: self.compiled.image(net, x)
         costs = measure_whole(forms, model.area_of(x), self.clock() - began, self.clock)
         subject = whole_subject(net)
-        model.MODEL.keep(subject, x, costs)
+        if not self._accounts[_key(x)].no_memory:
+            model.MODEL.keep(subject, x, costs)
         faster = costs.saving(model.area_of(x)) > 0
         found = [(name, getattr(costs, name)) for name in ('native', 'torch', 'openvino')]
         log.info('%s on %s, %s, microseconds a pixel: %s; %s runs it.', subject.name, model.machine(x),
@@ -153,14 +153,16 @@ class Whole:
 
     def _prepare(self, net: Any, x: torch.Tensor) -> bool:
         """Whether OpenVINO is ready for images of the size of x."""
-        if self._failed or self.compiled.has(net, x):
-            return not self._failed
+        if self._failed or self._accounts[_key(x)].no_memory:
+            return False
+        if self.compiled.has(net, x):
+            return True
         began, name = self.clock(), net.plain_class.__name__
         try:
             picture = by_kernels(net, x)
             self.compiled.prepare(net, x, by_torch(net, x) if picture is None else picture)
         except Exception as error:  # whatever the engine raises: there are others
-            self._fail(name, error)
+            self._fail(name, x, error)
             return False
         log.info('%s: OpenVINO is ready for %dx%d after %.1f s.', name, *x.shape[-2:], self.clock() - began)
         return True
@@ -169,16 +171,23 @@ class Whole:
         try:
             return self.compiled.image(net, x)
         except Exception as error:
-            self._fail(net.plain_class.__name__, error)
+            self._fail(net.plain_class.__name__, x, error)
             return None
 
-    def _fail(self, name: str, error: Exception) -> None:
-        self._failed = True
+    def _fail(self, name: str, x: torch.Tensor, error: Exception) -> None:
+        if is_out_of_memory(error):
+            self._accounts[_key(x)].no_memory = True
+        else:
+            self._failed = True
         self.compiled.drop()
         log.info('%s: not by OpenVINO (%s).', name, reason(error)[:200])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Whole, (self.clock,)
+
+
+def _key(x: torch.Tensor) -> Any:
+    return tuple(x.shape), precision_of(x)
 
 
 def kernels_of(net: Any, x: torch.Tensor) -> Any:

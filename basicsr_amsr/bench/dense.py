@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -50,11 +51,16 @@ def native_form(net: Any) -> list[Contender]:
     return [Contender('dense', NATIVE, 'dense', view, native, equalities=(equal,))]
 
 
+_have_native_parts: WeakKeyDictionary[MGA, bool] = WeakKeyDictionary()
+
+
 @torch.no_grad()
 def has_native_parts(net: MGA) -> bool:
-    """Whether the native kernels run the parts of a network on the CPU."""
-    x = next(net.parameters()).new_zeros(1, 3, PROBED, PROBED)
-    return NativeParts().run(parts.feature, net.eval(), x) is not None
+    """Whether the native kernels run the parts of a network on the CPU; it is traced for that once."""
+    if net not in _have_native_parts:
+        x = next(net.parameters()).new_zeros(1, 3, PROBED, PROBED)
+        _have_native_parts[net] = NativeParts().run(parts.feature, net.eval(), x) is not None
+    return _have_native_parts[net]
 
 
 def unmodified_form(net: MGA) -> Contender:

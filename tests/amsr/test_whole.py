@@ -224,6 +224,27 @@ def test_what_it_cannot_convert_is_one_line(converter, error, caplog):
     assert line.levelno == logging.INFO and '\n' not in line.message
 
 
+@pytest.mark.parametrize(('error', 'tried'), [(MemoryError(), 1), (RuntimeError('Operator aten::x is unknown'), 0)])
+def test_where_memory_is_short_for_a_size_another_is_tried(converter, error, tried):
+    net, x, smaller = build(), image(1, 3, 16, 16), image(1, 3, 8, 8)
+    for each in (x, smaller):
+        know(net, each, torch=2.0, openvino=1.0)
+    converter.error = error
+    passes(net, x)
+    converter.error = None
+    passes(net, x, 2)
+    assert converter.made == []
+    passes(net, smaller, 2)
+    assert len(converter.made) == tried
+
+
+def test_a_trial_that_had_no_memory_is_not_kept(converter):
+    net, x = build(), image(1, 3, 16, 16)
+    converter.error = MemoryError()
+    measure_costs(net, x)
+    assert CostModel(model.MODEL.store).find(whole_subject(net), x, WholeCosts) is None
+
+
 def test_a_failing_trial_is_kept_too(converter, monkeypatch):
     net, x = build(), image(1, 3, 16, 16)
     converter.error = RuntimeError('no')

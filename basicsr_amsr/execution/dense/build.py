@@ -9,7 +9,7 @@ from basicsr_amsr.execution.dense.fold import fold, folded, mend
 from basicsr_amsr.execution.dense.grids import Grids
 from basicsr_amsr.execution.dense.operands import constants, is_elementwise
 from basicsr_amsr.execution.dense.plan import How, Pass, passes_of, reads_of, stages_of
-from basicsr_amsr.execution.dense.precision import WINOGRAD, residuals
+from basicsr_amsr.execution.dense.precision import residuals, winograd_is_faster
 from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.steps import Constants, steps_of
@@ -359,7 +359,7 @@ class Build:
         feature = exact or any(_dtype(source.map) == 'bfloat16' for source in sources)
         # what a residual network's upsampler rounds is in the picture as it is: EDSR_baseline is 2.6 dB nearer so
         upsamples = exact and unit.shuffle > 1
-        fits = (kernel, stride, padding) == (3, 1, 1) and min(inputs, channels // op.groups) >= WINOGRAD
+        fits = winograd_is_faster((kernel,) * 2, (stride,) * 2, (padding,) * 2, inputs, channels // op.groups)
         self.program.conv(sources, weight, bias, out, out_channels=channels, kernel=kernel, stride=stride,
                           padding=padding, groups=op.groups, shuffle=shuffle, steps=steps,
                           method=self._winograd(unit) if fits and not upsamples else 'direct',

@@ -79,10 +79,15 @@ class Compiled:
         with self._lock:
             self._sessions.clear()
 
-    def _follow(self, net: nn.Module) -> None:
-        """Drop what was compiled of other modules or weights."""
+    def modules_of(self, net: nn.Module) -> Modules:
+        """The network's modules, found anew where they are not those of before."""
         if self._modules is None or not self._modules.are_of(net):
             self._modules, self._weights = Modules(net), None
+        return self._modules
+
+    def _follow(self, net: nn.Module) -> None:
+        """Drop what was compiled of other modules or weights."""
+        self.modules_of(net)
         tensors = [*net.parameters(), *net.buffers()]
         weights = checksum(tensors, library()), [(tensor.shape, tensor.dtype) for tensor in tensors]
         if weights != self._weights:

@@ -12,7 +12,7 @@ from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.form import NativeForm, Schedule
 from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.dense.plan import Pass
-from basicsr_amsr.execution.dense.precision import WINOGRAD
+from basicsr_amsr.execution.dense.precision import winograd_is_faster
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.units import Unit
 from basicsr_amsr.execution.dense.watch import Modules
@@ -56,7 +56,7 @@ class MapsBuild(Build):
         if self.precision != 'float32' or not isinstance(op, Conv) or op.transposed or unit.enlarged > 1:
             return 'winograd'
         outputs, inputs, *kernel = self.graph.weights[op.weight].shape
-        if (*kernel, *op.stride, *op.padding) != (3, 3, 1, 1, 1, 1) or min(inputs, outputs // op.groups) < WINOGRAD:
+        if not winograd_is_faster(kernel, op.stride, op.padding, inputs, outputs // op.groups):
             return 'winograd'
         sides = [at(side, self.graph.traced) for side in self.graph.shape(unit.source)[2:]]
         four, six = (math.prod(-(-side // edge) for side in sides) * (edge + 2)**2 for edge in (4, 6))

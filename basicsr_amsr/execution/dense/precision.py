@@ -1,7 +1,7 @@
 """Which values of a network in bf16 stay float32."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Half, Unit
@@ -38,10 +38,20 @@ def _summands(graph: Graph, unit: Unit, fixed: set[int]) -> list[int]:
     return [unit.value, other.number]
 
 
+def winograd_is_faster(kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], inputs: int,
+                       outputs: int) -> bool:
+    """Whether F(4x4, 3x3) can do a convolution and is faster than the direct form.
+
+    Args:
+        kernel, stride, padding: vertically and horizontally.
+        inputs, outputs: channels of a group.
+    """
+    return (*kernel, *stride, *padding) == (3, 3, 1, 1, 1, 1) and min(inputs, outputs) >= WINOGRAD
+
+
 def _is_winograd(graph: Graph, unit: Unit) -> bool:
     op = graph.ops[unit.ops[0]]
     if not isinstance(op, Conv) or op.transposed or unit.fold or unit.half != Half.ALL:
         return False
     outputs, inputs, *kernel = graph.weights[op.weight].shape
-    plain = (*kernel, *op.stride, *op.padding) == (3, 3, 1, 1, 1, 1)
-    return plain and min(inputs, outputs // op.groups) >= WINOGRAD
+    return winograd_is_faster(kernel, op.stride, op.padding, inputs, outputs // op.groups)
