@@ -1,27 +1,23 @@
 """Comparisons as a picture: time against active share with the crossover to dense, quality against time."""
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from basicsr_amsr.drawing import COLOURS, as_png, new_figure
+
 Report = Mapping[str, Any]
 COLUMNS = 3
-COLOURS = ('#0060d0', '#e08000', '#2e9a2e', '#7030a0', '#008080', '#e00000', '#906030', '#606060')
 
 
 def draw(reports: Sequence[Report]) -> bytes:
     """PNG with a panel of times for each comparison, and below one of PSNR against time where that was measured."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     times = [report for report in reports if report['contenders']]
     qualities = [report for report in times if any(entry['psnr'] is not None for entry in report['contenders'])]
     columns = max(1, min(COLUMNS, len(times)))
     rows = [math.ceil(len(group) / columns) for group in (times, qualities)]
-    figure = Figure(figsize=(5.2 * columns, 4 * max(1, sum(rows))), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * columns, 4 * max(1, sum(rows)))
     panels = figure.subplots(max(1, sum(rows)), columns, squeeze=False)
     for panel in panels.flatten():
         panel.set_visible(False)
@@ -29,9 +25,7 @@ def draw(reports: Sequence[Report]) -> bytes:
         _times(panel, report)
     for panel, report in zip(panels[rows[0]:].flatten(), qualities, strict=False):
         _quality(panel, report)
-    stream = io.BytesIO()
-    figure.savefig(stream, format='png', dpi=110)
-    return stream.getvalue()
+    return as_png(figure)
 
 
 def curves(report: Report) -> dict[str, list[Mapping[str, Any]]]:

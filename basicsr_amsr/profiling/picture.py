@@ -1,18 +1,18 @@
 """A profile as a picture: mask over image, MACs by module, and the comparison with the dense network."""
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from basicsr_amsr.drawing import COLOURS, as_png, new_figure
+
 Figures = Mapping[str, Mapping[str, Any]]
 DARKENED = 0.3
 MOST = 20  # modules with a bar of their own
 ACROSS = 4  # images in a row
-COLOURS = ('#0060d0', '#e08000', '#2e9a2e', '#7030a0', '#008080', '#e00000', '#606060')
 
 
 def draw(title: str, figures: Figures, dense: str | None, image: np.ndarray, masks: Mapping[str, np.ndarray]) -> bytes:
@@ -24,14 +24,10 @@ def draw(title: str, figures: Figures, dense: str | None, image: np.ndarray, mas
         image: LR image (H, W, 3) in 0–1.
         masks: network to what it computes, (H, W) bool.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     modules = module_macs(figures)
     rows = math.ceil((1 + len(masks)) / ACROSS)
     heights = [3.2 * rows, 1.0 + 0.14 * len(modules) * (len(figures) + 1)] + [2.6] * (dense is not None)
-    figure = Figure(figsize=(13, sum(heights) + 0.4), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(13, sum(heights) + 0.4)
     figure.suptitle(title)
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     colours = dict(zip(figures, COLOURS * len(figures), strict=False))
@@ -39,9 +35,7 @@ def draw(title: str, figures: Figures, dense: str | None, image: np.ndarray, mas
     _modules(parts[1].subplots(), modules, colours)
     if dense is not None:
         _ratios(parts[2].subplots(), figures, dense, colours)
-    stream = io.BytesIO()
-    figure.savefig(stream, format='png', dpi=110)
-    return stream.getvalue()
+    return as_png(figure)
 
 
 def module_macs(figures: Figures) -> dict[str, dict[str, float]]:

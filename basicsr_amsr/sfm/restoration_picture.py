@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr_amsr.drawing import COLOURS, as_png, new_figure
+from basicsr_amsr.files import save_whole
 from basicsr_amsr.sfm.conditions import LABELS
 from basicsr_amsr.sfm.restoration import INPUT, REFERENCE
 
 COLUMNS = 3
 SKIPPED = 3  # bands around DC, whose power would squeeze the others
-GREEN, PINK, LINES = '#2e9a2e', '#ffb6c1', ('#e00000', '#0060d0', '#e08000', '#7030a0', '#008080', '#606060')
+GREEN, PINK = '#2e9a2e', '#ffb6c1'  # of areas
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
@@ -20,16 +22,12 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     A panel for each condition has the ground truth and what is left of it before downscaling as areas, and the restored
     images as lines; one for each kind of condition with several levels has the PSNR.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     conditions = report['conditions']
     curves = _curves(conditions)
     count = len(conditions) + len(curves)
     columns = min(COLUMNS, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(5 * columns, 3.6 * rows), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(5 * columns, 3.6 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, condition in zip(panels, conditions, strict=False):
         _spectrum(panel, report['frequencies'], condition)
@@ -37,7 +35,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         _psnr(panel, kind, chosen)
     for panel in panels[count:]:
         panel.set_visible(False)
-    figure.savefig(path, format='png', dpi=120)
+    save_whole(path, as_png(figure, 120))
 
 
 def _curves(conditions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -78,4 +76,4 @@ def _psnr(panel: Any, kind: str, conditions: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _cycle() -> list[str]:
-    return list(LINES) * 8
+    return [colour for colour in COLOURS if colour != GREEN] * 8
