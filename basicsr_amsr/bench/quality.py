@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
 
 from basicsr_amsr.bench.images import as_tensor
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import centre_crop, read_image, to_float
+from basicsr_amsr.psnr import published_psnr
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -39,7 +39,7 @@ def pair(path: Path, scale: int, channels: int = 3, crop: int | None = None) -> 
 def psnr(output: torch.Tensor, high: np.ndarray, scale: int) -> float:
     """PSNR in dB on Y (gray images as they are), with a border of `scale` pixels left out, in 8 bit."""
     image = tensor2img(output.float())
-    return float(calculate_psnr(image.reshape(high.shape), high, crop_border=scale, test_y_channel=high.shape[2] == 3))
+    return published_psnr(image.reshape(high.shape), high, scale)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from basicsr_amsr.infer.picture import Picture, eight_bits
 from basicsr_amsr.infer.pixels import Array
 from basicsr_amsr.infer.run import Done, mask_of
 from basicsr_amsr.infer.upscaler import Upscaler
+from basicsr_amsr.psnr import plain_psnr
 
 SHOWN = 1280  # pixels on the longer side of what is embedded
 STYLE = """
@@ -70,7 +71,7 @@ class Report:
             shown.seconds, _ = timed(self.upscale, given.array)  # what `done` tells may hold a trace of the network
             self.dense.enlarge_array(given.array)
             shown.dense_seconds, whole = timed(self.dense, given.array)
-            shown.nearness = psnr(eight_bits(large.array), eight_bits(whole))
+            shown.nearness = plain_psnr(eight_bits(large.array), eight_bits(whole), 255)
             shown.macs = macs_share(self.upscale, given.array)
         self.shown.append(shown)
 
@@ -106,12 +107,6 @@ def timed(upscale: Upscaler, array: Array) -> tuple[float, Array]:
     start = time.perf_counter()
     large = upscale.enlarge_array(array)
     return time.perf_counter() - start, large
-
-
-def psnr(one: Array, other: Array) -> float:
-    """Of two pictures of 8 bits, in dB; infinite where they are equal."""
-    error = np.mean((one.astype(np.float64) - other)**2)
-    return float('inf') if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def macs_share(upscale: Upscaler, array: Array) -> float | None:

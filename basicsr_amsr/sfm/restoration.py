@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.metrics.psnr_ssim import calculate_psnr
 from basicsr.utils import bgr2ycbcr, tensor2img
 
 from basicsr_amsr.data.bicubic import imresize
 from basicsr_amsr.data.degradations.blur import Blur
+from basicsr_amsr.psnr import published_psnr
 from basicsr_amsr.sfm.conditions import Condition
 from basicsr_amsr.sfm.spectrum import band_frequencies, band_power
 
@@ -107,7 +107,4 @@ def _enlarged(given: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 def _psnr(image: torch.Tensor, clean: torch.Tensor, scale: int) -> float:
-    pictures = [tensor2img(one) for one in (image, clean)]
-    pictures = [picture[..., None] if picture.ndim == 2 else picture for picture in pictures]
-    luma = scale > 1 and pictures[0].shape[2] == 3
-    return float(calculate_psnr(*pictures, crop_border=scale if scale > 1 else 0, test_y_channel=luma))
+    return published_psnr(tensor2img(image), tensor2img(clean), scale if scale > 1 else 0, luma=scale > 1)

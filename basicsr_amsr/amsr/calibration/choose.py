@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
 from torch import nn
 
@@ -22,6 +21,7 @@ from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.psnr import published_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import by_one_level, quantiles
 
@@ -114,9 +114,6 @@ class Meter:
             result = self.net(image)
         return tensor2img(result), counter.macs
 
-    def _psnr(self, image: Any, reference: Any) -> float:
-        return float(calculate_psnr(image, reference, crop_border=self.trial.scale, test_y_channel=image.ndim == 3))
-
     def measure(self, calibration: Calibration) -> Point:
         """What a calibration gives; the network is left plain."""
         accelerate_(self.net, AMSRConfig(calibration=calibration, mode='sparse'))
@@ -124,10 +121,11 @@ class Meter:
         for number, image in enumerate(self.trial.held):
             result, macs = self._run(image)
             row = [float(self.net.last_keep), macs / self.macs[number],  # type: ignore[arg-type]
-                   self._psnr(result, self.dense[number])]
+                   published_psnr(result, self.dense[number], self.trial.scale)]
             if self.trial.truth is not None:
                 truth = self.trial.truth[number]
-                row.append(self._psnr(self.dense[number], truth) - self._psnr(result, truth))
+                row.append(published_psnr(self.dense[number], truth, self.trial.scale)
+                           - published_psnr(result, truth, self.trial.scale))
             rows.append(row)
         restore_(self.net)
         means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
