@@ -38,7 +38,7 @@ class Pipeline:
     """One run of a BasicSR pipeline.
 
     Args:
-        args: the command line; see `flags.file_flags`.
+        args: the command line; see `options.flags`.
         is_train: train_pipeline or test_pipeline.
         watch: a context that is entered with the built model and the options, and left when the run ends.
         demo: put the file's `demo:` options over the others.

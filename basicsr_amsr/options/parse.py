@@ -24,6 +24,7 @@ from basicsr_amsr.options.complete import (
 )
 from basicsr_amsr.options.errors import Problem, raise_problems
 from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.flags import add_option_file_arguments
 
 # Called in order with the options and the command line, after `--force_yml` and before checks, defaults and paths.
 # A hook changes the options in place; it may count on `rank`, `world_size`, `dist`, `is_train`, `auto_resume` and
@@ -32,15 +33,9 @@ OPTION_HOOKS: list[Callable[[dict[str, Any], argparse.Namespace], None]] = []
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """BasicSR's command line; torchrun's `--local-rank` is accepted beside BasicSR's `--local_rank`."""
+    """BasicSR's command line, for programs that call BasicSR's pipelines by themselves."""
     parser = argparse.ArgumentParser()
-    parser.add_argument('-opt', type=str, required=True, help='Path to option YAML file.')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher')
-    parser.add_argument('--auto_resume', action='store_true', help='resume from the latest state of this experiment')
-    parser.add_argument('--debug', action='store_true', help='log every iteration, validate and save every eighth')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=None, help='set by the launcher')
-    parser.add_argument('--force_yml', nargs='+', default=None, metavar='KEY:KEY=VALUE',
-                        help='change options of the file, e.g. train:ema_decay=0.999; values are YAML')
+    add_option_file_arguments(parser)
     return parser
 
 
@@ -72,7 +67,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
 
     args = build_parser().parse_args()
     file = OptionFile.read(args.opt)
-    file.force(args.force_yml or ())
+    file.force(args.force_yml)
     return settle(file, args, root_path, is_train, lambda opt: check_shared(opt, is_train)), args
 
 

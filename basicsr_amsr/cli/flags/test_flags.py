@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 
-from basicsr_amsr.cli.flags.file_flags import add_option_file_arguments
+from basicsr_amsr.options.flags import add_option_file_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,11 @@
-"""Flags that `basicsr train` and `basicsr test` share."""
+"""The flags of BasicSR's pipelines, which `basicsr train` and `basicsr test` take too. Imports no library."""
 from __future__ import annotations
 
 import argparse
 
 
 def add_option_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """BasicSR's flags, with BasicSR's spelling."""
+    """BasicSR's flags, with BasicSR's spelling; torchrun's `--local-rank` is accepted beside."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
                         help='change options of the file, e.g. datasets:train:gt_size=96')
