@@ -1,9 +1,10 @@
 """Traces networks by torch.export, which resolves Python's control flow for an image of a size."""
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from basicsr_amsr.errors import UserError
 
 Forward = Callable[[nn.Module, torch.Tensor], Any]
 SMALL = 16  # the side of an image that a network is run on where only what it stores matters
+SECONDS = 30.0  # of a processor, after which no further module of a network is traced
 
 
 class Unreadable(UserError):
@@ -43,7 +45,7 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
         The exported program; whether the network sets weights in its forward.
 
     Raises:
-        Unreadable: with what torch.export says.
+        Unreadable: with what torch.export says, or that it takes longer than `SECONDS`.
     """
     wrapped = Wrapped(net, forward)
     free = {dim: torch.export.Dim.AUTO for dim in (0, 2, 3) if x.shape[dim] > 1}  # 1 would be taken as fixed
@@ -56,11 +58,32 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
                 if strict:  # that keeps what the last run left in tensors that are stored in forward
                     wrapped(example[:, :, :SMALL, :SMALL])
                 shapes = None if sizes is None else (sizes,)
-                with _unchanged(net):
+                with _unchanged(net), nullcontext() if strict else _hurried(net):  # strict follows into hooks
                     return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=strict), strict
+            except Unreadable:
+                raise
             except Exception as error:  # whatever a forward raises that is run on shapes
                 first = first or error
     raise Unreadable(f'{type(net).__name__} cannot be read: {_reason(first)}') from first
+
+
+@contextmanager
+def _hurried(net: nn.Module) -> Iterator[None]:
+    """Stops a trace that takes longer than `SECONDS`: of some window transformers it takes many minutes, in which each
+    of thousands of operators is asked what holds for every size."""
+    begun = time.thread_time()
+
+    def look(module: nn.Module, given: Any) -> None:
+        if time.thread_time() - begun > SECONDS:
+            raise Unreadable(f'{type(net).__name__} has too many operators to be read: after {SECONDS:.0f} s the trace '
+                             f'was in a {type(module).__name__}.')
+
+    hooks = [module.register_forward_pre_hook(look) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _reason(error: Exception | None) -> str:

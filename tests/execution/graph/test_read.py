@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.graph import trace
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Conv, Pad, Torch
 from basicsr_amsr.execution.graph.reference import run
@@ -160,6 +161,16 @@ def test_says_what_cannot_be_read(cls, words):
     with pytest.raises(UserError, match=words) as caught:
         Traces().graph(cls(), image(1, 3, 8, 8))
     assert cls.__name__ in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_gives_up_what_takes_too_long(monkeypatch):
+    monkeypatch.setattr(trace, 'SECONDS', -1.0)
+    net = build('RFDN')
+    with pytest.raises(UserError, match='too many operators to be read') as caught:
+        Traces().graph(net, image(1, 3, 16, 16))
+    assert 'RFDN' in str(caught.value) and not any(module._forward_pre_hooks for module in net.modules())
+    monkeypatch.setattr(trace, 'SECONDS', 1000.0)
+    assert compare(net, Traces(), image(1, 3, 16, 16))
 
 
 class Padded(nn.Module):
