@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from basicsr_amsr.errors import UserError
 
+MOST_UNPACKED = 20  # times the size of an archive; torch.save compresses nothing
+
 
 def read_weights_only(path: str | os.PathLike[str], what: str = 'checkpoint') -> Any:
     """Read a file written by `torch.save`, or of safetensors, with every tensor on the CPU.
@@ -38,12 +40,12 @@ def read_weights_only(path: str | os.PathLike[str], what: str = 'checkpoint') ->
             return load_file(file)
         if zipfile.is_zipfile(file):  # torch.load passes its checksums over
             with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(damaged)
-        with warnings.catch_warnings():
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+                if unpacked > MOST_UNPACKED * file.stat().st_size or archive.testzip():
+                    raise zipfile.BadZipFile
+        with warnings.catch_warnings(), file.open('rb') as content:  # torch.load would go by the name's ending
             warnings.simplefilter('ignore')  # hints at other ways to load the file, wrong advice here
-            return torch.load(file, map_location='cpu', weights_only=True)
+            return torch.load(content, map_location='cpu', weights_only=True)
     except PermissionError as error:
         raise UserError(f'No permission to read {what} {file}') from error
     except Exception as error:  # a damaged file fails anywhere: zip directory, pickle stream, storages, text decoding

@@ -22,6 +22,7 @@ from basicsr_amsr.safe_load import read_weights_only
 WRAPPERS = ('params_ema', 'params', 'state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model_state_dict', 'model',
             'net_g', 'net', 'network', 'generator', 'weights')
 PREFIXES = ('module.', 'net_g.', 'netG.', 'generator.', 'model.', 'net.', '_orig_mod.')
+DEEPEST = 4  # wrappers around a state dict; more are no training program's
 PARTS = ('generator_ema.', 'net_g_ema.', 'netG_ema.', 'model_ema.', 'ema_model.', 'ema.', *PREFIXES)
 
 
@@ -37,12 +38,12 @@ def unwrap(content: Any, param_key: str | None = None) -> StateDict | None:
     return found[0] if found else None
 
 
-def _find(content: Any, param_key: str | None) -> tuple[StateDict, list[str]] | None:
+def _find(content: Any, param_key: str | None, depth: int = 0) -> tuple[StateDict, list[str]] | None:
     """The state dict, and the keys that lead to it."""
     if is_state_dict(content):
         return dict(content), []
-    for key in (param_key, *WRAPPERS) if isinstance(content, Mapping) else ():
-        found = _find(content[key], param_key) if key is not None and key in content else None
+    for key in (param_key, *WRAPPERS) if isinstance(content, Mapping) and depth < DEEPEST else ():
+        found = _find(content[key], param_key, depth + 1) if key is not None and key in content else None
         if key is not None and found:
             return found[0], [key, *found[1]]
     return None

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
                                        'form': str(upscale.form), 'seconds': time.perf_counter() - begun,
                                        'pictures': entries})
     if report is not None:
-        save_whole(args.report, report.page().encode())
+        save_whole(args.report, report.page().encode(errors='backslashreplace'))
         print(f'report: {args.report}')
     if len(jobs) > 1:
         told = ', '.join(f'{count} {status}' for status, count in counts.items() if count)

@@ -31,7 +31,7 @@ def write_json(path: Path, value: Any) -> None:
         UserError: it cannot be written.
     """
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n'
-    save_whole(path, text.encode())
+    save_whole(path, text.encode(errors='backslashreplace'))  # what is no text of a file's name, as JSON escapes it
 
 
 def print_json(value: Any) -> None:

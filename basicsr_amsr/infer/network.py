@@ -100,7 +100,12 @@ def _of_name(source: str | os.PathLike[str], scale: float | None) -> Network:
         scale = scale if named is None else int(named[1] or named[2])
     card = read_card(file) or _card_of_copy(file)
     if card is None:
-        return _of_file(file, scale)
+        try:
+            return _of_file(file, scale)
+        except UserError as error:
+            raise error if file.name in str(error) else UserError(f'{file.name}: {error}') from error
+        except Exception as error:  # shapes that no network has fail anywhere
+            raise UserError(f'{file.name}: no network can be made of its weights ({reason(error)}).') from error
     file = card.weights
     calibrations = tuple(calibrations_of(file))
     if scale is not None and 'upscale' in card.network and card.network['upscale'] != scale and scale == int(scale):
@@ -131,6 +136,8 @@ def _of_file(file: Path, scale: float | None) -> Network:
     """Of a checkpoint without card: of a family of ours, BasicSR's or spandrel's."""
     content = read_weights_only(file)
     state_dict = canonicalize(content, source=file)
+    if any(value.is_complex() for value in state_dict.values()):
+        raise UserError(f'{file.name} holds complex numbers, which no network here has.')
     family = identified(state_dict)
     if family is None:
         found = foreign.load(content, file)

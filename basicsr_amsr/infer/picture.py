@@ -64,6 +64,8 @@ def read(path: Path) -> Picture:
             warnings.simplefilter('ignore')  # large pictures up to the limit, damaged metadata
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if _is_deep(image, data):
+                    if image.format == 'PNG':
+                        image.load()  # raises where OpenCV's library would print a line of its own, too
                     return _of_deep(image, data, path)
                 image.load()
                 return of_pillow(image)
