@@ -9,6 +9,7 @@ Every contender and round is a process of its own, turn by turn; `command` is fr
 computing of all pictures, of which the first may hold a trace or a compilation, `warm` the same of a second time
 through, memory the highest resident size. Medians over --rounds. Nearness is to torch's pictures: PSNR and HaarPSI
 (higher is nearer), GMSD and FLIP (lower is nearer), means over the pictures; needs `pip install piq flip-evaluator`.
+--rounds 0 runs each contender once, for the nearness alone.
 """
 from __future__ import annotations
 
@@ -152,14 +153,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in range(args.rounds + 1):  # the last, of two times through, is for `warm`
             for contender in args.contenders:
                 if not any('error' in each for each in taken[contender]):
-                    taken[contender].append(measured(args, name, contender, warm=number == args.rounds))
+                    warm = number == args.rounds > 0
+                    taken[contender].append(measured(args, name, contender, warm))
         for contender, found in taken.items():
             row: dict[str, Any] = {'name': name, 'contender': contender}
             if 'error' in found[-1]:
                 row['error'] = found[-1]['error']
                 table.add_row(name, contender, row['error'])
             else:
-                alone = found[:-1]
+                alone = found[:-1] or found
                 row |= {key: median(each[key] for each in alone) for key in ('command', 'network')}
                 row |= {'warm': found[-1]['warm'], 'keep': found[-1]['keep'], 'form': found[-1]['form'],
                         'memory': max(each['memory'] for each in alone)}
