@@ -39,11 +39,11 @@ from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.region import layout, patches
 from basicsr_amsr.execution.skipping import lists as calibrated_lists
+from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
-from basicsr_amsr.profiling.timer import time_paired
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection import keep, topk, two_means
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask

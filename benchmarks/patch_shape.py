@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from basicsr_amsr.execution.active import pixel_rows
+from basicsr_amsr.execution.timer import PairedTimes, time_paired
 from basicsr_amsr.profiling.subject import parse_size
-from basicsr_amsr.profiling.timer import PairedTimes, time_paired
 
 
 def calls(channels: int, groups: int, height: int, width: int, patch_sizes: Sequence[int],

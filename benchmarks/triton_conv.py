@@ -37,9 +37,9 @@ from basicsr_amsr.execution.backends.interface import Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
 from basicsr_amsr.execution.graphs import Graph
 from basicsr_amsr.execution.sparse import run_unit
+from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.execution.unit import ConvUnit
 from basicsr_amsr.profiling.subject import parse_size
-from basicsr_amsr.profiling.timer import time_paired
 
 DTYPES = {'fp16': torch.float16, 'bf16': torch.bfloat16, 'fp32': torch.float32}
 # Device name: TB/s, and TFLOP/s of dense matrices in half precision, in TF32 and in single precision.

@@ -19,7 +19,7 @@ from rich.table import Table
 from sklearn.cluster import KMeans
 
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
-from basicsr_amsr.profiling.timer import time_paired
+from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.two_means import two_means
 

@@ -17,7 +17,7 @@ QUICK = ('selection/', 'sfm/', 'transforms/', 'options/test_check.py', 'test_lay
          'mga/test_gate.py', 'mga/test_patches.py', 'mga/test_schedule.py', 'mga/test_selection.py',
          'amsr/test_budget.py', 'amsr/test_structure.py', 'execution/test_sparse.py', 'execution/test_windows.py',
          'data/test_bicubic.py', 'training/test_order.py', 'training/test_log.py',
-         'profiling/test_timer.py', 'cli/test_progress.py')
+         'execution/test_timer.py', 'cli/test_progress.py')
 os.environ['BASICSR_AMSR_COSTS'] = 'off'  # accelerated networks skip, whatever is faster on this machine
 os.environ['BASICSR_AMSR_ALLOCATOR'] = 'stock'  # tests that run commands in this process leave its memory alone
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))

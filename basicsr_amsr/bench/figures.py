@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from statistics import fmean, median
 from typing import Any
 
-from basicsr_amsr.profiling.timer import Quartiles
+from basicsr_amsr.execution.timer import Quartiles
 
 Times = Sequence[Sequence[Sequence[float]]]  # milliseconds: rounds, images, passes
 LOSSES = (0.02, 0.05, 0.1)  # dB

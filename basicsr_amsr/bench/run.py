@@ -25,9 +25,9 @@ from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.precision import compute_dtype, computing_in
+from basicsr_amsr.execution.timer import threads
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.profile import environment
-from basicsr_amsr.profiling.timer import threads
 
 Partial = Callable[[dict[str, Any]], Any]
 

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from basicsr_amsr import allocator
 from basicsr_amsr.bench.engines import export, load, prepared, warm_import
 from basicsr_amsr.bench.job import Job, Result
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
-from basicsr_amsr.profiling.timer import SHORTEST_SAMPLE
+from basicsr_amsr.execution.timer import SHORTEST_SAMPLE
+from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize, timed
 from basicsr_amsr.psnr import plain_psnr
 
 
@@ -58,31 +59,23 @@ def work(job: Job) -> Result:
     call(images[0])
     synchronize(job.device)
     first = time.perf_counter() - begun
-    milliseconds, faults = timed(call, images, job)
+    milliseconds, faults = passes_of(call, images, job)
     peak = memory.above_start()
     pictures = [as_array(call(image)) for image in images]
     return Result(milliseconds, first, peak, faults, mean_psnr(pictures, job.pictures),
                   difference(pictures[0], job.expected), versions)
 
 
-def timed(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[list[list[float]], float | None]:
+def passes_of(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[list[list[float]], float | None]:
     """Milliseconds of the passes of each image after one that is not timed, and page faults of a pass."""
-    def sample(image: Any, repeats: int) -> float:
-        synchronize(job.device)
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call(image)
-        synchronize(job.device)
-        return (time.perf_counter() - start) / repeats
-
     with garbage_collection_paused():
-        warm = [sample(image, 1) for image in images]
+        warm = [timed(partial(call, image), job.device)[0] for image in images]
         repeats = max(1, math.ceil(SHORTEST_SAMPLE / max(min(warm), 1e-7)))
         before, begun, rounds = minor_faults(), time.perf_counter(), 0
         found: list[list[float]] = [[] for _ in images]
         while rounds < job.least or (time.perf_counter() - begun) * (rounds + 1) / rounds < job.seconds:
             for image, values in zip(images, found, strict=True):
-                values.append(sample(image, repeats) * 1e3)
+                values.append(timed(partial(call, image), job.device, repeats=repeats)[0] * 1e3)
             rounds += 1
         after = minor_faults()
     passes = rounds * repeats * len(images)

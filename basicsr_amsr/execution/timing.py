@@ -3,16 +3,36 @@ from __future__ import annotations
 
 import gc
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar('Result')
 
 
 def synchronize(device: torch.device) -> None:
     """Wait until all that was queued on `device` has run."""
     if device.type not in ('cpu', 'meta'):
         torch.accelerator.synchronize(device)
+
+
+def timed(call: Callable[[], Result], device: torch.device, clock: Callable[[], float] = time.perf_counter,
+          repeats: int = 1) -> tuple[float, Result]:
+    """Seconds of a call, from a device at rest to one at rest, the mean where it is repeated; and its last result.
+
+    Args:
+        clock: seconds, increasing.
+    """
+    synchronize(device)
+    start = clock()
+    for _ in range(repeats - 1):
+        call()  # what it returns is gone before it runs again
+    result = call()
+    synchronize(device)
+    return (clock() - start) / repeats, result
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.execution.precision import compute_dtype
+from basicsr_amsr.execution.timer import PairedTimes, threads, time_paired
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
 from basicsr_amsr.profiling.masks import last_keep
 from basicsr_amsr.profiling.memory import peak_memory
 from basicsr_amsr.profiling.peers import compare
-from basicsr_amsr.profiling.timer import PairedTimes, threads, time_paired
 
 MEBIBYTE = 1 << 20
 

@@ -103,15 +103,15 @@ def test_page_faults_are_those_of_the_passes(tmp_path):
             for page in range(pages):
                 block[page * 4096] = 1
 
-    found, faults = worker.timed(allocate, [0], job(tmp_path, least=3, seconds=0.0))
+    found, faults = worker.passes_of(allocate, [0], job(tmp_path, least=3, seconds=0.0))
     assert len(found[0]) == 3 and 0.9 * pages < faults < 1.5 * pages
 
 
 def test_seconds_bound_the_passes_and_short_ones_are_repeated(tmp_path):
     calls = []
-    found, _ = worker.timed(lambda x: calls.append(x), [0, 1, 2], job(tmp_path, seconds=0.2))
+    found, _ = worker.passes_of(lambda x: calls.append(x), [0, 1, 2], job(tmp_path, seconds=0.2))
     assert len(found) == 3 and len(set(map(len, found))) == 1 and len(calls) > 3 * len(found[0])
-    found, _ = worker.timed(lambda x: time.sleep(0.02), [0, 1], job(tmp_path, seconds=0.2))
+    found, _ = worker.passes_of(lambda x: time.sleep(0.02), [0, 1], job(tmp_path, seconds=0.2))
     assert 2 <= len(found[0]) <= 5 and all(value > 19 for value in found[0])
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 from basicsr_amsr.execution.cost.costs import Costs, fit
-from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
+from basicsr_amsr.execution.timing import garbage_collection_paused, timed
 
 KEEPS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
 FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may be that is measured
@@ -42,19 +43,12 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
         device: that is waited for.
         clock: seconds, increasing.
     """
-    def seconds(call: Callable[..., Any], *args: float) -> tuple[float, Any]:
-        synchronize(device)
-        start = clock()
-        result = call(*args)
-        synchronize(device)
-        return clock() - start, result
-
     with garbage_collection_paused():
         first = probe_of(min(area, FIRST_AREA))
         for keep in KEEPS:
             first.sparse(keep)
         first.dense()
-        per_pixel = max(seconds(first.dense)[0] / first.area, 1e-12)
+        per_pixel = max(timed(first.dense, device, clock)[0] / first.area, 1e-12)
         budget = min(max(SECONDS, PASSES * per_pixel * area), MOST_SECONDS)
         affordable = int(budget / PASSES / per_pixel + 0.5)
         probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
@@ -62,9 +56,9 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
         sparse: dict[float, tuple[float, list[float]]] = {}
         started = clock()
         for done in range(1, ROUNDS[1] + 1):
-            dense.append(seconds(probe.dense)[0])
+            dense.append(timed(probe.dense, device, clock)[0])
             for asked in KEEPS:
-                taken, keep = seconds(probe.sparse, asked)
+                taken, keep = timed(partial(probe.sparse, asked), device, clock)
                 sparse.setdefault(asked, (keep, []))[1].append(taken)
             used = clock() - started
             if done >= ROUNDS[0] and used * (1 + 1 / done) > budget:

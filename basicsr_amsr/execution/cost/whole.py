@@ -5,11 +5,10 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any, Literal
 
 from basicsr_amsr.execution.cost.costs import holds
-from basicsr_amsr.execution.timing import garbage_collection_paused
+from basicsr_amsr.execution.timer import time_paired
 
 Engine = Literal['native', 'torch', 'openvino']
 MARGIN = 1.03  # by so much OpenVINO has to be faster, as it has to be prepared for each size and process
@@ -70,17 +69,6 @@ def measure_whole(forms: Mapping[Engine, Callable[[], Any]], area: int, prepare:
         prepare: see `WholeCosts`.
         clock: seconds, increasing.
     """
-    times: dict[Engine, list[float]] = {engine: [] for engine in forms}
-    with garbage_collection_paused():
-        for run in forms.values():
-            run()
-        began = clock()
-        for done in range(1, ROUNDS[1] + 1):
-            for engine, run in forms.items():
-                start = clock()
-                run()
-                times[engine].append(clock() - start)
-            if done >= ROUNDS[0] and (clock() - began) * (1 + 1 / done) > SECONDS:
-                break
-    found = {engine: median(taken) / area for engine, taken in times.items()}
+    times = time_paired({str(engine): run for engine, run in forms.items()}, 'cpu', SECONDS, 1, *ROUNDS, clock=clock)
+    found = {engine: times.latency(engine).median / 1e3 / area for engine in forms}
     return WholeCosts(area, found.get('native'), found['torch'], found.get('openvino'), prepare)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize
+from basicsr_amsr.execution.timing import garbage_collection_paused, timed
 
 SHORTEST_SAMPLE = 2e-3  # seconds; shorter calls are repeated within a sample, as clocks and synchronisation cost time
 
@@ -105,18 +105,10 @@ def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | s
                         '0, a warm-up from 1, and 1 or more rounds.')
     where = torch.device(device)
 
-    def sample(call: Callable[[], Any], repeats: int) -> float:
-        synchronize(where)
-        start = clock()
-        for _ in range(repeats):
-            call()
-        synchronize(where)
-        return (clock() - start) / repeats
-
     with threads(num_threads), garbage_collection_paused():
         started = clock()
         for _ in range(warmup):
-            single = {name: sample(call, 1) for name, call in calls.items()}
+            single = {name: timed(call, where, clock)[0] for name, call in calls.items()}
         repeats = {name: max(1, math.ceil(SHORTEST_SAMPLE / max(seconds, 1e-7))) for name, seconds in single.items()}
         samples: dict[str, list[float]] = {name: [] for name in calls}
         times, order, draw = PairedTimes(samples), list(calls), random.Random(seed)
@@ -125,7 +117,7 @@ def time_paired(calls: Mapping[str, Callable[[], Any]], device: torch.device | s
             if seed is not None:
                 draw.shuffle(order)
             begun = clock()
-            taken = {name: sample(calls[name], repeats[name]) * 1e3 for name in order}
+            taken = {name: timed(calls[name], where, clock, repeats[name])[0] * 1e3 for name in order}
             for name, milliseconds in taken.items():
                 samples[name].append(milliseconds)
             now = clock()

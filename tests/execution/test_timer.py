@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.timer import PairedTimes, Quartiles, time_paired
+from basicsr_amsr.execution.timer import PairedTimes, Quartiles, time_paired
 
 
 class Clock:
