@@ -5,7 +5,8 @@
 Every photograph, in landscape and reduced by the scale as MATLAB's bicubic does, gives one LR image of each size: its
 centre, or, where it is smaller, a mosaic of whole reduced photographs that begins with it, in rows from left to right.
 None is enlarged. In the order of the calibration's active share, OUT/SIZE gets the photograph at the median (median/),
-that at the 90th percentile (p90/), and ten at even steps (ten/); the names are printed.
+that at the 90th percentile (p90/), and ten at even steps (ten/); the names are printed. OUT/reduced gets the reduced
+photographs as they are.
 """
 from __future__ import annotations
 
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     reduced = [landscape(downscale(image[:image.shape[0] // args.scale * args.scale,
                                          :image.shape[1] // args.scale * args.scale], args.scale))
                for image in map(read_image, files)]
+    write(args.out / 'reduced', {path.stem[:12]: image for path, image in zip(files, reduced, strict=True)})
     selection = Calibration.load(resolve(args.calibration)).selection()
     for height, width in args.size:
         images = {path.stem[:12]: filled(reduced, number, (height, width)) for number, path in enumerate(files)}
