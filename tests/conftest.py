@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # the processes of pytest -n share the cores; OpenMP reads it once
 import torch
@@ -12,6 +13,9 @@ import basicsr_amsr.register  # noqa: F401  # mends BasicSR before it is importe
 
 from basicsr.utils import logger as basicsr_logger  # isort: skip
 
+# The same examples in every run, and no limit of time: one collection of garbage takes longer than the usual 200 ms.
+settings.register_profile('suite', deadline=None, derandomize=True)
+settings.load_profile('suite')
 REPOSITORY = Path(__file__).resolve().parents[1]
 QUICK = ('selection/', 'sfm/', 'transforms/', 'options/test_check.py', 'test_layers.py', 'test_newcomer.py',
          'mga/test_gate.py', 'mga/test_patches.py', 'mga/test_schedule.py', 'mga/test_selection.py',

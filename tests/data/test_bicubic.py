@@ -94,7 +94,7 @@ def test_published_psnr_of_bicubic_on_set5(shared, scale, published):
     assert round(float(np.mean(values)), 2) == published
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(images((np.uint8, np.uint16), most=17), st.sampled_from([1, 2, 3, 4, 5, 6, 8]))
 def test_shrinking_integers_equals_rational_arithmetic(img, factor):
     np.testing.assert_array_equal(imresize(img, 1 / factor), exact_resize(img, Fraction(1, factor)))
@@ -115,13 +115,13 @@ def test_large_factors_stay_exact_on_large_images(factor):
     np.testing.assert_array_equal(imresize(line[:, None], (expected.size, 1))[:, 0], expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(images((np.uint8, np.uint16), most=7), st.sampled_from([2, 3, 4]))
 def test_enlarging_integers_equals_rational_arithmetic(img, factor):
     np.testing.assert_array_equal(imresize(img, factor), exact_resize(img, Fraction(factor)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(np.float64, npst.array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.floats(-1, 1)),
        st.integers(1, 40), st.integers(1, 40))
 def test_any_size_equals_pytorch(img, height, width):
@@ -135,7 +135,7 @@ def test_floats_equal_basicsr(scale):
     np.testing.assert_allclose(imresize(img, scale), basicsr_imresize(img, scale), atol=2e-5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(images(), st.integers(1, 8), st.data())
 def test_window_is_bitwise_the_crop_of_the_whole(img, scale, data):
     rows, cols = img.shape[0] // scale, img.shape[1] // scale
@@ -162,7 +162,7 @@ def test_window_reads_only_a_margin(scale):
     np.testing.assert_array_equal(downscale_window(img, 10, 12, 5, 6, scale), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([np.uint8, np.uint16]), st.data(), st.tuples(st.integers(1, 20), st.integers(1, 20)),
        st.sampled_from([0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0, 1.5, 3.0]))
 def test_constant_images_stay_constant(dtype, data, shape, scale):
@@ -172,7 +172,7 @@ def test_constant_images_stay_constant(dtype, data, shape, scale):
     assert (result == value).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(images((np.uint8, np.uint16), least=8), st.integers(1, 4))
 def test_flipping_commutes(img, scale):
     """The kernel is symmetric and integer sums are exact, so mirrored training pairs stay what the downscaler makes."""

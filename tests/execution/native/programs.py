@@ -14,7 +14,7 @@ from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner, every_patch
 
 EXAMPLES = int(os.environ.get('BASICSR_AMSR_EXAMPLES', '25'))  # fewer under sanitizers
-FAST = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 Declare = Callable[[Program, Sequence[Map], Map, Patches], None]
 
 

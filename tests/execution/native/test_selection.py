@@ -48,7 +48,7 @@ def close(native: torch.Tensor, expected: torch.Tensor, selection: HighFrequency
     assert error <= 1e-6 * most * (most + 1) + 1e-13, error
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(shared=options, batch=st.integers(1, 3), channels=st.sampled_from([1, 3]), height=st.integers(1, 50),
        width=st.integers(1, 50), kind=st.sampled_from(['levels', 'any', 'flat']), seed=st.integers(0, 99))
 def test_maps_and_means_are_those_of_torch(native, shared, batch, channels, height, width, kind, seed):
@@ -63,7 +63,7 @@ def test_maps_and_means_are_those_of_torch(native, shared, batch, channels, heig
                   selection, images)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(shared=options, rule=rules, channels=st.sampled_from([1, 3]), height=st.integers(1, 50),
        width=st.integers(1, 50), kind=st.sampled_from(['levels', 'any', 'flat']), seed=st.integers(0, 99))
 def test_patches_are_those_of_torch_but_for_rounding(native, shared, rule, channels, height, width, kind, seed):
@@ -142,7 +142,7 @@ def test_what_is_not_covered_is_left_to_torch(native, monkeypatch):
     assert torch.equal(native_selection.patch_means(selection, image), selection.patch_means(image))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.sampled_from([4, 8, 16]),
        share=st.sampled_from([0.0, 0.1, 0.5, 1.0]), seed=st.integers(0, 99))
 def test_lists_and_band(native, height, width, size, share, seed):
