@@ -9,85 +9,22 @@ from basicsr.archs.arch_util import ResidualBlockNoBN
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.calibration.choose import calibrate
-from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.region import Region
-from basicsr_amsr.amsr.calibration.trained import TrainedPrediction, trained_calibration
-from basicsr_amsr.backbones import get_backbone, skipping
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.backbones import skipping
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.training.acceleration import TrainingForward
-
-PLAIN = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 2}
-SELECTION = {'keep': 0.5, 'patch_size': 4}
-
-
-def options(tmp_path, network=None, path=None, **train):
-    for key in ('models', 'training_states'):
-        (tmp_path / key).mkdir(exist_ok=True)
-    return {
-        'name': 'tiny', 'is_train': True, 'dist': False, 'num_gpu': 0, 'rank': 0, 'world_size': 1, 'scale': 2,
-        'manual_seed': 3, 'network_g': {'type': 'AMSR', 'backbone': PLAIN, 'selection': SELECTION, **(network or {})},
-        'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states'),
-                 'pretrain_network_g': plain_weights(tmp_path), **(path or {})},
-        'train': {'total_iter': 9, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
-                  'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
-                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 0.75},
-                  'teacher_opt': {'type': 'MSELoss', 'loss_weight': 20.0}, **train},
-    }
-
-
-def plain_network(seed=0):
-    """The plain network with weights at which no unit is nearly the identity."""
-    torch.manual_seed(seed)
-    net = get_backbone('MSRResNet').create(**{key: value for key, value in PLAIN.items() if key != 'type'})
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(torch.randn(parameter.shape) * 0.15)
-    return net
-
-
-def plain_weights(tmp_path, seed=0):
-    file = tmp_path / f'plain{seed}.pth'
-    torch.save({'params': plain_network(seed).state_dict()}, file)
-    return str(file)
-
-
-def batch(iteration):
-    generator = torch.Generator().manual_seed(iteration)
-    return {'lq': torch.rand(2, 3, 12, 14, generator=generator), 'gt': torch.rand(2, 3, 24, 28, generator=generator)}
-
-
-def iterate(model, iterations):
-    logs = []
-    for iteration in iterations:
-        model.feed_data(batch(iteration))
-        model.optimize_parameters(iteration)
-        logs.append(dict(model.get_current_log()))
-    return logs
-
-
-def calibration(tmp_path):
-    """Options of a network with predictions for `plain_network`."""
-    images = [torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
-    calibration = calibrate(plain_network().eval(), images, HighFrequencyMask(**SELECTION), one_level=False)
-    calibration.save(tmp_path / 'plain.amsr')
-    return {'selection': None, 'calibration': str(tmp_path / 'plain.amsr')}
-
-
-def resumed(tmp_path, opt, iteration):
-    """A model that goes on from what another one saves after its first iterations."""
-    model = AMSRModel(copy.deepcopy(opt))
-    iterate(model, range(1, iteration + 1))
-    model.save(0, iteration)
-    state = torch.load(tmp_path / 'training_states' / f'{iteration}.state', weights_only=True)
-    # as load_resume_state leaves the options
-    opt['resumed'] = {'path': dict(opt['path'])}
-    opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / f'net_g_{iteration}.pth')
-    model = AMSRModel(opt)
-    model.resume_training(state)
-    return model
+from tests.models.tiny_amsr import (
+    PLAIN,
+    SELECTION,
+    batch,
+    calibration,
+    iterate,
+    options,
+    plain_network,
+    plain_weights,
+    resumed,
+)
 
 
 def masked_by_hand(net, lq, keep):
@@ -332,71 +269,3 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, change, words):
 def test_the_default_configuration_is_that_of_accelerate(tmp_path):
     model = AMSRModel(options(tmp_path, {'selection': None}))
     assert model.net_g.amsr == AMSRConfig()
-
-
-def flat(prediction):
-    tensors = [tensor for affine in (*prediction.contexts.values(), prediction.tail.feature)
-               for tensor in (affine.weight, affine.bias, affine.narrow) if tensor is not None]
-    return torch.cat([tensor.detach().flatten() for tensor in (*tensors, prediction.tail.image)])
-
-
-def test_predictions_train_with_a_rate_of_their_own(tmp_path):
-    network = calibration(tmp_path)
-    model = AMSRModel(options(tmp_path, network, prediction_lr=2e-3))
-    data, start = batch(1), Calibration.load(network['calibration'])
-    # By hand: the plain network's parameters beside the predictions, each with its optimizer.
-    student, teacher = plain_network(), plain_network()
-    trained = TrainedPrediction(start.prediction)
-    program, selection = read_network(student), HighFrequencyMask(**SELECTION)
-    image = run_masked(program, student, data['lq'], selection.patches(data['lq']), 4, trained.prediction())
-    with torch.no_grad():
-        target = teacher(data['lq'])
-    (0.75 * (image - data['gt']).abs().mean() + 20 * ((image - target) ** 2).mean()).backward()
-    torch.optim.Adam(student.parameters(), lr=1e-3).step()
-    torch.optim.Adam(trained.parameters(), lr=2e-3).step()
-    iterate(model, [1])
-    for key, value in student.state_dict().items():
-        torch.testing.assert_close(model.net_g.state_dict()[key], value, rtol=1e-3, atol=1e-5)
-    now = trained_calibration(model.net_g).prediction
-    moved = flat(now) - flat(start.prediction)
-    torch.testing.assert_close(moved, flat(trained.prediction()) - flat(start.prediction), rtol=0.02, atol=2e-5)
-    assert moved.abs().max() == pytest.approx(2e-3, rel=0.02)
-
-
-def test_a_calibration_is_saved_beside_each_checkpoint(tmp_path):
-    network = calibration(tmp_path)
-    model = AMSRModel(options(tmp_path, network, prediction_lr=1e-2, ema_decay=0.5))
-    iterate(model, [1, 2, 3])
-    model.save(0, 3)
-    saved = torch.load(tmp_path / 'models' / 'net_g_3.pth', weights_only=True)
-    assert saved.keys() == {'params', 'params_ema', 'predictions', 'predictions_ema'}
-    assert list(saved['params']) == list(saved['params_ema']) == list(plain_network().state_dict())
-    average = Calibration.load(tmp_path / 'models' / 'net_g_3.amsr')
-    assert average.fit == Calibration.load(network['calibration']).fit
-    torch.testing.assert_close(flat(average.prediction), flat(model.net_g_ema.amsr_predictions.prediction()))
-    assert (flat(average.prediction) - flat(model.net_g.amsr_predictions.prediction())).abs().max() > 1e-3
-    # Weights and file give what the training validates.
-    model.feed_data(batch(0))
-    model.test()
-    net = plain_network().eval()
-    net.load_state_dict(saved['params_ema'])
-    accelerate_(net, AMSRConfig(calibration=average, mode='sparse'))
-    with torch.no_grad():
-        torch.testing.assert_close(net(batch(0)['lq']), model.output, rtol=1e-4, atol=1e-5)
-
-
-def test_trained_predictions_resume_bit_by_bit(tmp_path):
-    opt = options(tmp_path, calibration(tmp_path), prediction_lr=1e-2, ema_decay=0.5)
-    whole = AMSRModel(copy.deepcopy(opt))
-    expected = iterate(whole, range(1, 7))
-    model = resumed(tmp_path, opt, 3)
-    assert iterate(model, range(4, 7)) == expected[3:]
-    for one, other in ((model.net_g, whole.net_g), (model.net_g_ema, whole.net_g_ema)):
-        assert torch.equal(flat(one.amsr_predictions.prediction()), flat(other.amsr_predictions.prediction()))
-
-
-def test_trained_predictions_are_gone_once_the_network_is_restored(tmp_path):
-    model = AMSRModel(options(tmp_path, calibration(tmp_path), prediction_lr=1e-2))
-    names = [name for name, _ in plain_network().named_parameters()]
-    assert [name for name, _ in model.net_g.named_parameters()] != names
-    assert [name for name, _ in restore_(model.net_g).named_parameters()] == names
