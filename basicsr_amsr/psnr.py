@@ -8,7 +8,7 @@ from basicsr.metrics import calculate_psnr
 
 
 def published_psnr(image: np.ndarray, truth: np.ndarray, border: int, luma: bool = True) -> float:
-    """By BasicSR, of pictures of 8 bits in BGR order, (H, W, C) or gray (H, W).
+    """PSNR by BasicSR, of pictures of 8 bits in BGR order, (H, W, C) or gray (H, W).
 
     Args:
         border: pixels at each side that are left out.
@@ -19,7 +19,7 @@ def published_psnr(image: np.ndarray, truth: np.ndarray, border: int, luma: bool
 
 
 def plain_psnr(one: np.ndarray, other: np.ndarray, largest: float) -> float:
-    """Of arrays of one shape, all values; infinite where they are equal.
+    """PSNR of two arrays of one shape, over all values; infinite where they are equal.
 
     Args:
         largest: value, 1 or 255.

@@ -17,7 +17,7 @@ from basicsr_amsr.execution.unit import Unit
 
 
 class Costs(NamedTuple):
-    """Of one image.
+    """What an image costs, and how that grows with the patches that are computed.
 
     Attributes:
         dense: MACs of the plain network. rest: those of what no mask skips. once: those of channel attention and the

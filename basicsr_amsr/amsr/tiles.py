@@ -72,7 +72,7 @@ class Cut:
 
     @property
     def smooth(self) -> Any:
-        """As the selection's own."""
+        """See the selection's own."""
         return getattr(self.masks.selection, 'smooth', None)
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:

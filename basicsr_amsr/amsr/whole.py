@@ -26,7 +26,7 @@ log = logging.getLogger('basicsr')
 
 @dataclass
 class Account:
-    """Of images of one size.
+    """What is known and was spent so far for images of one size.
 
     Attributes:
         open: whether there is a choice.
@@ -113,7 +113,7 @@ class Whole:
                 self._prepare(net, x)
 
     def _account(self, net: Any, x: torch.Tensor) -> Account | None:
-        """None where there is nothing to choose, or time must not choose."""
+        """The account of images like x; None where there is nothing to choose, or time must not choose."""
         key = _key(x)
         known = self._accounts.get(key)
         if known is not None and not known.open:

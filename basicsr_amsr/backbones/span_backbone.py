@@ -121,7 +121,7 @@ def read_options(state_dict: StateDict) -> dict[str, Any]:
 
 
 def identify(state_dict: StateDict) -> dict[str, Any]:
-    """As `Backbone.identify`."""
+    """The options that the shapes of a checkpoint tell, see `Backbone.identify`."""
     renamed = rename(state_dict, PUBLIC_NAMES)
     public = 'conv_first.sk.weight' in renamed
     needed = ['conv_first.sk.weight' if public else 'conv_first.weight', 'conv_fuse.weight', 'conv_up.weight']

@@ -12,7 +12,7 @@ from basicsr_amsr.backbones import craft_tokens, dat_tokens
 
 
 def unpadded(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """For networks that take images of any size."""
+    """The image as it is, for networks that take any size."""
     return x
 
 

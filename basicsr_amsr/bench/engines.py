@@ -42,7 +42,10 @@ def load(job: Job) -> Picture:
 
 
 def torch_network(job: Job) -> Picture:
-    """By PyTorch. Image and picture are float32, as in `basicsr test`; what converts them is part of the pass."""
+    """What PyTorch runs of a job.
+
+    Image and picture are float32, as in `basicsr test`; what converts them is part of the pass.
+    """
     net = network(job)
     if job.backend == COMPILED:
         if job.caches is not None:
@@ -80,7 +83,7 @@ def export(job: Job) -> None:
 
 
 def onnx_session(job: Job) -> Picture:
-    """By ONNX Runtime on the CPU."""
+    """What ONNX Runtime runs of a file on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

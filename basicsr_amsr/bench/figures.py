@@ -45,7 +45,7 @@ def compare(times: Mapping[str, Times], macs: Mapping[str, float],
 
 
 def by_image(times: Times) -> list[list[Sequence[float]]]:
-    """For each image its passes of each round."""
+    """The passes of each round, by image."""
     return [list(rounds) for rounds in zip(*times, strict=True)]
 
 
@@ -90,7 +90,7 @@ def crossovers(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def in_words(points: Sequence[tuple[float, float]]) -> str:
-    """Where dense is faster."""
+    """A sentence that says at which shares dense is faster."""
     keep = crossover(points)
     if keep is not None:
         return f'dense is faster above {100 * keep:.0f} % active'

@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Of a process that timed a contender.
+    """What a process found that timed a contender.
 
     Attributes:
         milliseconds: of the timed passes of each image.

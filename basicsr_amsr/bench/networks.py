@@ -49,7 +49,7 @@ class Network:
 
     @property
     def channels(self) -> int:
-        """Of its images."""
+        """How many channels its images have."""
         return subject.input_channels(self.opt['network_g'])
 
     def load_plugins(self) -> None:
@@ -76,7 +76,7 @@ class Network:
 
 
 def _accelerate(net: nn.Module) -> None:
-    """By the default options, or as a whole where it has no units to skip."""
+    """Accelerate a network by the default options, or as a whole where it has no units to skip."""
     try:
         accelerate_(net)
     except UserError:

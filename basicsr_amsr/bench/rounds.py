@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass
 class Measured:
-    """Of one comparison.
+    """What was measured of one comparison so far.
 
     Attributes:
         contenders: those that were let in and did not fail. macs, keeps: by name, means over the images.
@@ -58,7 +58,7 @@ class Measured:
 
     @property
     def rounds(self) -> int:
-        """That are complete."""
+        """How many rounds are complete."""
         return min((len(self.results.get(one.name, ())) for one in self.contenders), default=0)
 
     def refuse(self, contender: Contender, why: str) -> None:

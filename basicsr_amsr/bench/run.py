@@ -55,7 +55,7 @@ class Plan:
 
 
 class Facts(NamedTuple):
-    """Of a network: its weights, whether they are of a file, scale, image channels."""
+    """What has to be known of a network: its weights, whether they are of a file, scale, image channels."""
 
     weights: str
     trained: bool
@@ -90,7 +90,7 @@ def check(plan: Plan, progress: Progress = lambda stage: None) -> dict[str, Fact
 
 
 def check_network(network: Network, plan: Plan) -> Facts:
-    """As `check`, of one network, of which nothing is kept."""
+    """Check one network as `check` does all of them, and keep nothing of it."""
     net, weights, trained = network.build()
     facts = Facts(weights, trained, scale_of(net, network.channels), network.channels)
     for size in plan.sizes:

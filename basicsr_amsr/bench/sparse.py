@@ -47,7 +47,7 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
 
 
 def amsr_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator[Contender]:
-    """Of a network converted by `accelerate_`."""
+    """The sparse forms of a network converted by `accelerate_`."""
     window, calibrated = next(iter(window_sizes(net)), None), net.region is not None
     patch_sizes = (window,) if window else grid.patch_sizes or (net.amsr.selection.patch_size,)
     named = net.amsr.backend
@@ -112,7 +112,7 @@ def form_name(patch_size: int, way: str) -> str:
 
 
 def mga_forms(net: MGA, grid: Grid, shape: Shape) -> Iterator[Contender]:
-    """Of a mask-guided network."""
+    """The sparse forms of a mask-guided network."""
     _, height, width = shape
     rows, cols = grid_size(height, width, net.patch_size)
     native = not grid.backends and next(net.parameters()).device.type == 'cpu' and has_native_parts(net)

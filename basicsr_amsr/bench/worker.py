@@ -83,7 +83,7 @@ def passes_of(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tu
 
 
 def minor_faults() -> int | None:
-    """Of this process so far."""
+    """Page faults of this process so far, without those that read from disk."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -105,7 +105,7 @@ class PeakMemory:
         self.start = status('VmRSS')
 
     def above_start(self) -> int | None:
-        """In bytes; None where the system does not tell."""
+        """The peak so far above the start, in bytes; None where the system does not tell."""
         cuda = self.device.type == 'cuda'
         peak = torch.cuda.max_memory_allocated(self.device) if cuda else status('VmHWM')
         return None if peak is None or self.start is None else max(0, peak - self.start)
@@ -137,7 +137,7 @@ def mean_psnr(pictures: Sequence[np.ndarray], files: Sequence[str]) -> float:
 
 
 def difference(picture: np.ndarray, file: str | None) -> float:
-    """To the expected picture, see Result."""
+    """How far a picture is from the expected one, see Result."""
     if file is None:
         return math.nan if np.isfinite(picture).all() else math.inf
     wanted = np.load(file)

@@ -131,7 +131,7 @@ def once(values: Any) -> tuple[Any, ...]:
 
 
 def networks_of(args: argparse.Namespace) -> list[Network]:
-    """Of the option files, by the files' names, and by name."""
+    """The networks of the option files, by the files' names, and those of --network."""
     found = [Network(name, read_options(file, args.force_yml), str(resolve(file)))
              for name, file in named(args.opt).items()]
     for problem in load_installed() if args.network else []:

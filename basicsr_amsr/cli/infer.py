@@ -160,6 +160,6 @@ def line_of(done: Done) -> str:
 
 
 def entry(done: Done) -> dict[str, object]:
-    """For the JSON file."""
+    """What the JSON file says of a picture."""
     return {'input': str(done.source), 'output': str(done.target), 'status': done.status, 'size': done.size,
             'seconds': done.seconds, 'keep': done.keep, 'notes': list(done.notes), 'error': done.error or None}

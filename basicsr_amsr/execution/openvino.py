@@ -18,7 +18,7 @@ PRECISIONS = {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'
 
 
 def openvino_version() -> str | None:
-    """Of the package that is installed; None where there is none."""
+    """The version of OpenVINO that is installed; None where there is none."""
     try:
         return version('openvino')
     except PackageNotFoundError:

@@ -11,7 +11,7 @@ Result = TypeVar('Result')
 
 
 def uncompiled(function: Callable[..., Result]) -> Callable[..., Result]:
-    """As `torch.compiler.disable`, which takes two seconds to import where it decorates."""
+    """Does what `torch.compiler.disable` does, which takes two seconds to import where it decorates."""
     disabled: list[Callable[..., Result]] = []
 
     @functools.wraps(function)

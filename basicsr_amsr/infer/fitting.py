@@ -67,7 +67,7 @@ def refused(network: Network) -> bool:
 
 
 def estimate(run: Callable[[torch.Tensor], object], network: Network, sizes: Sequence[tuple[int, int]]) -> Estimate:
-    """From the time that a crop takes.
+    """How long the pictures would take, and fitting a calibration, judged by the time of a crop.
 
     Args:
         run: the whole network, for (1, C, H, W). network: plain.

@@ -133,7 +133,7 @@ def names() -> list[str]:
 
 
 def _of_file(file: Path, scale: float | None) -> Network:
-    """Of a checkpoint without card: of a family of ours, BasicSR's or spandrel's."""
+    """The network of a checkpoint without card: of a family of ours, BasicSR's or spandrel's."""
     content = read_weights_only(file)
     state_dict = canonicalize(content, source=file)
     if any(value.is_complex() for value in state_dict.values()):
@@ -181,7 +181,7 @@ def calibration_card(path: Path) -> dict[str, str]:
 
 def _network(net: nn.Module, name: str, calibrations: tuple[Path, ...] = (), calibration: Calibration | None = None,
              least: int = 1, multiple: int = 1) -> Network:
-    """With scale and channels as a small picture tells them."""
+    """The network with its scale and channels, as a small picture tells them."""
     channels = image_channels(net)
     side = -(-max(TRIED, least) // multiple) * multiple
     try:

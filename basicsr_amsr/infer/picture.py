@@ -117,8 +117,10 @@ def of_pillow(image: Image.Image) -> Picture:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """As a Pillow image, with profile, Exif data and resolution in its `info`; Pillow has 16 bits for gray alone, so
-    that other pictures are rounded to 8."""
+    """The picture as a Pillow image, with profile, Exif data and resolution in its `info`.
+
+    Pillow has 16 bits for gray alone: other pictures are rounded to 8.
+    """
     array = picture.array if picture.array.ndim == 2 and picture.array.dtype == np.uint16 else eight_bits(picture.array)
     image = Image.fromarray(array)
     beside = {'exif': picture.exif, 'icc_profile': picture.icc, 'dpi': picture.dpi}
@@ -142,7 +144,7 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
 
 
 def _of_deep(image: Image.Image, data: bytes, path: Path) -> Picture:
-    """Of 16 bits, decoded by OpenCV; upright."""
+    """A picture of 16 bits, decoded by OpenCV; upright."""
     array = decode_image(data, path, gray=None, alpha='keep')
     array = array[..., 0] if array.shape[2] == 1 else array[..., [2, 1, 0, *range(3, array.shape[2])]]
     frames = getattr(image, 'n_frames', 1)

@@ -25,7 +25,7 @@ class Pixels:
 
     @classmethod
     def of_channels(cls, planes: torch.Tensor) -> Pixels:
-        """Of (B, C, H, W) in 0–1, gray, gray with alpha, RGB or RGBA.
+        """The pixels of (B, C, H, W) in 0–1, gray, gray with alpha, RGB or RGBA.
 
         Raises:
             UserError: another shape, no pixel, or values that are not finite.
@@ -45,7 +45,7 @@ class Pixels:
 
 
 def of_tensor(tensor: torch.Tensor) -> Pixels:
-    """Of (C, H, W) or (B, C, H, W), floating point in 0–1 or uint8.
+    """The pixels of a tensor (C, H, W) or (B, C, H, W), floating point in 0–1 or uint8.
 
     Raises:
         UserError: another shape or number format.
@@ -65,7 +65,7 @@ def to_tensor(pixels: Pixels, like: torch.Tensor) -> torch.Tensor:
 
 
 def of_array(array: Array) -> Pixels:
-    """Of (H, W) or (H, W, C) in RGB order: uint8, uint16, or floating point in 0–1.
+    """The pixels of an array (H, W) or (H, W, C) in RGB order: uint8, uint16, or floating point in 0–1.
 
     Raises:
         UserError: another shape or number format.

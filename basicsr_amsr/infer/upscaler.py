@@ -108,11 +108,11 @@ class Upscaler:
         return self.enlarge_array(image)
 
     def enlarge_array(self, array: Array) -> Array:
-        """As a call with an array."""
+        """The enlarged array, as a call with an array gives it."""
         return pixels.to_array(self.enlarge(pixels.of_array(array)), array)
 
     def enlarge_picture(self, given: picture.Picture) -> picture.Picture:
-        """As a call with a file, with 16 bits, colour profile, Exif data and resolution kept."""
+        """The enlarged picture of one that was read from a file: 16 bits, profile, Exif data and resolution stay."""
         return given.with_array(self.enlarge_array(given.array))
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""One level of high frequencies for many images: which share of their patches lies over it."""
+"""Finds the level of high frequencies that a share of all the patches of many images lies over."""
 from __future__ import annotations
 
 import dataclasses

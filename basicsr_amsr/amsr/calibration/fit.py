@@ -128,7 +128,7 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor],
 
 
 def _with_one(rows: torch.Tensor) -> torch.Tensor:
-    """With a constant feature at the end."""
+    """The features and a constant one behind them."""
     return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
 
 

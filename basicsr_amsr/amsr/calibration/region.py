@@ -24,7 +24,9 @@ from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 
 @dataclass(frozen=True)
 class Region:
-    """All of a network behind its first convolution. It holds no modules, so networks can be copied.
+    """A calibrated network's executor: all behind its first convolution, at active pixels.
+
+    It holds no modules, so networks can be copied.
 
     Attributes:
         program: what the network computes; by its values the prediction is numbered.
@@ -42,7 +44,7 @@ class Region:
 
     @classmethod
     def of(cls, net: nn.Module, calibration: Calibration) -> Region:
-        """Of a plain network.
+        """The executor of a plain network with this calibration.
 
         Raises:
             UserError: the network cannot be read, or is not the one that was calibrated.
@@ -55,7 +57,7 @@ class Region:
 
     @property
     def skipped_weights(self) -> list[str]:
-        """Of convolutions that run at active pixels alone."""
+        """Names of the weights of convolutions that run at active pixels alone."""
         return self.program.skipped_weights
 
     def run(self, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:

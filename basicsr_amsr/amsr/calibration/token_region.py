@@ -99,7 +99,9 @@ def cropped(image: torch.Tensor, x: torch.Tensor, padded: torch.Tensor) -> torch
 
 @dataclass(frozen=True)
 class TokenRegion:
-    """All of a network behind its first layers. It holds no modules, so networks can be copied.
+    """A calibrated window transformer's executor: all behind its first layers, at active tokens.
+
+    It holds no modules, so networks can be copied.
 
     Attributes:
         prediction: for skipped tokens. skipped_weights: of layers that run at active tokens alone.
@@ -114,7 +116,7 @@ class TokenRegion:
 
     @classmethod
     def of(cls, family: TokenFamily, net: nn.Module, calibration: Calibration) -> TokenRegion:
-        """Of a plain network.
+        """The executor of a plain network with this calibration.
 
         Raises:
             UserError: the network is not the one that was calibrated.
@@ -127,7 +129,7 @@ class TokenRegion:
         return cls(calibration.prediction, tuple(weights), TokenDense(biases), biases)
 
     def run(self, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
-        """As `Region.run`."""
+        """The image, see `Region.run`."""
         family = token_family(net)
         assert family is not None
         padded = family.pad(net, x)

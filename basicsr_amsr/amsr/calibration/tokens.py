@@ -31,7 +31,7 @@ class Fits:
         self.scale = 1
 
     def prediction(self, channels: int, width: int, ridge: float, excess: float) -> Prediction:
-        """Of what was added up, for images of so many channels and anchors of `width`."""
+        """The prediction that fits what was added up, for images of so many channels and anchors of `width`."""
         contexts = {}
         for number, kind in sorted(self.kinds.items()):
             contexts[number] = self.normal[kind].narrowed(number, ridge, 1, excess)

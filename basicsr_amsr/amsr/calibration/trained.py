@@ -40,7 +40,7 @@ class TrainedPrediction(nn.Module):
         return Affine(weight, bias, scale, narrow)
 
     def prediction(self) -> Prediction:
-        """Of the parameters themselves."""
+        """The prediction that the parameters are, with gradients."""
         contexts = {value: self._affine(f'context{value}', scale) for value, scale in self.scales.items()}
         tail = LightTail(self.tail_image, self._affine('tail', self.tail_scale)) if self.tail_scale else None
         return Prediction(contexts, tail)
@@ -67,7 +67,7 @@ def train_predictions_(net: nn.Module) -> TrainedPrediction:
 
 
 def trained_predictions(net: nn.Module) -> TrainedPrediction | None:
-    """Those of a network that has some."""
+    """The trained predictions of a network that has some."""
     found = net._modules.get(NAME)
     return found if isinstance(found, TrainedPrediction) else None
 

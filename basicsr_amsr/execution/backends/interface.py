@@ -26,12 +26,12 @@ class Convolution(NamedTuple):
 
     @property
     def in_channels(self) -> int:
-        """Of the whole convolution."""
+        """Channels of the whole convolution."""
         return self.weight.shape[1] * self.groups
 
     @property
     def out_channels(self) -> int:
-        """Of the whole convolution."""
+        """Channels of the whole convolution."""
         return self.weight.shape[0]
 
 

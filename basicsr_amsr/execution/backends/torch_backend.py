@@ -54,7 +54,7 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
 
 
 def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
-    """As `convolve_rows`, of what lies side by side along the channels: (patches · size², out channels)."""
+    """What `convolve_rows` gives, of what lies side by side along the channels: (patches · size², out channels)."""
     if len(reads) == 1 or conv.kernel_size != (1, 1) or conv.groups > 1 or torch.is_autocast_enabled(
             reads[0].device.type):
         return convolve_rows(conv, torch.cat(list(reads), 1) if len(reads) > 1 else reads[0], size)

@@ -86,7 +86,7 @@ class Schedule:
 
     @property
     def bytes(self) -> int:
-        """Of its packed weights and maps."""
+        """How much memory its packed weights and maps take."""
         return sum(runner.bytes for runner in self.runners.values())
 
     def _build(self, segment: Segment, precision: str) -> Build:

@@ -13,7 +13,7 @@ class Sized(Protocol):
 
     @property
     def bytes(self) -> int:
-        """Of its memory."""
+        """How much memory it takes."""
 
 
 T = TypeVar('T', bound=Sized)

@@ -23,7 +23,7 @@ FUNCTIONS = ('relu', 'leaky_relu', 'prelu', 'gelu', 'silu', 'sigmoid', 'tanh', '
 
 
 class Kind(Enum):
-    """Of an operand."""
+    """What kind of operand a step has."""
     SCALAR = 'a number'
     VECTOR = 'a number for each channel'
     MAP = 'a map of the same shape'

@@ -31,7 +31,7 @@ VIEWS = (Concat, Slice, Zero)  # channels of other values, not written anew
 
 
 class Half(IntEnum):
-    """Of a convolution that is computed in two steps (scatter.py), or all of it."""
+    """Which half of a convolution that is computed in two steps (scatter.py), or all of it."""
     ALL = 0
     PRODUCTS = 1  # of each pixel with all taps
     SUMS = 2      # of the products around each pixel, and the steps

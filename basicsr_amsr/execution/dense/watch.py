@@ -84,7 +84,7 @@ class Stamp:
 
 
 def checksum(tensors: Sequence[torch.Tensor], library: Library | None) -> int:
-    """Of the bytes of tensors one after the other, by the native library where there is one."""
+    """A checksum of the bytes of tensors one after the other, by the native library where there is one."""
     whole = [tensor if _is_whole(tensor) else tensor.cpu().contiguous() for tensor in tensors]
     if library is not None:
         return _sum(library, *_table(whole))

@@ -20,13 +20,13 @@ PRODUCTS = frozenset({
 
 
 def conv_macs(graph: Graph, op: Conv, size: Sizes) -> int:
-    """Of a convolution: each weight once per output position, in a transposed one once per input position."""
+    """MACs of a convolution: each weight once per output position, in a transposed one once per input position."""
     batch, _, height, width = (graph.shape(op.inputs[0]) if op.transposed else op.shape)
     return graph.weights[op.weight].numel() * at(batch, size) * at(height, size) * at(width, size)
 
 
 def macs(graph: Graph, size: Sizes) -> list[int]:
-    """Of each op, for a batch of b images of h × w: size is (b, h, w)."""
+    """MACs of each op, for a batch of b images of h × w: size is (b, h, w)."""
     return [conv_macs(graph, op, size) if isinstance(op, Conv) else _torch_macs(graph, op, size) for op in graph.ops]
 
 

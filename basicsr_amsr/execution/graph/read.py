@@ -228,7 +228,7 @@ class _Reader:
                 'dtype': value.dtype if tensor else torch.float32, 'where': where(node)}
 
     def _check_unaliased(self, node: fx.Node) -> None:
-        """In place is a new value, unless something else sees the change."""
+        """Raise where something else sees what an operator changes in place; else it is read as a new value."""
         mutated = self.values[node.args[0]]  # type: ignore[index]
         if isinstance(mutated, Weight):
             raise Unreadable(f'{self.name} changes its weight {mutated.name} in its forward ({where(node)}).')

@@ -35,7 +35,7 @@ POINTWISE = (Pointwise, Arithmetic, BatchNorm)
 
 @dataclass(frozen=True)
 class Fact:
-    """Of one value.
+    """What is known of one value.
 
     Attributes:
         kind: what makes it. form: where it is known.

@@ -84,7 +84,7 @@ def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
 
 
 def _check_blocks(program: Program, op: Op, patches: Patches) -> None:
-    """Of the two halves of a scattered convolution: blocks are those of the image's patches, at the pixels' scale."""
+    """Check both halves of a scattered convolution: blocks are those of the image's patches, at the pixels' scale."""
     blocks, pixels = op.out[0].map, op.sources[0].map
     if op.kind == OpKind.GATHER:
         blocks, pixels = pixels, blocks

@@ -73,7 +73,7 @@ class Library:
 
 
 def address(array: np.ndarray) -> int:
-    """Of an array's first element; its `ctypes` attribute takes ten times as long."""
+    """The address of an array's first element; its `ctypes` attribute takes ten times as long."""
     return array.__array_interface__['data'][0]
 
 

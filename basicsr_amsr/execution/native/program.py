@@ -41,12 +41,12 @@ class Op:
 
     @property
     def edge(self) -> int:
-        """Of the patches that it computes, in pixels."""
+        """The side of the patches that it computes, in pixels."""
         return 6 if self.kind == OpKind.WINOGRAD6 else PATCH
 
     @property
     def in_channels(self) -> int:
-        """Of all sources together."""
+        """Channels of all sources together."""
         return sum(source.channels for source in self.sources)
 
     @property

@@ -62,7 +62,7 @@ class Runner:
 
     @property
     def bytes(self) -> int:
-        """Of packed weights, and of the maps of the largest image so far."""
+        """How much memory is taken by packed weights and by the maps of the largest image so far."""
         return sum(array.nbytes for array in self.tables.memory) + (self._arena.size if self._arena else 0)
 
     def pack(self) -> None:

@@ -93,5 +93,5 @@ def multiply_image(source: Channels) -> Step:
 
 
 def add_nearest(source: Channels, factor: float = 1.) -> Step:
-    """Of an operator with pixel shuffle into an image: x + factor * source, enlarged by nearest neighbours."""
+    """A step of an operator with pixel shuffle into an image: x + factor * source, enlarged by nearest neighbours."""
     return Step(StepKind.ADD_NEAREST, channels_of(source), a=factor)

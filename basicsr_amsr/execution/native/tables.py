@@ -9,7 +9,7 @@ PATCH = 4  # edge of a patch in pixels
 
 
 class Type(IntEnum):
-    """Of a map's elements, or of an operator's products."""
+    """The number format of a map's elements, or of an operator's products."""
     FLOAT32 = 0
     BFLOAT16 = 1
 

@@ -120,7 +120,7 @@ class Cells:
 
     @property
     def place(self) -> torch.Tensor:
-        """Of each packed row, its token's flat position in the batch, (count · area,)."""
+        """For each packed row its token's flat position in the batch, (count · area,)."""
         return self._places[0].flatten()
 
     @cached_property
@@ -137,7 +137,7 @@ class Cells:
 
     @cached_property
     def of_row(self) -> torch.Tensor:
-        """Of each packed row the number of its image."""
+        """For each packed row the number of its image."""
         return self.image.repeat_interleave(self.area)
 
     @cached_property
@@ -167,7 +167,7 @@ class Cells:
         return self._windows[window]
 
     def means(self, maps: torch.Tensor) -> torch.Tensor:
-        """Of maps (B, C, H, W) the mean over each cell, (B, C, rows, cols); of cells that hang over the edge, of their
+        """The mean of maps (B, C, H, W) over each cell, (B, C, rows, cols); of cells that hang over the edge, of their
         tokens in the map."""
         return F.avg_pool2d(maps, self.side, ceil_mode=True)
 
@@ -195,7 +195,7 @@ class Halo:
 
     @classmethod
     def of(cls, cells: Cells, reach: int) -> Halo:
-        """For a reach in tokens."""
+        """The lists for a reach in tokens."""
         place, inside = cells.around(reach)
         row = cells.packed_of[place]
         band, number = place[inside & (row < 0)].unique(return_inverse=True)
@@ -277,5 +277,5 @@ class WindowLists:
 
     @cached_property
     def native(self) -> AttentionLists:
-        """For the native library."""
+        """The lists as the native library takes them."""
         return AttentionLists(self.kinds, self.area, self.cells)

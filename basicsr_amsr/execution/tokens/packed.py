@@ -30,7 +30,7 @@ def depthwise_like(conv: nn.Conv2d) -> bool:
 
 
 def rows_of(value: torch.Tensor) -> torch.Tensor:
-    """With the channels of each row side by side."""
+    """Rows whose channels lie side by side."""
     return value if value.stride(1) == 1 else value.contiguous()
 
 
@@ -180,7 +180,7 @@ class Packed:
 
     def _attend(self, kind: Kind, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, near: torch.Tensor,
                 far: torch.Tensor, heads: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of windows with equal numbers of cells, by torch: rows and what they get."""
+        """Attention in windows with equal numbers of cells, by torch: rows and what they get."""
         area, count = self.cells.area, kind.token.shape[1]
         shape = len(kind.query), heads, kind.query_rows.shape[1], -1
 

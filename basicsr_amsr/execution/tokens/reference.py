@@ -24,7 +24,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, q: torch.Tensor, k: torch.Tensor, heads: int) -> Moments:
-        """Of (B, n, C)."""
+        """The moments of tokens (B, n, C)."""
         parts = [each.view(*each.shape[:2], heads, each.shape[2] // heads) for each in (q, k)]
         return cls(torch.einsum('bnhc,bnhd->bhcd', *parts), q.square().sum(1), k.square().sum(1))
 
@@ -33,7 +33,7 @@ class Moments(NamedTuple):
         return torch.cat([self.products.flatten(1), self.queries, self.keys], 1)
 
     def plus(self, flat: torch.Tensor) -> Moments:
-        """With what `flat` holds, (B, heads · c² + 2 C), added; squares stay over 0."""
+        """The sum with what `flat` holds, (B, heads · c² + 2 C), added; squares stay over 0."""
         channels = self.queries.shape[1]
         products = self.products + flat[:, :-2 * channels].view_as(self.products)
         queries, keys = self.queries + flat[:, -2 * channels:-channels], self.keys + flat[:, -channels:]
@@ -102,7 +102,7 @@ class Reference:
         return (active + self._of_skipped(number)) / value.shape[1]
 
     def moments(self, q: torch.Tensor, k: torch.Tensor, heads: int) -> Moments:
-        """Of queries and keys, over the image, for attention between channels."""
+        """The moments of queries and keys over the image, for attention between channels."""
         number = self._next()
         self._recorded('moments', number, torch.cat([q, k], 2), heads)
         if self.prediction is None:
@@ -162,7 +162,7 @@ class Reference:
         return window.join(attended, rows, cols)[:, :self.height, :self.width].flatten(1, 2)
 
     def _merged(self, scores: torch.Tensor, window: Window, rows: int, cols: int) -> torch.Tensor:
-        """With the mean of a skipped cell's biases for each of its tokens, (B · windows, heads, n, n)."""
+        """Scores with the mean of a skipped cell's biases for each of its tokens, (B · windows, heads, n, n)."""
         cells = self.cells
         assert cells is not None
         active = cells.active.new_ones(cells.batch, rows, cols, 1)

@@ -33,7 +33,7 @@ class Blocks(NamedTuple):
 
 
 def blocks_for(channels: int, out_channels: int, dtype: torch.dtype) -> Blocks:
-    """By channels and number format; not tuned on a GPU yet (benchmarks/triton_conv.py --tune)."""
+    """Block sizes by channels and number format; not tuned on a GPU yet (benchmarks/triton_conv.py --tune)."""
     out = min(max(_power(out_channels), 16), 128)
     step = min(max(_power(channels), 16), 32 if dtype == torch.float32 else 64)
     return Blocks(128, out, step, 4 if out <= 64 else 8, 3)
@@ -41,7 +41,7 @@ def blocks_for(channels: int, out_channels: int, dtype: torch.dtype) -> Blocks:
 
 def convolve(conv: nn.Conv2d | Convolution, parts: Sequence[Read], size: int, epilogue: Epilogue, place: Place | None,
              ) -> torch.Tensor:
-    """As `Backend.convolve`, of what `supported` allows."""
+    """What `Backend.convolve` gives, of what `supported` allows."""
     rows, lists = [part.rows for part in parts], [_list(part.gather) for part in parts]
     weight = conv.weight.to(compute_dtype(conv.weight))
     geometry = _geometry(weight, size, conv.dilation)
@@ -126,7 +126,7 @@ def _list(gather: Gather | None) -> torch.Tensor | None:
 
 
 def _activation(activation: Activation | None) -> tuple[int, float, torch.Tensor | None]:
-    """As the operator takes it."""
+    """The activation as the operator takes it."""
     if activation is None:
         return NOTHING, 0.0, None
     if isinstance(activation.slope, torch.Tensor):
