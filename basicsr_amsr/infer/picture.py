@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ SIXTEEN = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 PLAIN = ('L', 'LA', 'RGB', 'RGBA')
 DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)  # tags of a TIFF that are not about how its pixels are stored
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+logging.getLogger('PIL').addHandler(logging.NullHandler())  # what it logs it raises as well
 
 
 @dataclass(frozen=True)
