@@ -9,6 +9,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr_amsr import load_pretrained, resources
 from basicsr_amsr.cli.checks import absent_files
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.infer.network import calibration_card
 from basicsr_amsr.weights.cards import available, find_weights, read_card
 from tests.backbones.tiny import image, network
 
@@ -101,3 +102,14 @@ def test_names_are_found_from_any_folder_and_in_an_installation(repository, tmp_
     shutil.copytree(repository / 'pretrained', tmp_path / 'share' / 'pretrained')
     monkeypatch.setattr(resources, 'roots', lambda: [tmp_path / 'share'])
     assert find_weights('RFDN_x4') == tmp_path / 'share' / 'pretrained' / 'RFDN_x4.pth'
+
+
+def test_speed_ups_are_about_those_of_the_results(repository):
+    rows = [line.split(' | ') for line in (repository / 'docs/results.md').read_text().splitlines()
+            if line.startswith('| ') and ' | AVX512 | 270x480 | median | float32 | ' in line]
+    measured = {row[0].removeprefix('| '): float(row[7].split('(x')[1].rstrip(')')) for row in rows if '(x' in row[7]}
+    told = {path.name.removesuffix('.amsr.md'): float(calibration_card(path.with_suffix(''))['speed_up'])
+            for path in (repository / 'pretrained').glob('*.amsr.md') if 'speed_up: ' in path.read_text()}
+    assert len(told) >= 4
+    for name, speed_up in told.items():
+        assert speed_up == pytest.approx(measured[name.lower().replace('-', '_')], rel=0.1), name
