@@ -1,8 +1,9 @@
 """`accelerate_` lets a network compute only where its image has high frequencies; `restore_` undoes it."""
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -195,13 +196,15 @@ def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
     restore_(net)
     if config.mode == 'dense':
         native: DenseForm | TokenDense = TokenDense() if token_family(net) else DenseForm(Traces(plain_forward))
+        weights: Iterable[str] = ()
+        why = ''
         try:
             weights = native.trial(net)
-        except NotNative:  # it can be read, so OpenVINO may run it
+        except NotNative as error:  # it can be read, so OpenVINO may run it
             if config.backend == 'native' or openvino_version() is None:
                 raise
-            weights = []
-        report = Report.of_weights(net, 'dense', weights)
+            why = str(error)
+        report = dataclasses.replace(Report.of_weights(net, 'dense', weights), why=why)
         _convert(net, config, native=native if weights else None)
         return report
     if config.calibration is not None:

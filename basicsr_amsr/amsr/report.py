@@ -20,6 +20,7 @@ class Report:
         converted: modules that run sparsely, or by the native kernels, and their classes.
         dense: all other convolutions and linear layers.
         share: of the weights of convolutions and linear layers, those in `converted`.
+        why: of 'dense', why nothing runs by the native kernels.
     """
 
     network: str
@@ -27,6 +28,7 @@ class Report:
     converted: Mapping[str, str]
     dense: tuple[str, ...]
     share: float
+    why: str = ''
 
     @classmethod
     def of(cls, net: nn.Module, by: str, converted: Iterable[str]) -> Report:
@@ -50,7 +52,7 @@ class Report:
 
     def __str__(self) -> str:
         if self.by == 'dense' and not self.converted:
-            return f'{self.network} (by dense): nothing by the native kernels; torch runs it, or OpenVINO where faster.'
+            return f'{self.network} (by dense): torch runs it, or OpenVINO where faster. {self.why}'
         kinds: dict[str, int] = {}
         for kind in self.converted.values():
             kinds[kind] = kinds.get(kind, 0) + 1

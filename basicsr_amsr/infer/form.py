@@ -38,7 +38,7 @@ class Form:
         tile: larger pictures are computed in tiles of that side in pixels; None: never. tile_pad: what a tile reads
             around itself.
         why: why nothing is skipped, or why PyTorch runs it; '' where nothing has to be said.
-        has_kernels: whether there is a native form of it.
+        no_kernels: why there is no native form of it; '' where there is.
     """
 
     kind: Kind
@@ -49,12 +49,13 @@ class Form:
     tile: int | None
     tile_pad: int
     why: str = ''
-    has_kernels: bool = True
+    no_kernels: str = ''
 
     def __str__(self) -> str:
         loaded = library() if self.device.type == 'cpu' else None
-        engine = ('PyTorch' if self.kind == 'plain' else 'PyTorch or OpenVINO' if not self.has_kernels else
-                  f'native kernels ({loaded.isa})' if loaded else 'PyTorch')
+        kernels = f'native kernels ({loaded.isa})' if loaded else 'PyTorch'
+        engine = 'PyTorch' if self.kind == 'plain' else (
+            f'PyTorch or OpenVINO: {self.no_kernels}' if self.no_kernels else kernels)
         what = (f'calibrated, keep {self.keep:.2g}' if self.kind == 'calibrated' and self.keep is not None
                 else 'calibrated' if self.kind == 'calibrated' else 'dense')
         return f'{what}, {self.dtype}, {self.device} by {engine}{f" ({self.why})" if self.why else ""}'
@@ -169,12 +170,11 @@ def bring_to_form(network: Network, keep: float | None, calibration: Calibration
             raise UserError('' if where.type != 'cpu' else 'no native kernels, see basicsr doctor')
         # in tiles, torch's and OpenVINO's networks get sides that are multiples of 32, from where these begin
         backend: Literal['auto', 'native'] = 'auto' if 32 % network.multiple == 0 else 'native'
-        accelerate_(net, AMSRConfig(mode='dense', backend=backend, tile=side, tile_pad=tile_pad))
+        report = accelerate_(net, AMSRConfig(mode='dense', backend=backend, tile=side, tile_pad=tile_pad))
     except UserError as error:
         told = '; '.join(text for text in (why, str(error).rstrip('.')) if text)
         return Form('plain', None, None, where, number, side, tile_pad, told)
-    has_kernels = getattr(net, 'native', None) is not None
-    return Form('dense', None, None, where, number, side, tile_pad, why, has_kernels)
+    return Form('dense', None, None, where, number, side, tile_pad, why, report.why.rstrip('.'))
 
 
 NOT_FITTED = 'no calibration'

@@ -9,7 +9,7 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.infer import Upscaler
-from basicsr_amsr.infer.network import find_network, weights_key
+from basicsr_amsr.infer.network import Network, find_network, weights_key
 from basicsr_amsr.infer.pixels import of_array
 from basicsr_amsr.weights.pretrained import load_pretrained
 from tests.backbones.tiny import network
@@ -223,3 +223,10 @@ def test_mistakes_are_one_line(given, line, repository, monkeypatch):
 def test_what_is_no_picture(tiny, array):
     with pytest.raises(UserError):
         Upscaler(tiny, device='cpu')(array)
+
+
+def test_what_the_kernels_do_not_run_is_said():
+    cugan = pytest.importorskip('spandrel.architectures.RealCUGAN')
+    upscale = Upscaler(Network(cugan.UpCunet2x().eval(), 'cugan', 2, 3, least=40), device='cpu')
+    assert upscale.form.kind in ('dense', 'plain')  # as OpenVINO is there or not
+    assert 'native kernels would do' in str(upscale.form) and 'torch 6 operators' in str(upscale.form)
