@@ -14,7 +14,7 @@ from basicsr_amsr.errors import UserError
 
 Forward = Callable[[nn.Module, torch.Tensor], Any]
 SMALL = 16  # the side of an image that a network is run on where only what it stores matters
-SECONDS = 30.0  # of a processor, after which no further module of a network is traced
+SECONDS = 100.0  # of a processor, after which no further module of a network is traced
 
 
 class Unreadable(UserError):
