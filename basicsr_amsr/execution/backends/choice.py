@@ -1,7 +1,6 @@
 """Which backend runs, by name."""
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Literal
 
@@ -11,6 +10,7 @@ from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.execution.backends.interface import Backend
 from basicsr_amsr.execution.backends.torch_backend import TorchBackend
 from basicsr_amsr.execution.backends.triton_backend import TritonBackend
+from basicsr_amsr.execution.triton.interpreter import interpreted
 
 BackendName = Literal['auto', 'torch', 'triton']
 BACKENDS = ('auto', 'torch', 'triton')
@@ -49,11 +49,6 @@ def without_triton(device: torch.device) -> str | None:
         if _capability(device) < (8, 0):
             return 'a GPU of compute capability 8.0 or more'
     return None if _importable() else 'the package triton, 3.4 or newer'
-
-
-def interpreted() -> bool:
-    """Whether kernels run on the CPU, under Triton's interpreter."""
-    return os.environ.get('TRITON_INTERPRET') == '1'
 
 
 @cache

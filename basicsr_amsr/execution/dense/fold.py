@@ -6,32 +6,18 @@ Only the outermost pixels of the picture differ, since zeros are around the map 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
-from basicsr_amsr.execution.dense.units import Unit, reader_counts
+from basicsr_amsr.execution.dense.units import Fold, Unit, reader_counts
 from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Shuffle
 
 MOST_OUTPUTS = 8  # channels of the second convolution, from which the first by Winograd would be less work
 Read = Callable[[], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The ops of a unit that are folded into one.
-
-    Attributes:
-        first, second: the convolutions; factor: of the shuffle between.
-    """
-
-    first: Conv
-    second: Conv
-    factor: int
 
 
 def fold(graph: Graph, units: list[Unit], outputs: set[int], fixed: set[int]) -> list[Unit]:

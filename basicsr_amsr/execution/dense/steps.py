@@ -2,19 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
+from basicsr_amsr.execution.dense.units import Unit
 from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.ops import Arithmetic, BatchNorm, Conv, Graph, Op, Operand, Pointwise, Value, Weight
 from basicsr_amsr.execution.native import steps as native
+from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.steps import Step
-
-if TYPE_CHECKING:
-    from basicsr_amsr.execution.dense.build import Build
-    from basicsr_amsr.execution.dense.units import Unit
 
 Read = Callable[[], torch.Tensor]
 
@@ -61,7 +59,21 @@ class Constants:
         return values[number]
 
 
-def steps_of(build: Build, unit: Unit) -> list[Step]:
+class Declaring(Protocol):
+    """What is asked of the one that declares operators (build.py)."""
+
+    graph: Graph
+    constants: Constants
+    fixed: set[int]
+
+    def is_step(self, op: Op) -> bool:
+        """Whether an op is steps of an operator."""
+
+    def single(self, value: int) -> Channels:
+        """A value in one map."""
+
+
+def steps_of(build: Declaring, unit: Unit) -> list[Step]:
     """The steps of a unit, in order."""
     found: list[Step] = []
     head = build.graph.ops[unit.ops[0]]
@@ -72,7 +84,7 @@ def steps_of(build: Build, unit: Unit) -> list[Step]:
     return found
 
 
-def _steps(build: Build, unit: Unit, op: Op, number: int, spread: int) -> list[Step]:
+def _steps(build: Declaring, unit: Unit, op: Op, number: int, spread: int) -> list[Step]:
     constants = build.constants
 
     def values(read: Read) -> Read:

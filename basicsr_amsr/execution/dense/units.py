@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from basicsr_amsr.execution.dense.operands import Kind, is_elementwise, is_shuffle, kind_of, mains, other_of
 from basicsr_amsr.execution.graph.ops import (
@@ -23,9 +22,6 @@ from basicsr_amsr.execution.graph.ops import (
     Zero,
 )
 
-if TYPE_CHECKING:
-    from basicsr_amsr.execution.dense.fold import Fold
-
 MOST_KERNEL = 9  # of the native kernels' wavefront
 VIEWS = (Concat, Slice, Zero)  # channels of other values, not written anew
 
@@ -35,6 +31,19 @@ class Half(IntEnum):
     ALL = 0
     PRODUCTS = 1  # of each pixel with all taps
     SUMS = 2      # of the products around each pixel, and the steps
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The ops of a unit that are folded into one (fold.py).
+
+    Attributes:
+        first, second: the convolutions; factor: of the shuffle between.
+    """
+
+    first: Conv
+    second: Conv
+    factor: int
 
 
 @dataclass

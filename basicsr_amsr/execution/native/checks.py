@@ -4,13 +4,9 @@ ValueError: a fault of the code that builds the program, not of a user.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from basicsr_amsr.execution.native.maps import Map, Patches, Slice
+from basicsr_amsr.execution.native.operators import Declarations, Op, Pass
 from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, StepKind, Type
-
-if TYPE_CHECKING:
-    from basicsr_amsr.execution.native.program import Op, Pass, Program
 
 MOST_SOURCES = 16  # as in src/sources.h
 MOST_SCALE = 8  # as in src/kernels.cpp
@@ -23,7 +19,7 @@ def _need(holds: object, message: str) -> None:
         raise ValueError(message)
 
 
-def check_op(program: Program, op: Op, patches: Patches, fused: Pass | None) -> None:
+def check_op(program: Declarations, op: Op, patches: Patches, fused: Pass | None) -> None:
     """Raise ValueError where an operator is impossible, or would read what is not there yet."""
     _need(1 <= len(op.sources) <= MOST_SOURCES, f'{len(op.sources)} sources, 1 to {MOST_SOURCES} are possible')
     maps = [each.map for each in (*op.sources, *op.out)] + [step.source.map for step in op.steps if step.source]
@@ -83,7 +79,7 @@ def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
         _need(0 <= op.reach <= 4 * first.scale, f'a reach of {op.reach} pixels of {first}: a patch at most')
 
 
-def _check_blocks(program: Program, op: Op, patches: Patches) -> None:
+def _check_blocks(program: Declarations, op: Op, patches: Patches) -> None:
     """Check both halves of a scattered convolution: blocks are those of the image's patches, at the pixels' scale."""
     blocks, pixels = op.out[0].map, op.sources[0].map
     if op.kind == OpKind.GATHER:
@@ -126,7 +122,7 @@ def _check_step_source(op: Op, kind: StepKind, source: Slice, scale: int) -> Non
               'steps that read maps do not go with pixel shuffle into a map')
 
 
-def _check_order(op: Op, fused: Pass | None, program: Program) -> None:
+def _check_order(op: Op, fused: Pass | None, program: Declarations) -> None:
     storages = {out.map.storage for out in op.out}
     for source in op.sources:
         _need(source.map.storage not in storages or op.kind == OpKind.POINTWISE,
@@ -150,7 +146,7 @@ def _written(ops: list[Op]) -> list[Map]:
     return [out.map for op in ops for out in op.out]
 
 
-def check_program(program: Program) -> None:
+def check_program(program: Declarations) -> None:
     """What only the whole program shows: within a stage nothing reads a whole map that the stage writes."""
     for stage in {each.stage for each in program.passes}:
         passes = [each for each in program.passes if each.stage == stage]

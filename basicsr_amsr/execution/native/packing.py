@@ -8,7 +8,8 @@ import torch
 
 from basicsr_amsr.execution.native.library import Library
 from basicsr_amsr.execution.native.maps import Slice
-from basicsr_amsr.execution.native.program import Op, Program
+from basicsr_amsr.execution.native.operators import Op
+from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.steps import Values
 from basicsr_amsr.execution.native.tables import COp, CPass, CSource, CStep, Layout, OpKind, StepKind, Type
 

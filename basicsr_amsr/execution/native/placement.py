@@ -5,8 +5,9 @@ import ctypes
 
 from basicsr_amsr.execution.native.library import Library
 from basicsr_amsr.execution.native.maps import Map, Patches
+from basicsr_amsr.execution.native.operators import Op
 from basicsr_amsr.execution.native.packing import Tables
-from basicsr_amsr.execution.native.program import Op, Program
+from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.tables import PATCH, CList, CMap, CProgram, Layout, OpKind, StepKind
 
 GROUP = 12   # AMSR_GROUP

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 
 from basicsr_amsr.execution.native.checks import TAPS, check_op
 from basicsr_amsr.execution.native.maps import TYPES, Channels, Grid, Map, Patches, Slice, channels_of
+from basicsr_amsr.execution.native.operators import Declarations, Op, Pass
 from basicsr_amsr.execution.native.steps import Step, Values
 from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, Type
 
@@ -18,69 +18,20 @@ METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD, 'winograd6': OpKi
 RESAMPLING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
 
 
-@dataclass(eq=False)
-class Op:
-    """One operator as it is declared; `out` has one or two places to write to."""
-    kind: OpKind
-    sources: list[Slice]
-    out: list[Slice]
-    out_channels: int
-    steps: tuple[Step, ...] = ()
-    compute: Type = Type.FLOAT32
-    kernel: int = 1
-    stride: int = 1
-    pad: int = 0
-    groups: int = 1
-    shuffle: int = 1
-    accumulate: bool = False
-    weight: Values | None = None
-    bias: Values | None = None
-    ratio: tuple[float, float] | None = None
-    reach: int = 0
-    rectified: bool = False
-
-    @property
-    def edge(self) -> int:
-        """The side of the patches that it computes, in pixels."""
-        return 6 if self.kind == OpKind.WINOGRAD6 else PATCH
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of all sources together."""
-        return sum(source.channels for source in self.sources)
-
-    @property
-    def reads_around(self) -> bool:
-        """Whether a pixel of the output depends on other pixels than its own."""
-        around = (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL, OpKind.MEAN, OpKind.GATHER)
-        return self.kernel > 1 or self.stride > 1 or self.kind in around
-
-
-@dataclass(eq=False)
-class Pass:
-    """Operators that run together, group of patches by group of patches. Passes of one stage make a wavefront."""
-    patches: Patches
-    stage: int
-    ops: list[Op]
-
-
-class Program:
+class Program(Declarations):
     """Declares maps and operators in the order in which they run.
 
     Sizes are unknown here: `Runner(program)` (runner.py) packs weights, lays maps out for an image and runs.
     """
 
     def __init__(self) -> None:
-        self.image_grid = Grid(lambda height, width: (height, width))
+        super().__init__()
         self.grids: list[Grid] = [self.image_grid]
-        self.maps: list[Map] = []
         self.storages = 0
-        self.passes: list[Pass] = []
         self.all_patches: list[Patches] = [Patches(self.image_grid)]
         self._stages = 0
         self._open_stage: int | None = None
         self._open_pass: Pass | None = None
-        self.block_grid: Grid | None = None
 
     # what there is
 

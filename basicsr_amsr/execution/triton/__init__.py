@@ -1,1 +1,1 @@
-"""Triton kernels. Nothing here is imported before a kernel is to run."""
+"""Triton kernels. Nothing here but `interpreter` is imported before a kernel is to run."""

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.active import Gather
-from basicsr_amsr.execution.backends.choice import interpreted
 from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.triton.convolution import NOTHING, RELU, SHARED_SLOPE, SLOPE, SLOPES, kernel
+from basicsr_amsr.execution.triton.interpreter import interpreted
 
 LIBRARY = torch.library.Library('basicsr_amsr', 'DEF')
 LIBRARY.define(
