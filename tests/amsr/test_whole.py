@@ -18,10 +18,10 @@ from basicsr_amsr.execution.cost.model import CostModel
 from basicsr_amsr.execution.cost.store import VARIABLE, Store
 from basicsr_amsr.execution.cost.whole import WholeCosts, measure_whole
 from basicsr_amsr.execution.dense import compiled
-from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.infer.upscaler import Upscaler
 from tests.backbones.tiny import image, network
+from tests.kernels import needs_kernels
 
 AREA = 16 * 16
 
@@ -138,7 +138,7 @@ def test_of_the_kernels_and_torch_the_faster_runs(converter, monkeypatch):
     assert ran == ['native', 'torch']
 
 
-@pytest.mark.skipif(library() is None, reason='no native kernels')
+@needs_kernels
 @pytest.mark.parametrize('config', [{'mode': 'dense'}, {'mode': 'auto'}])
 def test_nothing_is_asked_of_a_network_that_is_native_as_a_whole(converter, config):
     net, x = network('EDSR', 2), image(1, 3, 16, 16)
@@ -278,6 +278,7 @@ def test_without_the_package_there_is_nothing_to_choose(converter, monkeypatch):
     assert not converter.made
 
 
+@needs_kernels
 def test_an_engine_by_name(converter):
     x = image(1, 3, 16, 16)
     passes(build(backend='openvino'), x)
@@ -302,6 +303,7 @@ def test_only_where_nobody_watches(converter):
     assert len(converter.made) == 1 and [len(each.whole.compiled) for each in (net, *copies)] == [1, 0, 0]
 
 
+@needs_kernels
 def test_infer_takes_it(converter):
     net = network('SwinIR_light', 2)
     upscale = Upscaler(net, dtype='fp32')

@@ -21,6 +21,7 @@ from basicsr_amsr.infer.upscaler import Upscaler
 from tests.backbones.tiny import network
 from tests.cli.conftest import error_line
 from tests.infer.conftest import picture
+from tests.kernels import needs_kernels
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def size(path):
         return image.size
 
 
+@needs_kernels
 def test_a_picture(infer):
     code, out, err = infer('-i', 'in/p0.png', '-o', 'large.jpg', '--fp32')
     assert code == 0 and size('large.jpg') == (48, 40) and not err
@@ -291,6 +293,7 @@ def wide():
         Image.fromarray(picture(64, 64, seed=len(path.name))).save(path)
 
 
+@needs_kernels
 def test_a_long_folder_gets_a_calibration_that_is_kept(infer, monkeypatch):
     monkeypatch.setattr(fitting, 'estimate', lambda *given: fitting.Estimate(1000, 10))
     monkeypatch.setattr(fitting, 'NEAREST', 15.0)
@@ -304,6 +307,7 @@ def test_a_long_folder_gets_a_calibration_that_is_kept(infer, monkeypatch):
     assert code == 0 and 'x2: calibrated, keep 0.' in out
 
 
+@needs_kernels
 def test_a_calibration_that_is_not_near_enough_is_not_tried_again(infer, monkeypatch):
     monkeypatch.setattr(fitting, 'estimate', lambda *given: fitting.Estimate(1000, 10))
     monkeypatch.setattr(fitting, 'NEAREST', 500.0)
@@ -314,6 +318,7 @@ def test_a_calibration_that_is_not_near_enough_is_not_tried_again(infer, monkeyp
     assert code == 0 and 'came no nearer than 50 dB' in out
 
 
+@needs_kernels
 def test_a_short_folder_is_not_worth_a_calibration(infer):
     assert not fitting.Estimate(10, 9).pays and fitting.Estimate(100, 9).pays
     assert 'a folder long enough' in infer('-i', 'in')[1]

@@ -14,6 +14,7 @@ from basicsr_amsr.infer.pixels import of_array
 from basicsr_amsr.weights.pretrained import load_pretrained
 from tests.backbones.tiny import network
 from tests.infer.conftest import picture
+from tests.kernels import needs_kernels
 
 
 def dense_picture(net, array):
@@ -22,6 +23,7 @@ def dense_picture(net, array):
         return net(planes)[0].permute(1, 2, 0).clamp(0, 1).numpy()
 
 
+@needs_kernels
 def test_dense_is_the_network_itself(tiny):
     array = picture(24, 31)
     upscale = Upscaler(tiny, device='cpu', dtype='fp32')
@@ -225,6 +227,7 @@ def test_what_is_no_picture(tiny, array):
         Upscaler(tiny, device='cpu')(array)
 
 
+@needs_kernels
 def test_what_the_kernels_do_not_run_is_said():
     cugan = pytest.importorskip('spandrel.architectures.RealCUGAN')
     upscale = Upscaler(Network(cugan.UpCunet2x().eval(), 'cugan', 2, 3, least=40), device='cpu')
