@@ -39,6 +39,7 @@ from basicsr_amsr.execution.openvino import Session, openvino_graph
 from basicsr_amsr.infer.jobs import KEEP, jobs_of, make_folder
 from basicsr_amsr.infer.run import run
 from basicsr_amsr.infer.upscaler import Upscaler
+from basicsr_amsr.psnr import plain_psnr
 
 CONTENDERS = ('torch', 'openvino', 'openvino-any', 'dense', 'ours')
 PAD = 16
@@ -115,8 +116,7 @@ def nearness(folder: Path, other: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {'psnr': [], 'haarpsi': [], 'gmsd': [], 'flip': []}
     for file in sorted(folder.iterdir()):
         one, two = (np.asarray(Image.open(each / file.name).convert('RGB')) for each in (folder, other))
-        error = float(np.mean((one.astype(np.float64) - two)**2))
-        found['psnr'].append(10 * np.log10(255**2 / error) if error else np.inf)
+        found['psnr'].append(plain_psnr(one, two, 255))
         try:
             import flip_evaluator
             import piq
