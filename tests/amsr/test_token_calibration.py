@@ -10,10 +10,8 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import train_predictions_
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.native.library import library
 from tests.execution.tokens.networks import NETWORKS
-
-needs_native = pytest.mark.skipif(library() is None, reason='no native library')
+from tests.kernels import needs_kernels
 
 
 def images(count: int, height: int = 52, width: int = 60) -> list[torch.Tensor]:
@@ -86,7 +84,7 @@ def test_copies_and_tiles(made):
     restore_(net)
 
 
-@needs_native
+@needs_kernels
 @torch.no_grad()
 def test_dense_form_is_the_network(made):
     net, calibration = made

@@ -21,10 +21,10 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.store import VARIABLE
-from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, USUAL, built, image
+from tests.kernels import needs_kernels
 
 ALL = Grid((QUARTER, HALF), patch_sizes=(1, 4), insides=('masked', 'exact'))
 
@@ -35,7 +35,7 @@ def forms(options, grid, height=18, width=26):
     return dense, sparse_forms(net, dense[-1].net, grid, (3, height, width))
 
 
-@pytest.mark.skipif(library() is None, reason='the native library is not built')
+@needs_kernels
 def test_the_native_form_is_the_dense_network():
     one, = native_form(built(EDSR))
     assert one.name == 'dense (native)' and one.kind == 'dense' and one.view.rule == 'native'

@@ -21,8 +21,8 @@ from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table, title
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.native.library import library
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, SWINIR, launched, network
+from tests.kernels import needs_kernels
 
 pytestmark = pytest.mark.usefixtures('in_process')
 CPU, FP32 = torch.device('cpu'), torch.float32
@@ -231,7 +231,7 @@ def test_a_plain_network_of_an_option_file_is_accelerated():
     assert net.amsr.selection.keep == 0.5 and not net.training
 
 
-@pytest.mark.skipif(library() is None, reason='there is no native library')
+@needs_kernels
 def test_one_without_anything_to_skip_runs_as_a_whole():
     net = network({'type': 'DnCNN'}).build().net
     assert net.amsr.mode == 'dense' and net.native is not None

@@ -13,9 +13,9 @@ from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 from torch import nn
 
 from basicsr_amsr.execution.dense.form import DenseForm
-from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.precision import DTYPES
 from tests.cli.conftest import METRICS, NETWORK, error_line, options_to_test, pairs, write_images
+from tests.kernels import needs_kernels
 
 
 def read_metrics(name='tiny'):
@@ -189,7 +189,7 @@ def test_where_bf16_is_slow_the_log_says_so(basicsr, monkeypatch):
     assert log.count('val: dtype: this CPU has no instructions for bf16: it is slower than fp32 here.') == 1
 
 
-@pytest.mark.skipif(library() is None, reason='the native library is not built')
+@needs_kernels
 def test_native_kernels_make_the_same_pictures(basicsr, monkeypatch):
     network = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
     metrics, passes = {}, []

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from basicsr_amsr.execution.dense.form import NativeForm
-from basicsr_amsr.execution.native import library
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.training.engine import by_engine
 from tests.backbones.tiny import SPLIT, image, split_options
 from tests.execution.one_thread import one_thread
+from tests.kernels import needs_kernels
 
 __all__ = ['one_thread']
-pytestmark = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
+pytestmark = needs_kernels
 
 
 def network(name, upscale=4, **options):

@@ -12,13 +12,13 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.dense.segments import segments_of
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.native import library
 from basicsr_amsr.profiling.macs import count
 from tests.backbones.tiny import OPTIONS, image
 from tests.execution.calls import python_calls
 from tests.execution.graph.networks import OF_BASICSR, WINDOWS, build, channels
+from tests.kernels import needs_kernels
 
-pytestmark = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
+pytestmark = needs_kernels
 SIZES = [(1, 1), (1, 6), (2, 9), (3, 3), (5, 8), (8, 8), (13, 16), (17, 23), (24, 24), (31, 18), (40, 33), (16, 48)]
 # nothing of them runs in torch
 WHOLE = [*(name for name in OPTIONS if name not in (*WINDOWS, 'DAT')), *OF_BASICSR, 'SPAN']

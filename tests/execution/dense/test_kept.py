@@ -1,15 +1,14 @@
 """Schedules of many sizes do not add up."""
 from dataclasses import dataclass
 
-import pytest
 import torch
 
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.native import library
 from tests.backbones.tiny import image
 from tests.execution.graph.networks import build
+from tests.kernels import needs_kernels
 
 
 @dataclass
@@ -36,7 +35,7 @@ def test_what_was_used_longest_ago_goes():
     assert len(kept) == 1
 
 
-@pytest.mark.skipif(library.library() is None, reason='the native library is not built')
+@needs_kernels
 @torch.no_grad()
 def test_schedules_of_many_sizes_are_bounded(monkeypatch):
     net, form = build('RFDN'), DenseForm()

@@ -9,13 +9,13 @@ from basicsr_amsr.amsr.accelerate import accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.execution.counter import ConvolutionCounter
-from basicsr_amsr.execution.native import library
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
 from tests.execution.calls import python_calls
+from tests.kernels import needs_kernels
 
-pytestmark = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
+pytestmark = needs_kernels
 HALF = HighFrequencyMask(keep=0.5, patch_size=4, smooth=3)
 
 

@@ -2,14 +2,14 @@
 import pytest
 import torch
 
-from basicsr_amsr.execution.native import library
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 from tests.backbones.tiny import image
 from tests.execution.test_region import net_of, random_prediction
+from tests.kernels import needs_kernels
 
-pytestmark = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
+pytestmark = needs_kernels
 NAMES = ['CARN_M', 'RFDN', 'PAN', 'RCAN', 'SRResNet', 'EDSR', 'MSRResNet', 'CARN', 'RRDBNet', 'DnCNN']
 
 

@@ -8,15 +8,14 @@ from basicsr_amsr.execution.graph import reference
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.graph.units import PlainTraces, units_of
-from basicsr_amsr.execution.native import library
 from basicsr_amsr.execution.skipping.units import UnitsForm
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.maps import expand_patches
 from tests.backbones.tiny import image, network
 from tests.execution.skipping.test_calibrated import difference, patches_of
 from tests.execution.test_region import net_of
+from tests.kernels import needs_kernels
 
-native = pytest.mark.skipif(library.library() is None, reason='the native library is not built')
 NAMES = ['EDSR', 'CARN_M', 'CARN', 'RCAN', 'RFDN', 'PAN', 'SRResNet', 'MSRResNet', 'RRDBNet', 'FSRCNN']
 HALF = HighFrequencyMask(keep=0.5, patch_size=4, smooth=3)
 
@@ -47,32 +46,32 @@ def check(name, kinds, sizes, insides=('masked', 'exact'), size=4, batch=1, **co
                 assert difference(found, wanted) <= 1e-5, (height, width, inside, kind)
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('name', NAMES)
 def test_every_mask(name):
     check(name, ['random', 'connected', 'empty', 'full'], [(21, 30)])
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('name', ['EDSR', 'RCAN', 'CARN_M'])
 def test_every_size(name):
     check(name, ['random', 'empty'], [(1, 1), (1, 6), (5, 8), (40, 33)])
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize(('size', 'batch'), [(8, 1), (4, 3)])
 @pytest.mark.parametrize('name', ['RCAN', 'RFDN'])
 def test_patches_and_batches(name, size, batch):
     check(name, ['random'], [(37, 26)], size=size, batch=batch)
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('scale', [2, 3])
 def test_scales_and_each_convolution_by_itself(scale):
     check('EDSR', ['random'], [(19, 28)], scale=scale, unit='conv')
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('name', ['EDSR', 'RCAN', 'PAN'])
 def test_bf16_is_near(name):
     net, channels, traces = marked(name)
@@ -104,7 +103,7 @@ def test_the_graph_is_the_form_that_trains(name, inside):
     assert not torch.allclose(found, net(x), atol=1e-4)
 
 
-@native
+@needs_kernels
 @torch.no_grad()
 def test_units_of_unshuffled_pixels():
     net = network('RRDBNet', 2)
