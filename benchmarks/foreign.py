@@ -14,6 +14,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -23,10 +24,10 @@ import numpy as np
 
 from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.timing import timed
 from basicsr_amsr.infer import fitting, picture
 from basicsr_amsr.infer.network import Network, find_network
 from basicsr_amsr.infer.pixels import Array
-from basicsr_amsr.infer.report import timed
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.psnr import plain_psnr
 
@@ -63,7 +64,7 @@ def measured(found: dict[str, Upscaler], pictures: Sequence[Array], rounds: int)
     rows: dict[str, dict[str, Any]] = {name: {'seconds': [], 'form': str(each.form)} for name, each in found.items()}
     for number in range(rounds + 2):  # the first rounds hold traces and trials of engines
         for name, upscale in found.items():
-            taken = [timed(upscale, each) for each in pictures]
+            taken = [timed(partial(upscale.enlarge_array, each), upscale.form.device) for each in pictures]
             if number > 1:
                 rows[name]['seconds'].append(sum(seconds for seconds, _ in taken))
             near = [plain_psnr(one, large, 255) for one, (_, large) in zip(wanted, taken, strict=True)]

@@ -20,12 +20,16 @@ from basicsr_amsr.infer import fitting, picture
 from basicsr_amsr.infer.form import NOT_FITTED
 from basicsr_amsr.infer.jobs import Job, jobs_of, make_folder
 from basicsr_amsr.infer.network import Network, find_network
-from basicsr_amsr.infer.report import Report
+from basicsr_amsr.infer.report import Paper, Report
+from basicsr_amsr.infer.report_page import Page
+from basicsr_amsr.infer.report_picture import Sheet
 from basicsr_amsr.infer.run import Done, mask_of
 from basicsr_amsr.infer.run import run as run_jobs
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.infer.writing import write
 from basicsr_amsr.resources import resolve
+
+REPORTS = ('.html', '.png', '.jpg')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
     for file in (args.report, args.json):
         if file is not None and not file.parent.is_dir():
             raise UserError(f"'{file}': there is no folder {file.parent}.")
+    if args.report is not None and args.report.suffix.lower() not in REPORTS:
+        raise UserError(f"--report {args.report}: name a file that ends in {', '.join(REPORTS)}.")
     upscale = chosen(args, jobs)
     print(f'{upscale.network.name} x{upscale.scale:g}: {upscale.form}', flush=True)
-    report = Report(upscale, dense_beside(upscale, args)) if args.report else None
+    report = Report(upscale, dense_beside(upscale, args), paper_for(args.report, upscale)) if args.report else None
     begun, counts, entries = time.perf_counter(), {'done': 0, 'skipped': 0, 'failed': 0}, []
     with bar(jobs) as (progress, say):
         def look(done: Done, given: picture.Picture, large: picture.Picture) -> None:
@@ -58,12 +64,18 @@ def run(args: argparse.Namespace) -> int:
                                        'form': str(upscale.form), 'seconds': time.perf_counter() - begun,
                                        'pictures': entries})
     if report is not None:
-        save_whole(args.report, report.page().encode(errors='backslashreplace'))
+        save_whole(args.report, report.paper.content())
         print(f'report: {args.report}')
     if len(jobs) > 1:
         told = ', '.join(f'{count} {status}' for status, count in counts.items() if count)
         print(f'{told} in {time.perf_counter() - begun:.1f} s: {jobs[0].target.parent}')
     return 2 if counts['failed'] else 0
+
+
+def paper_for(file: Path, upscale: Upscaler) -> Paper:
+    """What a report is written on, by the ending of its name."""
+    name, form, kind = upscale.network.name, str(upscale.form), file.suffix.lower()
+    return Page(f'{name} x{upscale.scale:g}', form) if kind == '.html' else Sheet(f'{name}: {form}', kind[1:])
 
 
 def chosen(args: argparse.Namespace, jobs: list[Job]) -> Upscaler:

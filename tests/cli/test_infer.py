@@ -98,7 +98,21 @@ def test_calibrated_with_masks_and_report(infer):
     page = Path('r.html').read_text()
     assert page.count('type="range"') == 5 and 'http' not in page and page.count('data:image/jpeg') == 15
     cells = page.split('<td>p0.png</td>')[1].split('</tr>')[0].replace('<td>', '').split('</td>')
-    assert cells[0] == '48x40' and float(cells[4]) > 0 and float(cells[5]) > 20
+    assert cells[0] == '48x40' and min(map(float, cells[1:3])) > 0 and float(cells[4]) > 0 and float(cells[5]) > 20
+
+
+@pytest.mark.parametrize('ending', ['png', 'jpg'])
+def test_a_report_as_a_picture(infer, ending):
+    code, out, _ = infer('-i', 'in', '--calibration', 'tiny.amsr', '--fp32', '--report', f'r.{ending}')
+    assert code == 0 and f'report: r.{ending}' in out
+    with Image.open(f'r.{ending}') as sheet:
+        assert sheet.format == {'png': 'PNG', 'jpg': 'JPEG'}[ending] and sheet.width == 1200 and sheet.height > 5 * 400
+
+
+def test_a_report_of_another_kind_is_refused_before_anything_is_computed(infer):
+    code, _, err = infer('-i', 'in', '--report', 'r.pdf')
+    assert code == 2 and err == 'basicsr: error: --report r.pdf: name a file that ends in .html, .png, .jpg.\n'
+    assert not list(Path('results').iterdir())
 
 
 def test_scale_suffix_and_ending(infer):

@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     device.add_argument('-g', '--gpu-id', type=int, metavar='N', help='the N-th GPU')
     parser.add_argument('--save_mask', action='store_true', help='write NAME_mask.png too, white where it was computed')
     parser.add_argument('--report', type=Path, metavar='FILE',
-                        help='write a page: before and after, masks, seconds and MACs beside the whole network, which '
-                             'runs too')
+                        help='write before and after, masks, milliseconds and MACs beside the whole network, which '
+                             'runs too: .html, or .png or .jpg for up to six pictures')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write what became of each picture')
     parser.add_argument('--overwrite', action='store_true', help='compute pictures whose result is there already')
     for flags in REFUSED:
