@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 BLOCK = re.compile(r'^ *```bash\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r'`(basicsr [a-z]+ [^`…<>]*|python -m benchmarks\.[^`…<>]*|python benchmarks/[^`…<>]*)`', re.DOTALL)
+OURS = ('basicsr ', 'python -m benchmarks', 'python benchmarks/', 'python -m tests.', 'torchrun ')
+INLINE = re.compile(r'`((?:basicsr [a-z]+ |python -m benchmarks\.|python benchmarks/|python -m tests\.)[^`…<>]*)`',
+                    re.DOTALL)
 
 
 class Line(NamedTuple):
@@ -31,10 +33,20 @@ def commands(repository: Path) -> Iterator[Line]:
             for line in block.replace('\\\n', ' ').splitlines():
                 for part in line.split('&&'):
                     command = without_comment(part).strip()
-                    if command.startswith(('basicsr ', 'python -m benchmarks', 'python benchmarks/')):
+                    if command.startswith(OURS):
                         yield Line(name, ' '.join(command.split()))
         for command in INLINE.findall(text):
             yield Line(name, ' '.join(command.split()))
+
+
+def others(repository: Path) -> Iterator[Line]:
+    """The lines of shell blocks that are no command of our own: environments, pip, what a here-document holds."""
+    for page in pages(repository):
+        for block in BLOCK.findall(page.read_text(encoding='utf-8')):
+            for line in block.replace('\\\n', ' ').splitlines():
+                for part in line.split('&&'):
+                    if (command := without_comment(part).strip()) and not command.startswith(OURS):
+                        yield Line(page.relative_to(repository).as_posix(), command)
 
 
 def without_comment(line: str) -> str:
