@@ -26,6 +26,18 @@ SUMMARY = """Milliseconds of a warm pass, in brackets the time of the fastest ot
 calibrated form where there is a calibration, MGA's M for MGA, else AMSR uncalibrated, whose picture differs. Of 23
 photographs, *median* and *p90* are those at the median and the 90th percentile of the active share, *ten* are ten more.
 """
+COSTS = """MACs that really run, means over the LR images of Set14, each with its own mask (*patches*: the share that is
+computed). Each line is by a command as
+
+```bash
+basicsr prepare --hr Set14/HR --scale 2 3 4 --out Set14
+basicsr profile -opt options/test/amsr_rfdn_x4.yml --images Set14/LR_bicubic/X4 --device cpu --no-timing
+```
+"""
+QUALITY = """PSNR in dB / SSIM of whole sets, and the share of the patches that was computed where some are skipped; on
+Y, fp32, without a border as wide as the scale, LR images by MATLAB's bicubic, made on the fly. Each line is by a
+command as `basicsr test -opt options/test/amsr_rfdn_x4.yml`.
+"""
 CURVES = """PSNR on Y less the dense network's, in dB, at MACs / dense; whole sets. *One level* and *the same share* are
 calibrated networks with patches of 4x4; *fewer units* is the honest rival, every pixel by a network whose last units
 are replaced by a fitted 1x1 convolution. `python -m benchmarks.curves` measures them
@@ -53,9 +65,9 @@ def page(data: Path) -> str:
         parts += ['## Time\n', SUMMARY, summary(benches.values()),
                   *(part for bench in benches.values() for part in times(bench))]
     if profiles := read(data / 'profile'):
-        parts += ['## Parameters and MACs\n', costs(profiles)]
+        parts += ['## Parameters and MACs\n', COSTS, costs(profiles)]
     if tests := read(data / 'test'):
-        parts += ['## PSNR and SSIM\n', quality(tests)]
+        parts += ['## PSNR and SSIM\n', QUALITY, quality(tests)]
     if (data / 'amsr_curves.csv').is_file():
         parts += ['## PSNR against MACs\n', CURVES, *curves(data / 'amsr_curves.csv')]
     return '\n'.join(parts)
@@ -134,22 +146,31 @@ def contender(one: Mapping[str, Any], best: str) -> list[str]:
 
 
 def costs(profiles: Mapping[str, Any]) -> str:
-    """Parameters and MACs of each profile."""
-    return table(('network', 'LR', 'parameters', 'MACs'), (
-        (name, 'x'.join(map(str, one['size'])), f'{one["params"]:,}', f'{one["macs"] / 1e9:.2f} G')
-        for name, one in profiles.items()))
+    """Parameters and MACs of each profile, a line each, beside the dense network's."""
+    rows = []
+    for name, one in sorted(profiles.items(), key=lambda item: plain_name(item[0])):
+        dense = one['dense']
+        rows.append((f'`{name}`', f'{one["params"]:,}', f'{dense["macs"] / 1e9:.2f} G', f'{one["macs"] / 1e9:.2f} G',
+                     f'{one["macs"] / dense["macs"]:.3f}', f'{one["keep"]:.0%}'))
+    return table(('option file', 'parameters', 'MACs, dense', 'MACs', 'MACs / dense', 'patches'), rows)
 
 
 def quality(tests: Mapping[str, Any]) -> str:
-    """PSNR / SSIM of each test, a column for each set."""
+    """PSNR / SSIM of each test, a column for each set; what skips below what does not."""
     sets = list(dict.fromkeys(name for one in tests.values() for name in one))
-    rows = ((name, *(_means(one.get(each, {})) for each in sets)) for name, one in tests.items())
-    return table(('network', *sets), rows)
+    rows = ((f'`{name}`', *(_means(one.get(each, {})) for each in sets))
+            for name, one in sorted(tests.items(), key=lambda item: (plain_name(item[0]), len(item[0]))))
+    return table(('option file', *sets), rows)
+
+
+def plain_name(name: str) -> str:
+    """That of the plain network's option file: carn_m_x4 of amsr_carn_m_x4."""
+    return name.removeprefix('amsr_').removeprefix('mga_')
 
 
 def _means(metrics: Mapping[str, Any]) -> str:
-    digits = {'psnr': 3, 'ssim': 4}
-    return ' / '.join(f'{metrics[name]["mean"]:.{digits[name]}f}' for name in digits if name in metrics)
+    digits = {'psnr': '.3f', 'ssim': '.4f', 'keep': '.0%'}
+    return ' / '.join(format(metrics[name]['mean'], form) for name, form in digits.items() if name in metrics)
 
 
 def curves(path: Path) -> Iterator[str]:

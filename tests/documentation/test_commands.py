@@ -73,7 +73,7 @@ def folder(tmp_path_factory, shared):
             'datasets/DIV2K/DIV2K_train_HR': photos, 'datasets/Flickr2K/Flickr2K_HR': photos, 'HR': photos,
             'Set5/HR': benchmark / 'Set5' / 'HR', 'Set14/HR': benchmark / 'Set14' / 'HR', 'photos': photos,
             'BSD68_gray': benchmark / 'BSD68_gray', 'BSD100/HR': benchmark / 'BSD100' / 'HR', 'lr': photos,
-            'lr/270x480/median': photos,
+            'lr/270x480/median': photos, 'Set14/LR_bicubic/X4': photos,
             'mine/HR': photos, 'options': REPOSITORY / 'options', 'pretrained': REPOSITORY / 'pretrained',
             'benchmarks': REPOSITORY / 'benchmarks', 'tests': REPOSITORY / 'tests'}.items():
         link = top / name

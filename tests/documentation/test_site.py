@@ -44,3 +44,20 @@ def test_a_bench_becomes_a_table(tmp_path):
     assert '| sparse | 131.2 | 130.0 to 133.0 | 4.60 | 0.95 | 0.500 | 53.2 | 1.2 |  |' in text
     assert text.index('| sparse') < text.index('| dense\\* | 600.0') and '| equal |' in text
     assert '| net | cpu | 270x480 | ten | float32 | openvino 600.0 |  | 131.2 (x4.57) | 0.50 | 53.2 |' in text
+
+
+def test_tests_and_profiles_become_tables(tmp_path):
+    for folder in ('test', 'profile'):
+        (tmp_path / folder).mkdir()
+
+    def metrics(**means):
+        return {'Set5': {name: {'mean': mean} for name, mean in means.items()}}
+    files = {'test/carn_x4.json': metrics(psnr=31.87219, ssim=0.89151), 'test/b_x4.json': metrics(psnr=30),
+             'test/amsr_carn_x4.json': metrics(psnr=31.81, ssim=0.89, keep=0.735),
+             'profile/amsr_carn_x4.json': {'params': 294000, 'macs': 3.5e9, 'keep': 0.72, 'dense': {'macs': 5e9}}}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    text = page(tmp_path)
+    assert '| `amsr_carn_x4` | 294,000 | 5.00 G | 3.50 G | 0.700 | 72% |' in text
+    assert ('| `b_x4` | 30.000 |\n| `carn_x4` | 31.872 / 0.8915 |\n'
+            '| `amsr_carn_x4` | 31.810 / 0.8900 / 74% |') in text
