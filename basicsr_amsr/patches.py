@@ -44,19 +44,6 @@ REPAIRS: tuple[Patch, ...] = (
         reason='a data worker that starts afresh (Windows, macOS) imports BasicSR without these patches and fails',
         does='mends it there first',
         replaces='basicsr.data.build_dataloader', by='data.workers.build_dataloader'),
-    Patch(
-        name='num_gpu without CUDA',
-        reason='num_gpu above 0 fails on a machine without CUDA',
-        does='runs on the CPU with one line of warning',
-        replaces='basicsr.models.base_model.BaseModel.__init__', by='compat.devices.init_model',
-        upstream=(f'{ISSUES}107',)),
-    *(Patch(
-        name=f'{cls}.{method}',
-        reason='calls .cuda() whatever num_gpu says',
-        does='works where the training computes',
-        replaces=f'basicsr.models.{module}_model.{cls}.{method}', by=f'compat.realesrgan.{ours}_{module}')
-      for cls, module in (('RealESRGANModel', 'realesrgan'), ('RealESRNetModel', 'realesrnet'))
-      for method, ours in (('__init__', 'init'), ('_dequeue_and_enqueue', 'queue'))),
     *(Patch(
         name=f'SwinIR.{method}',
         reason='an image or img_size that is no multiple of the window is a page about shapes',
@@ -64,22 +51,13 @@ REPAIRS: tuple[Patch, ...] = (
         replaces=f'basicsr.archs.swinir_arch.SwinIR.{method}', by=f'compat.swinir.{ours}')
       for method, ours in (('__init__', 'init'), ('forward', 'forward'))),
     Patch(
-        name='SwinIRModel.test',
-        reason='wants window_size of every network_g, also of one that pads itself or is made of another',
-        does='pads for networks that need it',
-        replaces='basicsr.models.swinir_model.SwinIRModel.test', by='compat.swinir_model.test'),
-    Patch(
-        name='model_to_device',
-        reason='DistributedDataParallel gets a CUDA device id on the CPU',
-        does='gives it none there; takes channels_last, amp and compile under train:',
-        replaces='basicsr.models.base_model.BaseModel.model_to_device', by='training.acceleration.model_to_device'),
-    Patch(
-        name='load_network',
-        reason='the error for an unsafe or damaged checkpoint is a page that names no file, TORCH_FORCE_NO_WEIGHTS_'
-               "ONLY_LOAD lets it run code, and a file of bare weights fails with KeyError: 'params'",
-        does='reads as data only; accepts bare weights; one line names the file and what does not fit',
-        replaces='basicsr.models.base_model.BaseModel.load_network', by='weights.load_network.load_network',
-        upstream=(f'{ISSUES}253',)),
+        name='build_model',
+        reason="what BasicSR's models do wrong, and what they do not do when they train (docs/compat.md lists it by "
+               'method)',
+        does="builds the class that the options name over `training.model.TrainedModel`; BasicSR's classes stay as "
+             'they are',
+        replaces='basicsr.models.build_model', by='models.build.build_model',
+        upstream=(f'{ISSUES}107', f'{ISSUES}253')),
     Patch(
         name='copy_opt_file',
         reason='every process copies the option file, also one that is ahead of the first, which makes the folders',
@@ -94,17 +72,6 @@ REPAIRS: tuple[Patch, ...] = (
                                        ('basicsr.losses', 'build_loss', 'a loss', 'compat.construction'),
                                        ('basicsr.data', 'build_dataset', 'a data set', 'data.items'),
                                        ('basicsr.train', 'init_tb_loggers', 'a logger', 'compat.construction'))),
-    *(Patch(
-        name=name,
-        reason=f'whatever the constructor of {what} raises is a page of text without the key',
-        does='one line with the key, the values and the reason',
-        replaces=f'basicsr.models.base_model.BaseModel.{name}', by=f'compat.construction.{name}')
-      for name, what in (('get_optimizer', 'an optimizer'), ('setup_schedulers', 'a scheduler'))),
-    Patch(
-        name='save_network',
-        reason='a process that dies while writing leaves half a file under its final name; a full disk is passed over',
-        does='writes beside it and renames; a full disk is one line',
-        replaces='basicsr.models.base_model.BaseModel.save_network', by='training.files.save_network'),
     Patch(
         name='calculate_metric',
         reason='an image that is too small or of another size than its ground truth is a page of text without its '
@@ -134,9 +101,8 @@ REPAIRS: tuple[Patch, ...] = (
         replaces='basicsr.data.prefetch_dataloader.CUDAPrefetcher.next', by='training.overhead.next_on_stream'),
 )
 
-# What trainings do beside (docs/training.md). BasicSR's runner calls these functions, classes and methods by name:
-# no option puts another loader, logger or timer in their place, and a method that every model inherits could only be
-# another one in a class for each `model_type`.
+# What trainings do beside (docs/training.md). BasicSR's runner calls these by name: no option puts another loader,
+# logger or timer in their place.
 TRAINING: tuple[Patch, ...] = (
     Patch(
         name='load_resume_state',
@@ -152,28 +118,6 @@ TRAINING: tuple[Patch, ...] = (
         does='order, crops and flips follow from the seed, epoch and sample alone; goes on inside an epoch',
         replaces='basicsr.train.create_train_val_dataloader', by='training.loaders.create_train_val_dataloader'),
     Patch(
-        name='save_training_state',
-        reason='as save_network; random numbers and the place in the epoch are not saved',
-        does='writes beside it and renames; saves both, of every process',
-        replaces='basicsr.models.base_model.BaseModel.save_training_state', by='training.state.save_training_state'),
-    Patch(
-        name='resume_training',
-        reason='random numbers begin again and the best validation figures are forgotten',
-        does='puts both back',
-        replaces='basicsr.models.base_model.BaseModel.resume_training', by='training.state.resume_training'),
-    Patch(
-        name='best validation figures',
-        reason='they are kept in memory alone',
-        does='appends each figure of a training to validation.jsonl in the experiment',
-        replaces='basicsr.models.base_model.BaseModel._update_best_metric_result',
-        by='training.history.update_best_metric_result'),
-    Patch(
-        name='validation',
-        reason='draws from the random numbers of the training; the first of several processes validates alone, '
-               'and a network with buffers fails after waiting for the others',
-        does='leaves random numbers as they are; validates the network without its wrapper',
-        replaces='basicsr.models.base_model.BaseModel.validation', by='training.validation.validation'),
-    Patch(
         name='MessageLogger',
         reason='the ETA is wrong after a resume and negative at the end; no throughput',
         does='its line with images/s, the share of time that waits for data, and GPU memory; an ETA that comes true',
@@ -183,21 +127,6 @@ TRAINING: tuple[Patch, ...] = (
         reason='times the program, which runs ahead of the GPU, and averages over intervals of its own',
         does='times the GPU where there is one; averages from line to line of the log',
         replaces='basicsr.utils.logger.AvgTimer', by='training.timing.IntervalTimer'),
-    Patch(
-        name='reduce_loss_dict',
-        reason='reads every loss in every iteration, for which the program waits until the GPU is done',
-        does='keeps losses as tensors',
-        replaces='basicsr.models.base_model.BaseModel.reduce_loss_dict', by='training.overhead.reduce_loss_dict'),
-    Patch(
-        name='get_current_log',
-        reason='would give the tensors of reduce_loss_dict',
-        does='gives their values as numbers',
-        replaces='basicsr.models.base_model.BaseModel.get_current_log', by='training.overhead.get_current_log'),
-    Patch(
-        name='model_ema',
-        reason='two small operations for every parameter in every iteration',
-        does='the same average in two operations for all',
-        replaces='basicsr.models.base_model.BaseModel.model_ema', by='training.overhead.model_ema'),
 )
 
 PATCHES = (*FOR_IMPORT, *REPAIRS, *TRAINING)

@@ -14,13 +14,14 @@ import pytest
 import scipy.linalg
 import torch
 from basicsr.archs.srresnet_arch import MSRResNet
-from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import Registry
 from torch import nn
 
 from basicsr_amsr.compat.registry import get
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.models.build import mended
+from basicsr_amsr.training.model import TrainedModel
 
 NET = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
 
@@ -94,7 +95,7 @@ def no_cuda(monkeypatch):
 
 def test_num_gpu_without_cuda_runs_on_the_cpu_with_one_warning(no_cuda, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, 'basicsr_amsr'):
-        model = SRModel(options(tmp_path, num_gpu=2))
+        model = mended(SRModel)(options(tmp_path, num_gpu=2))
     assert model.device.type == 'cpu' and model.opt['num_gpu'] == 0
     assert next(model.net_g.parameters()).device.type == 'cpu'
     assert [r.getMessage() for r in caplog.records] == [
@@ -103,14 +104,14 @@ def test_num_gpu_without_cuda_runs_on_the_cpu_with_one_warning(no_cuda, tmp_path
 
 def test_auto_is_silent_without_cuda(no_cuda, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, 'basicsr_amsr'):
-        assert SRModel(options(tmp_path, num_gpu='auto')).opt['num_gpu'] == 0
+        assert mended(SRModel)(options(tmp_path, num_gpu='auto')).opt['num_gpu'] == 0
     assert not caplog.records
 
 
 def test_datasets_lose_what_needs_cuda(no_cuda, tmp_path):
     datasets = {'train': {'prefetch_mode': 'cuda', 'pin_memory': True}, 'val': {'prefetch_mode': 'cpu'}}
     opt = options(tmp_path, num_gpu=1, datasets=datasets)
-    BaseModel(opt)
+    TrainedModel(opt)
     assert opt['datasets'] == {'train': {'prefetch_mode': None, 'pin_memory': False}, 'val': {'prefetch_mode': 'cpu'}}
 
 
@@ -118,10 +119,10 @@ def test_with_cuda_nothing_changes(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     opt = options(tmp_path, num_gpu=1, datasets={'train': {'prefetch_mode': 'cuda', 'pin_memory': True}})
-    assert BaseModel(opt).device.type == 'cuda' and opt['num_gpu'] == 1
+    assert TrainedModel(opt).device.type == 'cuda' and opt['num_gpu'] == 1
     assert opt['datasets'] == {'train': {'prefetch_mode': 'cuda', 'pin_memory': True}}
     opt = options(tmp_path, num_gpu='auto')
-    assert BaseModel(opt).device.type == 'cuda' and opt['num_gpu'] == 2
+    assert TrainedModel(opt).device.type == 'cuda' and opt['num_gpu'] == 2
 
 
 # checkpoints
@@ -143,7 +144,7 @@ def prefixed(state):
     (lambda a, b: {'mine': b, 'params': a}, 'mine', 1),
 ])
 def test_load_network(tmp_path, wrap, param_key, chosen):
-    model, sources = BaseModel(options(tmp_path)), [network(), network()]
+    model, sources = TrainedModel(options(tmp_path)), [network(), network()]
     file = tmp_path / 'net.pth'
     torch.save(wrap(*(s.state_dict() for s in sources)), file)
     net = network()
@@ -153,9 +154,9 @@ def test_load_network(tmp_path, wrap, param_key, chosen):
 
 
 def test_load_network_of_a_real_run(tmp_path):
-    model = SRModel(options(tmp_path))
+    model = mended(SRModel)(options(tmp_path))
     model.save_network([model.net_g], 'net_g', 5)
-    again = SRModel(options(tmp_path, path={'pretrain_network_g': str(tmp_path / 'models' / 'net_g_5.pth')}))
+    again = mended(SRModel)(options(tmp_path, path={'pretrain_network_g': str(tmp_path / 'models' / 'net_g_5.pth')}))
     for key, value in again.net_g.state_dict().items():
         assert torch.equal(value, model.net_g.state_dict()[key])
 
@@ -175,7 +176,7 @@ def test_a_misfit_is_one_line_and_changes_nothing(tmp_path, state, named):
     before = {k: v.clone() for k, v in net.state_dict().items()}
     torch.save({'params': state}, file)
     with pytest.raises(UserError) as error:
-        BaseModel(options(tmp_path)).load_network(net, str(file))
+        TrainedModel(options(tmp_path)).load_network(net, str(file))
     assert str(file) in one_line(error) and 'MSRResNet' in str(error.value) and named in str(error.value)
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
@@ -184,7 +185,7 @@ def test_a_misfit_is_one_line_and_changes_nothing(tmp_path, state, named):
 def test_not_strict_loads_what_fits(tmp_path, state):
     file, net = tmp_path / 'net.pth', network()
     torch.save({'params': state}, file)
-    BaseModel(options(tmp_path)).load_network(net, str(file), strict=False)
+    TrainedModel(options(tmp_path)).load_network(net, str(file), strict=False)
     for key, value in net.state_dict().items():
         assert key not in state or state[key].shape != value.shape or torch.equal(value, state[key])
 
@@ -194,7 +195,7 @@ def test_no_weights_in_the_file(tmp_path, content):
     file = tmp_path / 'net.pth'
     torch.save(content, file)
     with pytest.raises(UserError) as error:
-        BaseModel(options(tmp_path)).load_network(network(), str(file))
+        TrainedModel(options(tmp_path)).load_network(network(), str(file))
     assert str(file) in one_line(error)
 
 
@@ -203,14 +204,14 @@ def test_checkpoint_that_runs_code_is_refused(tmp_path, monkeypatch):
     file = tmp_path / 'net.pth'
     torch.save({'params': network().state_dict(), 'extra': RunsCode(tmp_path / 'made')}, file)
     with pytest.raises(UserError) as error:
-        SRModel(options(tmp_path, path={'pretrain_network_g': str(file)}))
+        mended(SRModel)(options(tmp_path, path={'pretrain_network_g': str(file)}))
     assert str(file) in one_line(error)
     assert not (tmp_path / 'made').exists()
 
 
 def test_missing_checkpoint(tmp_path):
     with pytest.raises(UserError, match='not found') as error:
-        SRModel(options(tmp_path, path={'pretrain_network_g': str(tmp_path / 'none.pth')}))
+        mended(SRModel)(options(tmp_path, path={'pretrain_network_g': str(tmp_path / 'none.pth')}))
     assert 'none.pth' in one_line(error)
 
 

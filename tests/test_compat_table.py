@@ -63,7 +63,7 @@ def test_the_page_lists_every_patch(repository):
 def test_applying_again_changes_nothing():
     def state():
         return (basicsr.train.parse_options, basicsr.test.parse_options, basicsr.utils.options.ordered_yaml,
-                basicsr.train.load_resume_state, BaseModel.__init__, BaseModel.load_network,
+                basicsr.train.load_resume_state, basicsr.train.build_model, BaseModel.validation,
                 sys.modules.get('torchvision.transforms.functional_tensor'))
     before, outcomes = state(), dict(OUTCOMES)
     patches.apply()
@@ -152,7 +152,7 @@ def test_what_another_plugin_replaced_is_left_to_it():
         assert options.parse_options is theirs and registry.get is get
         outcomes = basicsr_amsr.compat.patching.OUTCOMES
         assert outcomes['option values as YAML'] == outcomes['Registry.get'] == 'left to other_plugin'
-        assert outcomes['load_network'] == 'applied'
+        assert outcomes['build_model'] == 'applied'
         assert lookup(ARCH_REGISTRY, 'RRDBNet') is ARCH_REGISTRY.get('RRDBNet')
         try:
             lookup(ARCH_REGISTRY, 'RRDBnet')

@@ -1,7 +1,6 @@
 """Building what options name: whatever a constructor raises is one line with the key and the values."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr_amsr.reasons import building
 
 _network, _loss = basicsr.archs.build_network, basicsr.losses.build_loss
-_optimizer, _schedulers, _loggers = BaseModel.get_optimizer, BaseModel.setup_schedulers, basicsr.train.init_tb_loggers
+_loggers = basicsr.train.init_tb_loggers
 
 
 def what(opt: Mapping[str, Any], section: str) -> str:
@@ -37,19 +36,17 @@ def build_loss(opt: dict[str, Any]) -> Any:
         return _loss(opt)
 
 
-@functools.wraps(_optimizer)
 def get_optimizer(self: Any, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
     """`BaseModel.get_optimizer`; a UserError where the optimizer cannot be built."""
     with building(f'train: the optimizer {optim_type}', {'lr': lr, **kwargs}):
-        return _optimizer(self, optim_type, params, lr, **kwargs)
+        return BaseModel.get_optimizer(self, optim_type, params, lr, **kwargs)
 
 
-@functools.wraps(_schedulers)
 def setup_schedulers(self: Any) -> None:
     """`BaseModel.setup_schedulers`; a UserError where the scheduler cannot be built."""
     options = dict(self.opt['train']['scheduler'])
     with building(f'train: scheduler: {options.get("type")}', options):
-        _schedulers(self)
+        BaseModel.setup_schedulers(self)
 
 
 def init_tb_loggers(opt: dict[str, Any]) -> Any:

@@ -1,18 +1,14 @@
 """Running BasicSR's models where there is no CUDA device."""
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from basicsr.models.base_model import BaseModel
 from basicsr.utils.dist_util import master_only
 
 from basicsr_amsr.errors import UserError
-
-_original_init = BaseModel.__init__
 
 
 @master_only
@@ -44,13 +40,6 @@ def settle_devices(opt: dict[str, Any]) -> None:
             dataset['prefetch_mode'] = None
         if dataset.get('pin_memory'):
             dataset['pin_memory'] = False
-
-
-@functools.wraps(_original_init)
-def init_model(self: BaseModel, opt: dict[str, Any]) -> None:
-    """`BaseModel.__init__`, on the CPU where the options ask for CUDA devices and there is none."""
-    settle_devices(opt)
-    _original_init(self, opt)
 
 
 def training_device(opt: Mapping[str, Any]) -> torch.device:

@@ -29,6 +29,7 @@ from basicsr_amsr.selection.keep import at_keep
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.files import checkpoint_path
+from basicsr_amsr.training.model import TrainedModel
 from basicsr_amsr.training.randomness import python_random
 from basicsr_amsr.weights.cards import locate
 
@@ -37,7 +38,7 @@ KEEP = (0, 0, 0)  # before the iteration: no other random numbers of the run hav
 
 
 @MODEL_REGISTRY.register()
-class AMSRModel(SRModel):
+class AMSRModel(SRModel, TrainedModel):
     """SRModel for `network_g: {type: AMSR, …}`: trains the dense-masked form, validates and tests the sparse one.
 
     The losses are against the HR image and, with `teacher_opt`, against the image of a teacher: the plain network,

@@ -25,6 +25,7 @@ from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
 from basicsr_amsr.options.sections import Path, Train, Val
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
+from basicsr_amsr.training.model import TrainedModel
 from basicsr_amsr.weights.cards import find_weights
 
 
@@ -62,7 +63,7 @@ class MGAVal(Val):
 
 
 @MODEL_REGISTRY.register()
-class MGAModel(MaskValidation, SRModel):
+class MGAModel(MaskValidation, SRModel, TrainedModel):
     """SRModel that goes through `train: steps:`, a list of variants of one MGA network.
 
     Step D and A train base and refine net on 10·L1(final, HR) + 1·L1(coarse, HR); step M trains the mask module alone

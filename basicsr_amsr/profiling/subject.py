@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
@@ -23,6 +22,7 @@ from basicsr_amsr.options.channels import of_network
 from basicsr_amsr.profiling.profile import variant_of
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.topk import check_k
+from basicsr_amsr.training.model import TrainedModel
 
 DEMO_IMAGE = 'demo/test/house.jpg'
 DEFAULT_SIZE = (180, 320)
@@ -53,7 +53,7 @@ def load_weights(net: nn.Module, opt: Mapping[str, Any]) -> str:
     given = paths.get('pretrain_network_g')
     if file is None:
         return f'random ({given} is absent)' if given else 'random (the option file names none)'
-    model = BaseModel({'num_gpu': 0, 'is_train': False})
+    model = TrainedModel({'num_gpu': 0, 'is_train': False})
     model.load_network(net, str(file), paths.get('strict_load_g', True), paths.get('param_key_g', 'params'))
     return str(given)
 

@@ -11,7 +11,6 @@ from basicsr_amsr.files import write_whole
 
 FILE = 'validation.jsonl'
 
-_update_best = BaseModel._update_best_metric_result
 
 
 def _path(model: Any) -> Path | None:
@@ -21,7 +20,7 @@ def _path(model: Any) -> Path | None:
 
 def update_best_metric_result(self: Any, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
     """`BaseModel._update_best_metric_result`, which in training also appends the figure to validation.jsonl."""
-    _update_best(self, dataset_name, metric, val, current_iter)
+    BaseModel._update_best_metric_result(self, dataset_name, metric, val, current_iter)
     append(self, dataset_name, metric, val, current_iter)
 
 
@@ -45,7 +44,8 @@ def resume(model: Any, iteration: int) -> None:
     for entry in entries:
         if entry['metric'] in metrics:
             model._initialize_best_metric_results(entry['dataset'])
-            _update_best(model, entry['dataset'], entry['metric'], entry['value'], entry['iter'])
+            BaseModel._update_best_metric_result(model, entry['dataset'], entry['metric'], entry['value'],
+                                                 entry['iter'])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from basicsr_amsr.training.files import save_atomically
 
 KEY = 'basicsr_amsr'  # beside BasicSR's keys, which stock BasicSR goes on reading
 
-_resume_optimizers = BaseModel.resume_training
 
 
 def save_training_state(self: Any, epoch: int, current_iter: int) -> None:
@@ -58,7 +57,7 @@ def resume_training(self: Any, resume_state: dict[str, Any]) -> None:
     """`BaseModel.resume_training`, which puts back this process' random numbers and the best validation figures too;
     schedulers go by the options (`schedules`)."""
     given = [schedules.settings(scheduler) for scheduler in self.schedulers]
-    _resume_optimizers(self, resume_state)
+    BaseModel.resume_training(self, resume_state)
     schedules.keep_settings(self.schedulers, given, resume_state['schedulers'])
     history.resume(self, resume_state['iter'])
     if KEY not in resume_state:

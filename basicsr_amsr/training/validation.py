@@ -18,8 +18,6 @@ from basicsr_amsr.training import randomness
 from basicsr_amsr.training.engine import by_engine
 from basicsr_amsr.training.watched import IMAGE, Watched
 
-_validation = BaseModel.validation
-
 
 def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
     """`BaseModel.validation`, after which random numbers are as before, so that it does not matter whether it ran.
@@ -42,7 +40,7 @@ def validation(self: Any, dataloader: Any, current_iter: int, tb_logger: Any, sa
     with (randomness.untouched(), _unwrapped(self), _in_dtype(self, (self.opt.get('val') or {}).get('dtype', 'fp32')),
           by_engine(self, (self.opt.get('val') or {}).get('engine', 'auto')),
           undecided() if self.is_train else nullcontext(), _naming_images(self.opt)):
-        _validation(self, Watched(dataloader), current_iter, tb_logger, save_img)
+        BaseModel.validation(self, Watched(dataloader), current_iter, tb_logger, save_img)
     self.last_validations = {**getattr(self, 'last_validations', {}), done[0]: done[1]}
 
 

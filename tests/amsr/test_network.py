@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from basicsr.archs import build_network
-from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr import UserError, load_pretrained
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
@@ -14,6 +13,7 @@ from basicsr_amsr.amsr.network import AMSROptions
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.training.model import TrainedModel
 from tests.backbones.tiny import OPTIONS, image
 from tests.cli.conftest import basicsr, error_line, options_to_test, options_to_train, project  # noqa: F401
 
@@ -49,12 +49,12 @@ def test_it_is_the_plain_network_converted(name):
 def test_a_public_checkpoint_loads_by_the_model(repository):
     net = build_network({'type': 'AMSR', 'backbone': {'type': 'CARN_M', 'upscale': 3}})
     weights = repository / 'pretrained' / 'CARN_M_x234.pth'
-    BaseModel({'num_gpu': 0, 'is_train': False}).load_network(net, str(weights), True, 'params')
+    TrainedModel({'num_gpu': 0, 'is_train': False}).load_network(net, str(weights), True, 'params')
     plain = load_pretrained('CARN_M_x234', upscale=3)
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in net.state_dict().items())
     small = build_network({'type': 'AMSR', 'backbone': {'type': 'CARN_M', 'upscale': 3, 'num_feat': 32}})
     with pytest.raises(UserError, match='CARN_M with num_feat 64'):
-        BaseModel({'num_gpu': 0, 'is_train': False}).load_network(small, str(weights), True, 'params')
+        TrainedModel({'num_gpu': 0, 'is_train': False}).load_network(small, str(weights), True, 'params')
 
 
 def test_networks_of_basicsr_without_a_backbone():

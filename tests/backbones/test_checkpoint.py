@@ -5,7 +5,6 @@ import re
 import pytest
 import torch
 from basicsr.archs import build_network, edsr_arch, swinir_arch
-from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.backbones.checkpoint import (
@@ -18,6 +17,7 @@ from basicsr_amsr.backbones.checkpoint import (
 )
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
+from basicsr_amsr.training.model import TrainedModel
 from tests.backbones.tiny import CASES, OPTIONS, image, network
 
 WEIGHTS = {'a.weight': torch.ones(2), 'b.bias': torch.zeros(1)}
@@ -225,7 +225,7 @@ def test_public_files_are_identified_by_their_published_options(shared, name, fi
 def test_basicsr_loads_public_files_into_network_g(shared, options, file):
     path = shared / 'weights' / f'{file}.pth'
     net = build_network(dict(options))
-    BaseModel({'num_gpu': 0, 'is_train': False}).load_network(net, str(path))
+    TrainedModel({'num_gpu': 0, 'is_train': False}).load_network(net, str(path))
     options = dict(options)
     expected = load_into(get_backbone(options.pop('type')).create(**options), path)
     assert same(dict(net.state_dict()), dict(expected.state_dict()))

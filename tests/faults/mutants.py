@@ -206,7 +206,7 @@ def stopping() -> Iterator[None]:
         for patch in nothing.values():
             stack.enter_context(patch)
         stack.enter_context(mock.patch('basicsr.train.MessageLogger', stop))
-        stack.enter_context(mock.patch('basicsr.models.base_model.BaseModel.validation', stop))
+        stack.enter_context(mock.patch('basicsr_amsr.training.model.TrainedModel.validation', stop))
         yield
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.dist_util import get_dist_info
 
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.models.mga_model import MGAModel
+from basicsr_amsr.training.model import TrainedModel
 
 PLACES = ('inside an iteration', 'while writing the state', 'right after saving', 'during validation',
           'entering the next step', 'after the last iteration')
@@ -89,7 +89,7 @@ def half_a_state(save: Callable[..., Any]) -> Callable[..., Any]:
 
 for model in (SRModel, MGAModel, AMSRModel):
     wrap(model, 'optimize_parameters', recorded)
-wrap(BaseModel, 'save_training_state', dying_after('right after saving'))
+wrap(TrainedModel, 'save_training_state', dying_after('right after saving'))
 wrap(SRModel, 'get_current_visuals', dying_after('during validation'))
 wrap(MGAModel, 'enter_step', dying_after('entering the next step'))
 wrap(torch, 'save', half_a_state)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.archs.srresnet_arch import MSRResNet
-from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 
 from basicsr_amsr import UserError
+from basicsr_amsr.models.build import mended
 from basicsr_amsr.models.mga_model import MGAModel
 from basicsr_amsr.training.acceleration import Acceleration, TrainingForward, training_forward
+from basicsr_amsr.training.model import TrainedModel
 from tests.models.test_mga_model import batch, iterate
 from tests.models.test_mga_model import options as mga_options
 
@@ -163,7 +164,7 @@ def test_values_that_are_not_possible(train, word):
 
 
 def test_several_gpus_in_one_process_are_refused(tmp_path):
-    model = BaseModel({**sr_options(tmp_path, amp='bf16'), 'num_gpu': 0})
+    model = TrainedModel({**sr_options(tmp_path, amp='bf16'), 'num_gpu': 0})
     model.opt['num_gpu'] = 2
     with pytest.raises(UserError, match='torchrun'):
         model.model_to_device(build_network(NETWORK))
@@ -172,7 +173,7 @@ def test_several_gpus_in_one_process_are_refused(tmp_path):
 @pytest.mark.parametrize('train', [{'channels_last': True}, {'amp': 'bf16', 'channels_last': True}])
 @pytest.mark.parametrize('ema_decay', [0.0, 0.9])
 def test_basicsr_trains_saves_and_resumes(tmp_path, train, ema_decay):
-    model = SRModel(sr_options(tmp_path, ema_decay=ema_decay, **train))
+    model = mended(SRModel)(sr_options(tmp_path, ema_decay=ema_decay, **train))
     start = copy.deepcopy(model.net_g.state_dict())
     expected = iterate(model, (1, 2, 3, 4))
     model.feed_data(batch(0))
@@ -182,7 +183,7 @@ def test_basicsr_trains_saves_and_resumes(tmp_path, train, ema_decay):
         plain.load_state_dict((model.net_g_ema if ema_decay else model.net_g).state_dict())
         torch.testing.assert_close(model.output, plain(batch(0)['lq']), rtol=1e-5, atol=1e-6)
 
-    model = SRModel(sr_options(tmp_path, ema_decay=ema_decay, **train))
+    model = mended(SRModel)(sr_options(tmp_path, ema_decay=ema_decay, **train))
     model.net_g.load_state_dict(start)
     assert iterate(model, (1, 2)) == expected[:2]
     model.save(0, 2)
@@ -191,7 +192,7 @@ def test_basicsr_trains_saves_and_resumes(tmp_path, train, ema_decay):
     state = torch.load(tmp_path / 'training_states/2.state', weights_only=False)
     opt = sr_options(tmp_path, ema_decay=ema_decay, **train)
     opt['path']['pretrain_network_g'] = str(tmp_path / 'models/net_g_2.pth')
-    model = SRModel(opt)
+    model = mended(SRModel)(opt)
     model.resume_training(state)
     assert iterate(model, (3, 4)) == expected[2:]
 

@@ -7,15 +7,16 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
-from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 
+from basicsr_amsr.models.build import mended
+from basicsr_amsr.training.model import TrainedModel
 from tests.models.test_mga_model import iterate
 from tests.training.test_acceleration import NETWORK, sr_options
 
 
 def model_with(net, average, **opt):
-    model = BaseModel({'num_gpu': 0, 'is_train': True, 'dist': False, **opt})
+    model = TrainedModel({'num_gpu': 0, 'is_train': True, 'dist': False, **opt})
     model.net_g, model.net_g_ema = net, average
     return model
 
@@ -58,7 +59,7 @@ def test_a_fused_optimizer_trains_and_resumes(tmp_path):
     torch.manual_seed(0)
     fused, plain = sr_options(tmp_path), sr_options(tmp_path)
     fused['train']['optim_g']['fused'] = True
-    model, reference = SRModel(fused), SRModel(plain)
+    model, reference = mended(SRModel)(fused), mended(SRModel)(plain)
     reference.net_g.load_state_dict(model.net_g.state_dict())
     start = copy.deepcopy(model.net_g.state_dict())
     losses = iterate(model, (1, 2, 3, 4))
@@ -66,14 +67,14 @@ def test_a_fused_optimizer_trains_and_resumes(tmp_path):
         assert ours == pytest.approx(theirs, rel=1e-5)
     fused = sr_options(tmp_path)
     fused['train']['optim_g']['fused'] = True
-    model = SRModel(fused)
+    model = mended(SRModel)(fused)
     model.net_g.load_state_dict(start)
     iterate(model, (1, 2))
     model.save(0, 2)
     again = sr_options(tmp_path)
     again['train']['optim_g']['fused'] = True
     again['path']['pretrain_network_g'] = str(tmp_path / 'models/net_g_2.pth')
-    model = SRModel(again)
+    model = mended(SRModel)(again)
     model.resume_training(torch.load(tmp_path / 'training_states/2.state', weights_only=False))
     assert iterate(model, (3, 4)) == losses[2:]
 
@@ -85,7 +86,7 @@ def test_a_gan_logs_all_its_losses(tmp_path):
     opt['path']['pretrain_network_d'] = None
     opt['train'].update(optim_d={'type': 'Adam', 'lr': 1e-3},
                         gan_opt={'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.1})
-    model = SRGANModel(opt)
+    model = mended(SRGANModel)(opt)
     model.feed_data({'lq': torch.rand(2, 3, 64, 64), 'gt': torch.rand(2, 3, 128, 128)})
     model.optimize_parameters(1)
     log = model.get_current_log()

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 import torch
-from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr import load_pretrained, resources
 from basicsr_amsr.cli.checks import absent_files
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.infer.network import calibration_card
+from basicsr_amsr.training.model import TrainedModel
 from basicsr_amsr.weights.cards import available, find_weights, read_card
 from tests.backbones.tiny import image, network
 
@@ -97,7 +97,7 @@ def test_names_are_found_from_any_folder_and_in_an_installation(repository, tmp_
     net = load_pretrained('RFDN_x4')
     weights = {key: value.clone() for key, value in net.state_dict().items()}
     torch.nn.init.zeros_(next(net.parameters()))
-    BaseModel({'num_gpu': 0, 'is_train': False}).load_network(net, 'RFDN_x4')
+    TrainedModel({'num_gpu': 0, 'is_train': False}).load_network(net, 'RFDN_x4')
     assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
     shutil.copytree(repository / 'pretrained', tmp_path / 'share' / 'pretrained')
     monkeypatch.setattr(resources, 'roots', lambda: [tmp_path / 'share'])
