@@ -181,12 +181,14 @@ def test_two_processes_train_on_the_cpu(folder):
 
 TOGETHER = """
     import os
+    import time
     from pathlib import Path
 
+    import basicsr_amsr.register
     import torch.distributed as dist
+    from basicsr.utils.options import copy_opt_file
     from basicsr_amsr import UserError
     from basicsr_amsr.compat.distributed import agreed
-    from basicsr_amsr.options.parse import copy_opt_file
     from basicsr_amsr.training.state import gathered
 
     def mistake():
@@ -200,7 +202,8 @@ TOGETHER = """
     except UserError as error:
         said.append(str(error))
     if rank == 0:
-        Path('experiment').mkdir()  # the other process is ahead
+        time.sleep(1)  # the other process is ahead
+        Path('experiment').mkdir()
     copy_opt_file('options.yml', 'experiment')
     assert Path('experiment/options.yml').is_file()
     Path(f'said{rank}').write_text(str(said))

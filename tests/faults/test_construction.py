@@ -9,7 +9,7 @@ from basicsr.archs.rcan_arch import RCAN
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.reasons import building, reason
 from basicsr_amsr.registry import REGISTRIES
-from tests.cli.conftest import options_to_test, options_to_train
+from tests.cli.conftest import error_line, options_to_test, options_to_train
 from tests.faults.lines import mistake, mistakes
 
 NETWORKS = {
@@ -77,6 +77,25 @@ def test_values_that_an_optimizer_refuses(basicsr):
     options['train']['optim_g']['eps'] = -1.0
     line = mistake(basicsr, 'train', options)
     assert 'optimizer Adam' in line and 'eps: -1.0' in line
+
+
+def test_values_that_a_scheduler_refuses(basicsr):
+    options = options_to_train()
+    options['train']['scheduler'] = {'type': 'MultiStepRestartLR', 'milestones': [1], 'restart_weights': [1, 0.5]}
+    line = mistake(basicsr, 'train', options)
+    assert 'train: scheduler: MultiStepRestartLR cannot be built with' in line and 'do not match' in line
+
+
+def test_a_logger_that_cannot_be_started(basicsr, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('basicsr.train.init_tb_logger', full)
+    options = options_to_train()
+    options['logger']['use_tb_logger'] = True
+    code, _, err = basicsr('train', options)
+    line = error_line(err)
+    assert code == 2 and 'logger cannot be built with' in line and 'no space left on device' in line.lower()
 
 
 def test_values_that_a_data_set_refuses(basicsr):

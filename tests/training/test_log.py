@@ -2,15 +2,17 @@
 import logging
 import re
 import types
+from pathlib import Path
 
-import basicsr.train
 import pytest
 import torch
+from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.utils import get_root_logger
 
 from basicsr_amsr.training import log, timing
 from basicsr_amsr.training.log import TrainingLog
 from basicsr_amsr.training.timing import IntervalTimer
+from tests.cli.conftest import options_to_train
 
 
 class Clock:
@@ -51,8 +53,22 @@ def line(caplog, monkeypatch):
     return write
 
 
-def test_basicsr_uses_both():
-    assert basicsr.train.MessageLogger is TrainingLog and basicsr.train.AvgTimer is IntervalTimer
+def test_a_run_logs_each_interval_by_itself(basicsr, clock, monkeypatch):
+    iterations = iter((4.0, 2.0, 1.0, 1.0))
+    forward = MSRResNet.forward
+
+    def taking_time(self, x):
+        clock.now += next(iterations)
+        return forward(self, x)
+
+    monkeypatch.setattr(MSRResNet, 'forward', taking_time)
+    options = options_to_train()
+    options['train']['total_iter'], options['logger']['print_freq'] = 4, 2
+    assert basicsr('train', options)[0] == 0
+    (log,) = Path('experiments/tiny').glob('train_*.log')
+    assert re.findall(r'eta: .*data wait: [0-9.]+%', log.read_text()) == [
+        'eta: 0:00:06, time (data): 3.000 (0.000)] [0.3 images/s, data wait: 0.0%',
+        'eta: 0:00:00, time (data): 1.000 (0.000)] [1.0 images/s, data wait: 0.0%']
 
 
 def test_the_line_is_basicsrs_with_one_more_bracket(clock, line):

@@ -8,6 +8,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from basicsr.models.sr_model import SRModel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_amsr.models.build import mended
 from basicsr_amsr.training.model import TrainedModel
@@ -32,6 +33,25 @@ def test_the_average_is_the_formula_to_the_bit():
         assert torch.equal(dict(average.named_parameters())[name], formula)
     model_with(net, average).model_ema(0)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), average.state_dict().values(), strict=True))
+
+
+class Calls(TorchDispatchMode):
+    """The names of the operators that run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_average_takes_two_operations_for_all_parameters():
+    model = model_with(build_network(NETWORK), build_network(NETWORK))
+    with Calls() as calls:
+        model.model_ema(0.999)
+    assert calls.names == ['_foreach_mul_', '_foreach_add_']
 
 
 def test_losses_stay_tensors_until_they_are_read():
