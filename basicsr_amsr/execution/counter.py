@@ -8,31 +8,23 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from basicsr_amsr.execution.operator_costs import HANDLES, bind
+
 
 class ConvolutionCounter(TorchDispatchMode):
-    """Adds up the true MACs of convolutions and matrix products, by PyTorch's own formulas (two FLOPs each)."""
+    """Adds up the true MACs of operators, those of `basicsr profile`, as `operator_costs` has them."""
 
     def __init__(self) -> None:
         super().__init__()
-        from torch.utils.flop_counter import flop_registry  # slow to import, and few networks have a budget
-
-        self.formulas = flop_registry
         self.macs = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        formula = self.formulas.get(func._overloadpacket) or self._of_in_place(func._overloadpacket)
-        if formula is not None:
-            self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
+        handle = HANDLES.get(func._schema.name)
+        if handle is not None:
+            self.macs += handle(bind(func, args, kwargs or {}), result).macs
         return result
-
-    def _of_in_place(self, packet: Any) -> Any:
-        """PyTorch has formulas for addmm alone, none for addmm_."""
-        name = packet.__name__
-        if not name.endswith('_') or name.startswith('_'):
-            return None
-        return self.formulas.get(getattr(torch.ops.aten, name[:-1], None))
 
 
 def meta_twin(net: nn.Module) -> Any:

@@ -39,9 +39,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.operator_costs import HANDLES, Cost, bind
 from basicsr_amsr.profiling.conventions import paper_extra, paper_ignored
 from basicsr_amsr.profiling.free_ops import VIEW, why_free, why_uncounted
-from basicsr_amsr.profiling.handles import HANDLES, Cost, bind
 
 NOTHING = Cost(0, 0)
 # PyTorch can also express these by element-wise operators, and under inference_mode it would: then they would be free.

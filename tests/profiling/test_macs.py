@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.operator_costs import HANDLES, Cost, register_handle
 from basicsr_amsr.profiling.free_ops import FREE
-from basicsr_amsr.profiling.handles import HANDLES, Cost, register_handle
 from basicsr_amsr.profiling.macs import MacCounter, count, parameter_count
 
 
