@@ -30,3 +30,9 @@ def pad_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         if x.shape[dim] != target:
             x = x.index_select(dim, reflected(x.shape[dim], target, x.device))
     return x
+
+
+def cropped(image: torch.Tensor, x: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
+    """What a network made of `padded`, (…, H, W) at its scale, without what comes of the padding of `x`."""
+    scale = image.shape[-1] // padded.shape[-1]
+    return image[..., :x.shape[-2] * scale, :x.shape[-1] * scale]

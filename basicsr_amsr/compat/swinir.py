@@ -10,7 +10,7 @@ import torch
 from basicsr.archs.swinir_arch import SwinIR
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.padding import pad_to_multiple
+from basicsr_amsr.padding import cropped, pad_to_multiple
 
 _init, _forward = SwinIR.__init__, SwinIR.forward
 
@@ -54,8 +54,5 @@ def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
 
 def padded_to_windows(x: torch.Tensor, window: int, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """Pads images by reflection to multiples of the window, runs `run` on them, and crops its result."""
-    height, width = x.shape[-2:]
     padded = pad_to_multiple(x, window)
-    result = run(padded)
-    scale = result.shape[-1] // padded.shape[-1]
-    return result[..., :height * scale, :width * scale]
+    return cropped(run(padded), x, padded)

@@ -18,6 +18,7 @@ from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.tokens.cells import Cells
 from basicsr_amsr.execution.tokens.packed import BiasTables, Packed, native_for
 from basicsr_amsr.execution.tokens.reference import Reference
+from basicsr_amsr.padding import cropped
 from basicsr_amsr.selection.maps import expand_patches
 
 LAYERS = (nn.Linear, nn.Conv2d)
@@ -89,12 +90,6 @@ class TokenDense:
             padded = family.pad(net, x)
             cells = self.biases.whole(len(x), padded.shape[2], padded.shape[3], family.cell)
             return cropped(family.forward(net, padded, Packed(padded, None, cells, self.biases)), x, padded)
-
-
-def cropped(image: torch.Tensor, x: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
-    """Without what comes of padding."""
-    scale = image.shape[-1] // padded.shape[-1]
-    return image[..., :x.shape[-2] * scale, :x.shape[-1] * scale]
 
 
 @dataclass(frozen=True)
