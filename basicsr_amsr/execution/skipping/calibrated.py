@@ -17,7 +17,7 @@ from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.precision import undisturbed
-from basicsr_amsr.execution.region.prediction import Prediction, renumbered
+from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.skipping.lists import lists_of
 from basicsr_amsr.execution.skipping.predicted import CalibratedBuild, Predicted
 
@@ -33,8 +33,7 @@ class CalibratedSchedule(Schedule):
 
     def __init__(self, graph: Graph, prediction: Prediction, precision: str) -> None:
         self.rules = rules_of(graph)
-        self.predicted = Predicted(renumbered(prediction, self.rules))
-        self.prediction, self.tensors = prediction, _tensors(prediction)
+        self.predicted = Predicted(prediction, self.rules)
         super().__init__(graph, precision)
 
     def _build(self, segment: Segment, precision: str) -> Build:
@@ -58,10 +57,9 @@ class CalibratedSchedule(Schedule):
         images = {} if build.rest is None else {build.rest: torch.full((1, 1, 1), lists.share)}
         patches = {build.active: lists.active, build.skipped: lists.skipped, build.band: lists.band}
         with self.lock:
-            if prediction is not self.prediction:
-                self.predicted.now = renumbered(prediction, self.rules)
-                self.prediction, self.tensors = prediction, _tensors(prediction)
-            return self.run(net, modules, x, Given(images, patches, {build.band: lists.near}, self.tensors, sound=True))
+            self.predicted.take(prediction)
+            given = Given(images, patches, {build.band: lists.near}, self.predicted.tensors, sound=True)
+            return self.run(net, modules, x, given)
 
 
 class CalibratedForm(NativeForm):
@@ -101,10 +99,3 @@ class CalibratedForm(NativeForm):
         """The network's image, or None where torch has to run it: off the CPU, while something watches its operators or
         modules (counters, tracers, hooks), and for what the kernels do not have."""
         return self._where_it_can(net, x, lambda precision: self.run(net, x, patches, size, prediction, precision))
-
-
-def _tensors(prediction: Prediction) -> tuple[torch.Tensor, ...]:
-    affines = [*prediction.contexts.values(), *([prediction.tail.feature] if prediction.tail else [])]
-    held = [(affine.weight, affine.bias, affine.narrow) for affine in affines]
-    image = (prediction.tail.image,) if prediction.tail else ()
-    return *(tensor for each in held for tensor in each if tensor is not None), *image

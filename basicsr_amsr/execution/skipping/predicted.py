@@ -19,19 +19,36 @@ from basicsr_amsr.execution.native.checks import TAPS
 from basicsr_amsr.execution.native.maps import Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.tables import PATCH
-from basicsr_amsr.execution.region.prediction import Affine, Prediction
+from basicsr_amsr.execution.region.prediction import Affine, Prediction, renumbered
 from basicsr_amsr.execution.skipping.averages import AveragesOfActive
 
 
 class Predicted:
     """The prediction as it is when weights are packed.
 
+    Args:
+        prediction: the first one; `take` gives another one, built alike.
+        rules: of the graph.
+
     Attributes:
-        now: it.
+        given: the prediction as it was given. now: by the values of the graph. tensors: all that it holds.
     """
 
-    def __init__(self, now: Prediction) -> None:
-        self.now = now
+    def __init__(self, prediction: Prediction, rules: Rules) -> None:
+        self.rules = rules
+        self._set(prediction)
+
+    def take(self, prediction: Prediction) -> None:
+        """Have this prediction from now on."""
+        if prediction is not self.given:
+            self._set(prediction)
+
+    def _set(self, prediction: Prediction) -> None:
+        affines = [*prediction.contexts.values(), *([prediction.tail.feature] if prediction.tail else [])]
+        held = [tensor for each in affines for tensor in (each.weight, each.bias, each.narrow) if tensor is not None]
+        self.now = renumbered(prediction, self.rules)
+        self.given = prediction
+        self.tensors = (*held, *((prediction.tail.image,) if prediction.tail else ()))
 
     def context(self, value: int, part: str, first: int = 0, end: int | None = None) -> Read:
         """A function that returns rows of a tensor of a value's prediction."""
