@@ -14,17 +14,8 @@ from basicsr_amsr.backbones import skipping
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.training.acceleration import TrainingForward
-from tests.models.tiny_amsr import (
-    PLAIN,
-    SELECTION,
-    batch,
-    calibration,
-    iterate,
-    options,
-    plain_network,
-    plain_weights,
-    resumed,
-)
+from tests.models.iterating import batch, iterate
+from tests.models.tiny_amsr import PLAIN, SELECTION, calibration, options, plain_network, plain_weights, resumed
 
 
 def masked_by_hand(net, lq, keep):

@@ -13,7 +13,8 @@ from basicsr_amsr.models.mga_model import MGAModel
 from basicsr_amsr.registry import BACKBONE_REGISTRY
 from tests.cli.conftest import options_to_train, pairs
 from tests.mga.toy import ToyBase, ToyRefine, registered
-from tests.models.test_mga_model import batch, changed, iterate, snapshot
+from tests.models.iterating import batch, iterate
+from tests.models.test_mga_model import changed, snapshot
 from tests.models.test_mga_model import options as model_options
 
 MODELS = Path('experiments/tiny/models')

@@ -10,37 +10,15 @@ from basicsr_amsr.mga.mask import error_target
 from basicsr_amsr.mga.schedule import Step
 from basicsr_amsr.models.mga_model import MGAModel
 from tests.mga.toy import registered
+from tests.models.iterating import batch, iterate, run_options
 
 
 def options(tmp_path, ema_decay=0.0, steps=None, total_iter=9):
     steps = steps or [{'variant': v, 'iters': 3, 'warmup': 1, 'lr': 1e-2} for v in 'DAM']
-    for key in ('models', 'training_states'):
-        (tmp_path / key).mkdir(exist_ok=True)
-    return {
-        'name': 'toy', 'is_train': True, 'dist': False, 'num_gpu': 0, 'rank': 0, 'world_size': 1, 'scale': 2,
-        'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')},
-        'network_g': {'type': 'MGA', 'backbone': registered(), 'k': 0.5},
-        'train': {
-            'total_iter': total_iter, 'steps': steps, 'ema_decay': ema_decay, 'optim_g': {'type': 'Adam'},
-            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 10}, 'coarse_opt': {'type': 'L1Loss', 'loss_weight': 1},
-            'mask_opt': {'type': 'L1Loss', 'loss_weight': 10},
-        },
-    }
-
-
-def batch(iteration):
-    generator = torch.Generator().manual_seed(iteration)
-    return {'lq': torch.rand(2, 3, 12, 12, generator=generator), 'gt': torch.rand(2, 3, 24, 24, generator=generator)}
-
-
-def iterate(model, iterations):
-    losses = []
-    for iteration in iterations:
-        model.update_learning_rate(iteration)
-        model.feed_data(batch(iteration))
-        model.optimize_parameters(iteration)
-        losses.append(dict(model.get_current_log()))
-    return losses
+    return run_options(
+        tmp_path, {'type': 'MGA', 'backbone': registered(), 'k': 0.5}, total_iter=total_iter, steps=steps,
+        ema_decay=ema_decay, optim_g={'type': 'Adam'}, pixel_opt={'type': 'L1Loss', 'loss_weight': 10},
+        coarse_opt={'type': 'L1Loss', 'loss_weight': 1}, mask_opt={'type': 'L1Loss', 'loss_weight': 10})
 
 
 def snapshot(net):
@@ -104,7 +82,7 @@ def test_validation_shows_the_variant_of_the_step(tmp_path, seeded):
         model.feed_data(batch(0))
         model.test()
         assert model.net_g.variant == model.net_g_ema.variant == variant
-        assert model.output.shape == (2, 3, 24, 24)
+        assert model.output.shape == (2, 3, 24, 28)
 
 
 @pytest.mark.parametrize('kill', range(1, 9))

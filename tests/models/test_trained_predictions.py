@@ -11,15 +11,8 @@ from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.reading import read_network
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from tests.models.tiny_amsr import (
-    SELECTION,
-    batch,
-    calibration,
-    iterate,
-    options,
-    plain_network,
-    resumed,
-)
+from tests.models.iterating import batch, iterate
+from tests.models.tiny_amsr import SELECTION, calibration, options, plain_network, resumed
 
 
 def flat(prediction):

@@ -7,24 +7,21 @@ from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from tests.models.iterating import iterate, run_options
 
 PLAIN = {'type': 'MSRResNet', 'upscale': 2, 'num_feat': 8, 'num_block': 2}
 SELECTION = {'keep': 0.5, 'patch_size': 4}
 
 
 def options(tmp_path, network=None, path=None, **train):
-    for key in ('models', 'training_states'):
-        (tmp_path / key).mkdir(exist_ok=True)
-    return {
-        'name': 'tiny', 'is_train': True, 'dist': False, 'num_gpu': 0, 'rank': 0, 'world_size': 1, 'scale': 2,
-        'manual_seed': 3, 'network_g': {'type': 'AMSR', 'backbone': PLAIN, 'selection': SELECTION, **(network or {})},
-        'path': {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states'),
-                 'pretrain_network_g': plain_weights(tmp_path), **(path or {})},
-        'train': {'total_iter': 9, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
-                  'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
-                  'pixel_opt': {'type': 'L1Loss', 'loss_weight': 0.75},
-                  'teacher_opt': {'type': 'MSELoss', 'loss_weight': 20.0}, **train},
-    }
+    opt = run_options(
+        tmp_path, {'type': 'AMSR', 'backbone': PLAIN, 'selection': SELECTION, **(network or {})},
+        **{'total_iter': 9, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
+           'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
+           'pixel_opt': {'type': 'L1Loss', 'loss_weight': 0.75},
+           'teacher_opt': {'type': 'MSELoss', 'loss_weight': 20.0}, **train})
+    opt['path'].update({'pretrain_network_g': plain_weights(tmp_path), **(path or {})})
+    return opt
 
 
 def plain_network(seed=0):
@@ -41,20 +38,6 @@ def plain_weights(tmp_path, seed=0):
     file = tmp_path / f'plain{seed}.pth'
     torch.save({'params': plain_network(seed).state_dict()}, file)
     return str(file)
-
-
-def batch(iteration):
-    generator = torch.Generator().manual_seed(iteration)
-    return {'lq': torch.rand(2, 3, 12, 14, generator=generator), 'gt': torch.rand(2, 3, 24, 28, generator=generator)}
-
-
-def iterate(model, iterations):
-    logs = []
-    for iteration in iterations:
-        model.feed_data(batch(iteration))
-        model.optimize_parameters(iteration)
-        logs.append(dict(model.get_current_log()))
-    return logs
 
 
 def calibration(tmp_path):

@@ -14,7 +14,7 @@ from basicsr_amsr.models.build import mended
 from basicsr_amsr.models.mga_model import MGAModel
 from basicsr_amsr.training.acceleration import Acceleration, TrainingForward, training_forward
 from basicsr_amsr.training.model import TrainedModel
-from tests.models.test_mga_model import batch, iterate
+from tests.models.iterating import batch, iterate
 from tests.models.test_mga_model import options as mga_options
 
 NETWORK = {'type': 'MSRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_amsr.models.build import mended
 from basicsr_amsr.training.model import TrainedModel
-from tests.models.test_mga_model import iterate
+from tests.models.iterating import iterate
 from tests.training.test_acceleration import NETWORK, sr_options
 
 
