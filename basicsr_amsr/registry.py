@@ -12,7 +12,7 @@ from basicsr.utils.registry import (
     Registry,
 )
 
-from basicsr_amsr.compat.registry import get
+from basicsr_amsr.compat.registry_get import get
 
 __all__ = [
     'ARCH_REGISTRY',

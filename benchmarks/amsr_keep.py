@@ -23,7 +23,7 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.bench.networks import scale_of
 from basicsr_amsr.bench.quality import pair, psnr
 from basicsr_amsr.data.image_io import list_images
-from basicsr_amsr.execution.graph.units import INSIDE
+from basicsr_amsr.execution.graph.skipped_units import INSIDE
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 

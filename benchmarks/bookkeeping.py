@@ -42,7 +42,7 @@ from basicsr_amsr.execution.skipping import lists as calibrated_lists
 from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection import keep, topk, two_means

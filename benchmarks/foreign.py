@@ -26,7 +26,7 @@ from basicsr_amsr import allocator
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.timing import timed
 from basicsr_amsr.infer import fitting, picture
-from basicsr_amsr.infer.network import Network, find_network
+from basicsr_amsr.infer.find_network import Network, find_network
 from basicsr_amsr.infer.pixels import Array
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.psnr import plain_psnr

@@ -29,11 +29,11 @@ from rich.console import Console
 from rich.table import Table
 
 from basicsr_amsr.bench.networks import Network, by_name
-from basicsr_amsr.cli.network import choose_device, read_options
+from basicsr_amsr.cli.option_network import choose_device, read_options
 from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.timing import synchronize
 from basicsr_amsr.mga.mask import MaskPrediction
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from benchmarks.mga_table1 import AREAS, NETWORKS, SHARED, line, published_number
 
 PIXELS = 16_000  # K·p²

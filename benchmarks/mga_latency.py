@@ -24,7 +24,7 @@ import torch
 from basicsr_amsr.execution.timer import PairedTimes, time_paired
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.macs import count
-from basicsr_amsr.profiling.profile import environment, variant_of
+from basicsr_amsr.profiling.side_by_side import environment, variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from benchmarks.mga_table1 import NETWORKS
 

@@ -26,7 +26,7 @@ import torch
 from basicsr_amsr.backbones.checkpoint import load_into
 from basicsr_amsr.data.bicubic_paired_image_dataset import BicubicPairedImageDataset
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.weights.pretrained import load_pretrained
 
 from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it

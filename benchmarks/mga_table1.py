@@ -24,7 +24,7 @@ from torch import nn
 
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.macs import count
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', Path(__file__).resolve().parents[2] / 'shared'))
 NETWORKS = ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN')

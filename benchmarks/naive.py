@@ -25,11 +25,11 @@ from basicsr_amsr.backbones.skipping import Skipping
 from basicsr_amsr.backbones.skips import SkipUnit
 from basicsr_amsr.bench.networks import by_name
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.reference import average_of_active
+from basicsr_amsr.execution.graph.run_by_torch import average_of_active
 from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.maps import expand_patches
+from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 
 def unfold_conv(conv: nn.Conv2d, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

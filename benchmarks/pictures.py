@@ -37,7 +37,7 @@ from basicsr_amsr import allocator
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.execution.openvino import Session, openvino_graph
 from basicsr_amsr.infer.jobs import KEEP, jobs_of, make_folder
-from basicsr_amsr.infer.run import run
+from basicsr_amsr.infer.run_pictures import run
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.psnr import plain_psnr
 

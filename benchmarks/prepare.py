@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from basicsr_amsr.data.image_io import list_images
-from basicsr_amsr.data.prepare.run import run
+from basicsr_amsr.data.prepare.carry_out import run
 from basicsr_amsr.data.prepare.settings import Settings
 
 # isort: split

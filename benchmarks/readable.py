@@ -24,9 +24,9 @@ from basicsr_amsr.backbones.checkpoint import identified, strip_prefixes, unwrap
 from basicsr_amsr.backbones.spec import get_backbone
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.count import macs
+from basicsr_amsr.execution.graph.from_export import image_channels, read
 from basicsr_amsr.execution.graph.ops import Graph, Torch
-from basicsr_amsr.execution.graph.read import image_channels, read
-from basicsr_amsr.execution.graph.reference import run
+from basicsr_amsr.execution.graph.run_by_torch import run
 from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.weights.pretrained import load_pretrained
 

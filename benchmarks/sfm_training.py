@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from basicsr_amsr.cli.freq import load_images
-from basicsr_amsr.cli.network import read_options, restoring_model
+from basicsr_amsr.cli.option_network import read_options, restoring_model
 from basicsr_amsr.sfm.conditions import Condition, of_values
 from basicsr_amsr.sfm.restoration import INPUT, restore
 from basicsr_amsr.sfm.restoration_picture import draw

@@ -33,8 +33,8 @@ from basicsr.models import build_model
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import list_images, read_image
 from basicsr_amsr.resources import resolve
+from basicsr_amsr.training.interval_timer import IntervalTimer
 from basicsr_amsr.training.loaders import create_train_val_dataloader
-from basicsr_amsr.training.timing import IntervalTimer
 
 # Name: (option `memory`, options under `train:`). Without a GPU, `memory: device` is what `memory: host` is.
 PATHS: dict[str, tuple[str | None, dict[str, Any]]] = {

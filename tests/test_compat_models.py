@@ -18,10 +18,10 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import Registry
 from torch import nn
 
-from basicsr_amsr.compat.registry import get
+from basicsr_amsr.compat.registry_get import get
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.models.build import mended
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.models.mended import mended
+from basicsr_amsr.training.trained_model import TrainedModel
 
 NET = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
 

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.options.files import OptionFile, force_options
+from basicsr_amsr.options.option_file import OptionFile, force_options
 from basicsr_amsr.options.parse import OPTION_HOOKS
 from basicsr_amsr.options.plain_yaml import OptionDumper, OptionLoader, parse_value
 

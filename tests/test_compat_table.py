@@ -13,7 +13,7 @@ import basicsr.train
 import basicsr.utils.options
 from basicsr.models.base_model import BaseModel
 
-from basicsr_amsr import patches
+from basicsr_amsr import patch_table
 from basicsr_amsr.compat.patching import OUTCOMES
 
 BLOCK = """
@@ -37,9 +37,9 @@ def python(*code, flags=(), check=True):
 
 
 def test_patches_are_described_and_in_place():
-    names = [patch.name for patch in patches.PATCHES]
+    names = [patch.name for patch in patch_table.PATCHES]
     assert len(set(names)) == len(names) == len(OUTCOMES)
-    for patch in patches.PATCHES:
+    for patch in patch_table.PATCHES:
         assert patch.reason and patch.does
         assert OUTCOMES[patch.name] in ('applied', 'not needed here', 'applied when it is imported')
         assert all(re.fullmatch(r'https://github\.com/XPixelGroup/BasicSR/(issues|pull)/\d+', u)
@@ -47,13 +47,13 @@ def test_patches_are_described_and_in_place():
 
 
 def test_what_stands_in_the_place_of_basicsrs_is_ours():
-    for patch in (patch for patch in patches.PATCHES if patch.replaces):
+    for patch in (patch for patch in patch_table.PATCHES if patch.replaces):
         assert pkgutil.resolve_name(patch.replaces) is pkgutil.resolve_name(f'basicsr_amsr.{patch.by}'), patch.name
 
 
 def test_the_page_lists_every_patch(repository):
     page = (repository / 'docs' / 'compat.md').read_text(encoding='utf-8')
-    for patch in patches.PATCHES:
+    for patch in patch_table.PATCHES:
         row = next((line for line in page.splitlines() if line.startswith(f'| {patch.name} |')), '')
         assert row, f'docs/compat.md has no row for {patch.name!r}'
         assert {f'#{u.rsplit("/", 1)[1]}' for u in patch.upstream} == set(re.findall(r'#\d+', row))
@@ -66,7 +66,7 @@ def test_applying_again_changes_nothing():
                 basicsr.train.load_resume_state, basicsr.train.build_model, BaseModel.validation,
                 sys.modules.get('torchvision.transforms.functional_tensor'))
     before, outcomes = state(), dict(OUTCOMES)
-    patches.apply()
+    patch_table.apply()
     assert state() == before and outcomes == OUTCOMES
 
 
@@ -119,8 +119,8 @@ def test_basicsr_imported_first_and_by_another_name():
         assert my_own_name is basicsr.train.parse_options is sys.modules['basicsr_amsr.options.parse'].parse_options
         assert sys.modules[theirs.__name__] is theirs
         assert basicsr_amsr.compat.patching.OUTCOMES['torchvision functional_tensor'] == 'not needed here'
-        from basicsr_amsr import patches
-        patches.apply()
+        from basicsr_amsr import patch_table
+        patch_table.apply()
     """)
     assert run.stderr == ''
 
@@ -160,7 +160,7 @@ def test_what_another_plugin_replaced_is_left_to_it():
             assert 'Did you mean RRDBNet' in str(error)
         # and one that comes after us
         basicsr.utils.options.ordered_yaml = late = plugin.wrap(basicsr.utils.options.ordered_yaml)
-        basicsr_amsr.patches.apply()
+        basicsr_amsr.patch_table.apply()
         assert basicsr.utils.options.ordered_yaml is late
     """)
     assert run.stderr == ''

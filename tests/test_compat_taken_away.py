@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from basicsr_amsr import patches
-from basicsr_amsr.models.build import MENDED
+from basicsr_amsr import patch_table
+from basicsr_amsr.models.mended import MENDED
 
 BEST = 'training/test_resume.py::test_best_figures_are_known_after_a_resume_and_later_ones_come_again'
 IMPORTS = 'test_compat_table.py::test_import_without_the_modules_that_went_away_and_no_warnings'
@@ -64,7 +64,7 @@ TESTS = {
 
 def mends() -> set[str]:
     """Names of all patches, and of all methods of the classes that mend models."""
-    return {patch.name for patch in patches.PATCHES} | {
+    return {patch.name for patch in patch_table.PATCHES} | {
         name if theirs.__name__ == 'BaseModel' else f'{theirs.__name__}.{name}'
         for theirs, ours in MENDED.items() for name in vars(ours) if callable(getattr(ours, name))}
 

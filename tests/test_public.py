@@ -9,10 +9,10 @@ import torch
 
 import basicsr_amsr as sr
 from basicsr_amsr.amsr.calibration.file import Fit
-from basicsr_amsr.amsr.report import Report
+from basicsr_amsr.amsr.conversion_report import Report
 from basicsr_amsr.backbones.spec import Backbone, Spec
-from basicsr_amsr.infer.form import Form
-from basicsr_amsr.infer.network import Network
+from basicsr_amsr.infer.chosen_form import Form
+from basicsr_amsr.infer.find_network import Network
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 from basicsr_amsr.resources import resolve
 

@@ -15,11 +15,11 @@ from basicsr_amsr.amsr.calibration.region import Region, goes_native
 from basicsr_amsr.amsr.calibration.token_region import TokenDense, TokenRegion
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
+from basicsr_amsr.amsr.conversion_report import Report
 from basicsr_amsr.amsr.decision import form_for, keep_of, window_sizes
 from basicsr_amsr.amsr.descriptor import Descriptor, network_in
-from basicsr_amsr.amsr.report import Report
+from basicsr_amsr.amsr.masked_tiles import run_tiles
 from basicsr_amsr.amsr.structure import residual_blocks
-from basicsr_amsr.amsr.tiles import run_tiles
 from basicsr_amsr.amsr.whole import Whole
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping, marked_forward
@@ -32,8 +32,8 @@ from basicsr_amsr.execution.dense.form import DenseForm, NotNative
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.openvino import openvino_version
-from basicsr_amsr.execution.region.reading import OURS, plain_forward
-from basicsr_amsr.execution.skipping.units import UnitsForm
+from basicsr_amsr.execution.region.read_network import OURS, plain_forward
+from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.execution.tiles import is_large
 from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.keep import at_keep

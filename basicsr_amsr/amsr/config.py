@@ -10,7 +10,7 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones.skipping import Selection
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import BACKENDS, BackendName
-from basicsr_amsr.execution.graph.units import Inside
+from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Count, Positive

@@ -13,11 +13,11 @@ import torch
 from basicsr_amsr.amsr.calibration.region import goes_native
 from basicsr_amsr.amsr.identity import whole_subject
 from basicsr_amsr.execution.cost import model
-from basicsr_amsr.execution.cost.whole import Engine, WholeCosts, measure_whole
+from basicsr_amsr.execution.cost.whole_costs import Engine, WholeCosts, measure_whole
 from basicsr_amsr.execution.dense.compiled import Compiled
 from basicsr_amsr.execution.dense.form import DenseForm, precision_of, runs_here
 from basicsr_amsr.execution.openvino import openvino_version
-from basicsr_amsr.execution.region.reading import plain_forward
+from basicsr_amsr.execution.region.read_network import plain_forward
 from basicsr_amsr.reasons import is_out_of_memory, reason
 
 PATIENCE = 15.0  # seconds of passes of one size, about as long as OpenVINO takes to be tried

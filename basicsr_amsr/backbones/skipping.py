@@ -12,8 +12,8 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.graph.markers import marked
+from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.graph.units import Inside
 from basicsr_amsr.execution.native.selection import patches
 from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
@@ -21,7 +21,7 @@ from basicsr_amsr.execution.unit import Unit
 from basicsr_amsr.execution.windows import ActiveWindows, run_windows
 from basicsr_amsr.padding import pad_to, pad_to_multiple
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.maps import expand_patches
+from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 
 class Selection(Protocol):
@@ -131,7 +131,7 @@ class Skipping:
 
 
 class Marking(Skipping):
-    """Marks units in a trace: see `execution.graph.units`."""
+    """Marks units in a trace: see `execution.graph.skipped_units`."""
 
     def __init__(self, image: torch.Tensor) -> None:
         super().__init__(image, HighFrequencyMask(keep=1.0), 'exact', differentiable=False)

@@ -14,7 +14,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga import native as parts
 from basicsr_amsr.mga.native import NativeParts
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 
 PROBED = 32  # side of an image that shows whether a network can be read
 

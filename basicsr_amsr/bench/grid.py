@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.units import INSIDE
+from basicsr_amsr.execution.graph.skipped_units import INSIDE
 
 
 class Amount(NamedTuple):

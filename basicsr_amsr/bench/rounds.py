@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from basicsr_amsr.bench import processes
-from basicsr_amsr.bench.checks import crop, wrong_amount, wrong_output, wrong_picture
 from basicsr_amsr.bench.contenders import EXPORTED, Contender
 from basicsr_amsr.bench.folder import Folder
 from basicsr_amsr.bench.job import Failed, Job, Result
+from basicsr_amsr.bench.right_output import crop, wrong_amount, wrong_output, wrong_picture
 from basicsr_amsr.bench.rivals import absent
-from basicsr_amsr.profiling.masks import last_keep
-from basicsr_amsr.profiling.profile import count_call
+from basicsr_amsr.profiling.active_share import last_keep
+from basicsr_amsr.profiling.side_by_side import count_call
 
 SEED = 0  # of the order in each round
 Progress = Callable[[str], Any]

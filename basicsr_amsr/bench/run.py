@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from basicsr_amsr.bench.checks import check_dtype
+from basicsr_amsr.bench.comparison_report import report
 from basicsr_amsr.bench.contenders import Contender
 from basicsr_amsr.bench.dense import dense_forms, native_form, unmodified_form
 from basicsr_amsr.bench.folder import Folder
@@ -17,17 +17,17 @@ from basicsr_amsr.bench.grid import Grid
 from basicsr_amsr.bench.images import Images, Size
 from basicsr_amsr.bench.networks import Network, scale_of
 from basicsr_amsr.bench.quality import mean_psnr
-from basicsr_amsr.bench.report import report
+from basicsr_amsr.bench.right_output import check_dtype
 from basicsr_amsr.bench.rivals import rivals_of
 from basicsr_amsr.bench.rounds import Measured, Progress, Settings, admit, admit_rival, time_rounds
-from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.bench.sparse_forms import sparse_forms
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.precision import compute_dtype, computing_in
 from basicsr_amsr.execution.timer import threads
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import environment
+from basicsr_amsr.profiling.side_by_side import environment
 
 Partial = Callable[[dict[str, Any]], Any]
 
@@ -105,7 +105,7 @@ def comparisons(plan: Plan, facts: Mapping[str, Facts],
     """Measure; yields a report of each comparison as soon as it is done.
 
     A report holds `network`, `weights`, `scale`, `source` of the masks, `images` (names), what `environment` says
-    (profile.py), and what `report` makes of the measurement; docs/bench.md lists all.
+    (profiling/side_by_side.py), and what `report` makes of the measurement; docs/bench.md lists all.
 
     Args:
         plan: what. facts: of `check`.

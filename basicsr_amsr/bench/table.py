@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from basicsr_amsr.bench.grid import Amount
-from basicsr_amsr.profiling.table import number
+from basicsr_amsr.profiling.figures_table import number
 
 Report = Mapping[str, Any]
 HEADINGS = ('ms', 'quartiles', 'speed-up', 'efficiency', 'active', 'MACs / dense', 'dB to dense', 'first picture (s)',

@@ -14,7 +14,7 @@ from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.bench.grid import Amount
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.profiling.subject import plain_network
 from basicsr_amsr.selection.keep import at_keep
 

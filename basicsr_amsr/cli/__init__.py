@@ -42,7 +42,8 @@ COMMANDS: dict[str, Command] = {
     'bench': Command('basicsr_amsr.cli.bench', 'time networks in dense and sparse forms against one another'),
     'freq': Command('basicsr_amsr.cli.freq', 'show what networks restore, by degradation and spatial frequency'),
     'list': Command('basicsr_amsr.cli.listing', 'list networks, data sets, losses, metrics … and where they come from'),
-    'options': Command('basicsr_amsr.cli.reference', 'print what option files may hold, as a page or JSON schema'),
+    'options': Command('basicsr_amsr.cli.options_reference',
+                       'print what option files may hold, as a page or JSON schema'),
     'doctor': Command('basicsr_amsr.cli.doctor', 'check the installation and the machine'),
 }
 

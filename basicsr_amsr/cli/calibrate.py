@@ -16,14 +16,14 @@ from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Point, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.config import calibrated_selection
-from basicsr_amsr.cli.network import choose_device, read_options
+from basicsr_amsr.cli.option_network import choose_device, read_options
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import centre_crop, list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.infer.network import find_network
+from basicsr_amsr.infer.find_network import find_network
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.resources import resolve
-from basicsr_amsr.selection.build import build_selection
+from basicsr_amsr.selection.build_selection import build_selection
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 HELD = 3  # every third image is held back, to measure on

@@ -8,7 +8,7 @@ from typing import Any
 
 from basicsr_amsr.cli.options import Options
 from basicsr_amsr.errors import UserError, nearest
-from basicsr_amsr.options.errors import Place, Problem, prefix, shown
+from basicsr_amsr.options.mistakes import Place, Problem, prefix, shown
 from basicsr_amsr.resources import resolve, roots
 from basicsr_amsr.weights.cards import find_weights, locate
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from basicsr_amsr.cli.checks import LISTS, ON_DISK
 from basicsr_amsr.options.conflicts import datasets
-from basicsr_amsr.options.errors import Problem, prefix
+from basicsr_amsr.options.mistakes import Problem, prefix
 
 BOMS = {codecs.BOM_UTF8: 'begins with a byte order mark', codecs.BOM_UTF16_LE: 'is text in UTF-16',
         codecs.BOM_UTF16_BE: 'is text in UTF-16'}

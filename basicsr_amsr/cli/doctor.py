@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 from rich.table import Table
 
 import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
-from basicsr_amsr import allocator, patches, plugins
-from basicsr_amsr.cli.report import print_json, show
+from basicsr_amsr import allocator, patch_table, plugins
+from basicsr_amsr.cli.metrics_report import print_json, show
 from basicsr_amsr.compat.patching import OUTCOMES
 from basicsr_amsr.execution.native.self_test import examine_native
 from basicsr_amsr.execution.openvino import openvino_version
@@ -50,7 +50,7 @@ def examine() -> dict[str, Any]:
         'versions': _versions(problems),
         'machine': _machine(problems),
         'patches': [{'name': patch.name, 'outcome': OUTCOMES[patch.name], 'reason': patch.reason}
-                    for patch in patches.PATCHES],
+                    for patch in patch_table.PATCHES],
         'registries': {kind: len(registry.keys()) for kind, registry in REGISTRIES.items()},
         'plugins': _plugins(problems),
         'folder': _folder(problems),

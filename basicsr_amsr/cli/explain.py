@@ -7,7 +7,7 @@ from typing import Any
 
 from basicsr_amsr.cli.options import mappings
 from basicsr_amsr.errors import UnknownName, UserError
-from basicsr_amsr.options.errors import value_at
+from basicsr_amsr.options.mistakes import value_at
 from basicsr_amsr.reasons import BASICSR, OURS, PLAIN, is_out_of_memory, origin, reason
 
 

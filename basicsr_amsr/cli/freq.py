@@ -12,8 +12,8 @@ from basicsr.utils import img2tensor
 from rich.console import Console
 from rich.table import Table
 
-from basicsr_amsr.cli.network import choose_device, named, read_options, restoring_model
-from basicsr_amsr.cli.report import show, write_json
+from basicsr_amsr.cli.metrics_report import show, write_json
+from basicsr_amsr.cli.option_network import choose_device, named, read_options, restoring_model
 from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.plain_yaml import parse_value

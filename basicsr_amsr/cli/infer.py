@@ -12,19 +12,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.cli.metrics_report import write_json
 from basicsr_amsr.cli.progress import quiet
-from basicsr_amsr.cli.report import write_json
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.files import save_whole
 from basicsr_amsr.infer import fitting, picture
-from basicsr_amsr.infer.form import NOT_FITTED
+from basicsr_amsr.infer.chosen_form import NOT_FITTED
+from basicsr_amsr.infer.find_network import Network, find_network
 from basicsr_amsr.infer.jobs import Job, jobs_of, make_folder
-from basicsr_amsr.infer.network import Network, find_network
 from basicsr_amsr.infer.report import Paper, Report
 from basicsr_amsr.infer.report_page import Page
 from basicsr_amsr.infer.report_picture import Sheet
-from basicsr_amsr.infer.run import Done, mask_of
-from basicsr_amsr.infer.run import run as run_jobs
+from basicsr_amsr.infer.run_pictures import Done, mask_of
+from basicsr_amsr.infer.run_pictures import run as run_jobs
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.infer.writing import write
 from basicsr_amsr.resources import resolve
@@ -105,7 +105,7 @@ def network_of(args: argparse.Namespace) -> tuple[Network, float | None, bool]:
     """The network, and what an option file says of it: the share that is kept, and whether it is dense."""
     if args.opt is None:
         return find_network(args.model_name or args.weights, args.outscale), None, False
-    from basicsr_amsr.cli.network import read_options  # brings BasicSR along
+    from basicsr_amsr.cli.option_network import read_options  # brings BasicSR along
     from basicsr_amsr.profiling import subject
 
     options = read_options(args.opt, [], weights=True)

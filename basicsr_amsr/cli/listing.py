@@ -10,8 +10,8 @@ from rich.table import Table
 
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.cli.flags.list_flags import KINDS
-from basicsr_amsr.cli.report import print_json, show
-from basicsr_amsr.infer.network import calibration_card, calibrations_of
+from basicsr_amsr.cli.metrics_report import print_json, show
+from basicsr_amsr.infer.find_network import calibration_card, calibrations_of
 from basicsr_amsr.plugins import load_installed
 from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
 from basicsr_amsr.weights.cards import available

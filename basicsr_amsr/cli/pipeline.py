@@ -26,8 +26,8 @@ from basicsr_amsr.cli.replace import replaced
 from basicsr_amsr.compat.distributed import agreed
 from basicsr_amsr.data.items import check_test_images
 from basicsr_amsr.options.check import check
-from basicsr_amsr.options.errors import OptionMistakes, Problem
-from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.mistakes import OptionMistakes, Problem
+from basicsr_amsr.options.option_file import OptionFile
 from basicsr_amsr.options.parse import settle
 from basicsr_amsr.resources import resolve
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from basicsr_amsr.cli.metrics_report import write_json
 from basicsr_amsr.cli.prepare_text import describe, figures, print_options, result, summary
 from basicsr_amsr.cli.progress import quiet
-from basicsr_amsr.cli.report import write_json
 from basicsr_amsr.data.prepare import layouts, train_options
-from basicsr_amsr.data.prepare.plan import Plan, make_plan
-from basicsr_amsr.data.prepare.run import run as carry_out
+from basicsr_amsr.data.prepare.carry_out import run as carry_out
 from basicsr_amsr.data.prepare.settings import HR, Settings, check_scales
+from basicsr_amsr.data.prepare.work_plan import Plan, make_plan
 from basicsr_amsr.errors import UserError
 
 

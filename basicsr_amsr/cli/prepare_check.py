@@ -10,9 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from basicsr_amsr.cli.metrics_report import write_json
 from basicsr_amsr.cli.prepare_text import print_options
 from basicsr_amsr.cli.progress import quiet
-from basicsr_amsr.cli.report import write_json
 from basicsr_amsr.data.prepare import layouts, pairs, train_options
 from basicsr_amsr.errors import UserError
 

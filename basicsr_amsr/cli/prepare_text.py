@@ -4,10 +4,10 @@ from __future__ import annotations
 from typing import Any
 
 from basicsr_amsr.data.prepare import train_options
-from basicsr_amsr.data.prepare.plan import Plan, free_bytes
-from basicsr_amsr.data.prepare.run import Report
+from basicsr_amsr.data.prepare.carry_out import Report
 from basicsr_amsr.data.prepare.settings import Settings
 from basicsr_amsr.data.prepare.sources import Source
+from basicsr_amsr.data.prepare.work_plan import Plan, free_bytes
 
 
 def describe(plan: Plan, sizes: bool = True) -> list[str]:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from basicsr_amsr.amsr.accelerate import ConvertedNetwork, accelerate_
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.cli.network import choose_device, read_options
+from basicsr_amsr.cli.metrics_report import show
+from basicsr_amsr.cli.option_network import choose_device, read_options
 from basicsr_amsr.cli.profile_text import (
     DRAWINGS,
     describe,
@@ -19,15 +20,14 @@ from basicsr_amsr.cli.profile_text import (
     write_drawing,
     write_report,
 )
-from basicsr_amsr.cli.report import show
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import check_depth
-from basicsr_amsr.profiling.images import profile_images
 from basicsr_amsr.profiling.peers import parse_peers
-from basicsr_amsr.profiling.profile import environment, profile_networks
+from basicsr_amsr.profiling.per_image import profile_images
+from basicsr_amsr.profiling.side_by_side import environment, profile_networks
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,13 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.cli.report import show, write_json
+from basicsr_amsr.cli.metrics_report import show, write_json
 from basicsr_amsr.files import save_whole
-from basicsr_amsr.profiling.images import sizes_line
-from basicsr_amsr.profiling.masks import active_pixels
+from basicsr_amsr.profiling.active_share import active_pixels
+from basicsr_amsr.profiling.figures_table import (
+    compare_table,
+    figures_table,
+    module_table,
+    operator_table,
+    uncounted_line,
+)
 from basicsr_amsr.profiling.page import page
-from basicsr_amsr.profiling.picture import draw
-from basicsr_amsr.profiling.table import compare_table, figures_table, module_table, operator_table, uncounted_line
+from basicsr_amsr.profiling.per_image import sizes_line
+from basicsr_amsr.profiling.profile_picture import draw
 
 Figures = dict[str, dict[str, Any]]
 DRAWINGS = ('.html', '.png')

@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from basicsr_amsr.cli.replace import replaced
-from basicsr_amsr.profiling.masks import last_keep
+from basicsr_amsr.profiling.active_share import last_keep
 from basicsr_amsr.registry import METRIC_REGISTRY
 from basicsr_amsr.training.watched import IMAGE, distinct_name
 

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from basicsr_amsr.cli.metrics_report import metrics_table, show, write_json
 from basicsr_amsr.cli.options import Options
 from basicsr_amsr.cli.pipeline import Pipeline
 from basicsr_amsr.cli.recorder import MetricRecorder
-from basicsr_amsr.cli.report import metrics_table, show, write_json
 
 
 def run(args: argparse.Namespace) -> int:

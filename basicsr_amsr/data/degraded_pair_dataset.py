@@ -17,7 +17,7 @@ from basicsr_amsr.data.image_io import read_image, to_float
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.section import Count, TransformOptions
 from basicsr_amsr.transforms.base import Transform, drawn_generator, seeded_generator
-from basicsr_amsr.transforms.chain import build_transforms
+from basicsr_amsr.transforms.build_transforms import build_transforms
 
 
 class DegradedOptions(BicubicOptions):

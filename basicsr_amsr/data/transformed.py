@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from basicsr_amsr.data.workers import MendedDataset
-from basicsr_amsr.transforms.chain import SampleTransforms, build_sample_transforms
+from basicsr_amsr.transforms.build_transforms import SampleTransforms, build_sample_transforms
 
 KEY = 'transforms'
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.execution.graph import ops as graph
-from basicsr_amsr.execution.graph.reference import Weights
+from basicsr_amsr.execution.graph.run_by_torch import Weights
 from basicsr_amsr.execution.reading import Call, Value
 from basicsr_amsr.execution.unit import add
 

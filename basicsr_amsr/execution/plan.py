@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from basicsr_amsr.execution.graph.units import Inside
+from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.unit import Node, Unit
 
 Reach = tuple[int, int]  # rows and columns

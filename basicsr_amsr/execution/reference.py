@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch
 
 from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.execution.graph.reference import average_of_active
-from basicsr_amsr.execution.graph.units import INSIDE, Inside
+from basicsr_amsr.execution.graph.run_by_torch import average_of_active
+from basicsr_amsr.execution.graph.skipped_units import INSIDE, Inside
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.unit import Unit, join
 

@@ -7,7 +7,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActivePatches, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.fusion import fused, readers_of
-from basicsr_amsr.execution.graph.units import Inside
+from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.reference import check_inside
 from basicsr_amsr.execution.rows import Rows

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from basicsr_amsr.amsr.calibration.budget import count_region
+from basicsr_amsr.amsr.calibration.region_costs import count_region
 from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.infer import pixels
 from basicsr_amsr.infer.picture import Picture, eight_bits
 from basicsr_amsr.infer.pixels import Array
-from basicsr_amsr.infer.run import Done, mask_of
+from basicsr_amsr.infer.run_pictures import Done, mask_of
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.psnr import plain_psnr
 

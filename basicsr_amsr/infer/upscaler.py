@@ -17,8 +17,8 @@ from basicsr_amsr.execution.precision import DTYPES, computing_in
 from basicsr_amsr.execution.tiles import Tile, in_tiles, is_large
 from basicsr_amsr.infer import picture, pixels
 from basicsr_amsr.infer.alpha import filled, within_neighbours
-from basicsr_amsr.infer.form import Dtype, Form, bring_to_form
-from basicsr_amsr.infer.network import Network, find_network
+from basicsr_amsr.infer.chosen_form import Dtype, Form, bring_to_form
+from basicsr_amsr.infer.find_network import Network, find_network
 from basicsr_amsr.infer.pixels import Array, Pixels
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import torch
 
-from basicsr_amsr.mga.patches import PatchIndex
+from basicsr_amsr.mga.halo_patches import PatchIndex
 
 
 def straight_through(mask: torch.Tensor, index: PatchIndex) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.execution.dense.form import DenseForm
-from basicsr_amsr.execution.dense.maps import MapsForm
+from basicsr_amsr.execution.dense.small_maps import MapsForm
 from basicsr_amsr.execution.graph.traces import Traces
 
 Part = Callable[[Any, torch.Tensor], Any]  # of the network and a map

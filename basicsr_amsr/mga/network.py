@@ -13,13 +13,8 @@ from torch import nn
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.tiles import in_tiles, is_large
 from basicsr_amsr.mga import native as parts
-from basicsr_amsr.mga.costs import Costs, count_costs
 from basicsr_amsr.mga.gate import blend, straight_through
-from basicsr_amsr.mga.mask import MaskPrediction
-from basicsr_amsr.mga.native import NativeParts
-from basicsr_amsr.mga.oracle import ORACLES, true_error
-from basicsr_amsr.mga.parts import backbone_section, split_backbone
-from basicsr_amsr.mga.patches import (
+from basicsr_amsr.mga.halo_patches import (
     PatchIndex,
     all_patches,
     gather_patches,
@@ -28,6 +23,11 @@ from basicsr_amsr.mga.patches import (
     pad_to_grid,
     replace_patches,
 )
+from basicsr_amsr.mga.mask import MaskPrediction
+from basicsr_amsr.mga.native import NativeParts
+from basicsr_amsr.mga.oracle import ORACLES, true_error
+from basicsr_amsr.mga.part_costs import Costs, count_costs
+from basicsr_amsr.mga.parts import backbone_section, split_backbone
 from basicsr_amsr.options.section import Count, Named, Number, Positive, Share, Words
 from basicsr_amsr.options.signature import check_arguments
 from basicsr_amsr.selection.topk import Amount, check_k, count_selected, topk

@@ -28,9 +28,9 @@ from basicsr_amsr.safe_load import read_weights_only
 from basicsr_amsr.selection.keep import at_keep
 from basicsr_amsr.training import history
 from basicsr_amsr.training.acceleration import Acceleration, training_forward
-from basicsr_amsr.training.files import checkpoint_path
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.checkpoints import checkpoint_path
 from basicsr_amsr.training.randomness import python_random
+from basicsr_amsr.training.trained_model import TrainedModel
 from basicsr_amsr.weights.cards import locate
 
 PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint

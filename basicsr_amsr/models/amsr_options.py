@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict, model_validator
 from typing_extensions import Self
 
-from basicsr_amsr.options.errors import Problem, value_at
+from basicsr_amsr.options.mistakes import Problem, value_at
 from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, PositiveNumber, Scheduler, Share
 from basicsr_amsr.options.sections import Path, Train
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from basicsr_amsr.mga.report import MaskReport
+from basicsr_amsr.mga.mask_report import MaskReport
 
 PICTURES = 4  # of a validation, in TensorBoard
 

@@ -10,8 +10,8 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import tensor2img
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.mga.mask_report import CURRENT, report_mask
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.report import CURRENT, report_mask
 from basicsr_amsr.models.mask_record import MaskRecord
 from basicsr_amsr.training.watched import IMAGE
 

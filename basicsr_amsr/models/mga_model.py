@@ -25,7 +25,7 @@ from basicsr_amsr.options.section import Decay, File, Loss, Optimizer, Section
 from basicsr_amsr.options.sections import Path, Train, Val
 from basicsr_amsr.registry import MODEL_REGISTRY
 from basicsr_amsr.training.acceleration import training_forward
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 from basicsr_amsr.weights.cards import find_weights
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import schemas
 from basicsr_amsr.options.conflicts import conflicts
-from basicsr_amsr.options.errors import Place, Problem, explain, missing_key, prefix, unknown_key, value_at
+from basicsr_amsr.options.mistakes import Place, Problem, explain, missing_key, prefix, unknown_key, value_at
 from basicsr_amsr.options.reconsider import reconsider
 from basicsr_amsr.options.scale import check_scale
 from basicsr_amsr.options.section import Named, Section

@@ -8,7 +8,7 @@ from typing import Any
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import channels, schemas
-from basicsr_amsr.options.errors import Place, Problem, prefix, value_at
+from basicsr_amsr.options.mistakes import Place, Problem, prefix, value_at
 from basicsr_amsr.options.source import constants
 
 

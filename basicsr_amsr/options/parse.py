@@ -22,9 +22,9 @@ from basicsr_amsr.options.complete import (
     complete_sections,
     set_debug_intervals,
 )
-from basicsr_amsr.options.errors import Problem, raise_problems
-from basicsr_amsr.options.files import OptionFile
 from basicsr_amsr.options.flags import add_option_file_arguments
+from basicsr_amsr.options.mistakes import Problem, raise_problems
+from basicsr_amsr.options.option_file import OptionFile
 
 # Called in order with the options and the command line, after `--force_yml` and before checks, defaults and paths.
 # A hook changes the options in place; it may count on `rank`, `world_size`, `dist`, `is_train`, `auto_resume` and

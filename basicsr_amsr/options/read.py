@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from basicsr_amsr.options.errors import OptionMistakes, explain
+from basicsr_amsr.options.mistakes import OptionMistakes, explain
 from basicsr_amsr.options.section import Section
 
 Read = TypeVar('Read', bound=Section)

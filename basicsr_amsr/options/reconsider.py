@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from basicsr_amsr.errors import nearest
-from basicsr_amsr.options.errors import Place, Problem, shown, value_at
+from basicsr_amsr.options.mistakes import Place, Problem, shown, value_at
 
 
 def reconsider(problems: Sequence[Problem], options: Mapping[str, Any],

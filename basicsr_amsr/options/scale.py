@@ -6,7 +6,7 @@ from typing import Any
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import schemas
-from basicsr_amsr.options.errors import Place, Problem, prefix, value_at
+from basicsr_amsr.options.mistakes import Place, Problem, prefix, value_at
 
 ARGUMENTS = ('upscale', 'scale')
 NETWORKS: tuple[tuple[Place, str], ...] = ((('network_g',), 'arch'), (('network_g', 'backbone'), 'backbone'))

@@ -14,7 +14,7 @@ from pydantic import create_model
 from pydantic.fields import FieldInfo
 
 from basicsr_amsr.errors import UnknownName, suggestion
-from basicsr_amsr.options.errors import Place
+from basicsr_amsr.options.mistakes import Place
 from basicsr_amsr.options.section import Named, OpenSection, Section
 from basicsr_amsr.options.sections import SECTIONS, SHARED, Dataset, Top
 from basicsr_amsr.options.signature import section_of

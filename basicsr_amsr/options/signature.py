@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, Field, Strict, create_model
 
-from basicsr_amsr.options.errors import is_number
+from basicsr_amsr.options.mistakes import is_number
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import (
     Count,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from basicsr_amsr.profiling.table import RATIO_ROWS, ROWS, number, percent
+from basicsr_amsr.profiling.figures_table import RATIO_ROWS, ROWS, number, percent
 
 STYLE = """
 body { font: 14px/1.4 sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222; }

@@ -19,10 +19,10 @@ from basicsr_amsr.data.image_io import list_images, read_image, to_float
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.mga.parts import find_family
 from basicsr_amsr.options.channels import of_network
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.topk import check_k
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 
 DEMO_IMAGE = 'demo/test/house.jpg'
 DEFAULT_SIZE = (180, 320)

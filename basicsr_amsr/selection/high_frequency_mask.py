@@ -13,7 +13,7 @@ from basicsr_amsr.options.signature import check_arguments
 from basicsr_amsr.registry import SELECTION_REGISTRY
 from basicsr_amsr.selection.high_frequency import high_frequency, luminance
 from basicsr_amsr.selection.keep import top_keep
-from basicsr_amsr.selection.maps import (
+from basicsr_amsr.selection.neighbourhoods import (
     dilate,
     expand_patches,
     patch_any,
@@ -22,7 +22,7 @@ from basicsr_amsr.selection.maps import (
     smooth,
     window_mask,
 )
-from basicsr_amsr.selection.noise import discount_noise, noise_level
+from basicsr_amsr.selection.noise_level import discount_noise, noise_level
 from basicsr_amsr.selection.two_means import two_means
 
 

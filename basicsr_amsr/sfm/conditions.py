@@ -12,7 +12,7 @@ from basicsr_amsr.data.degradations.blur import Blur
 from basicsr_amsr.data.degradations.downscale import Downscale
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.transforms.base import Transform, seeded_generator
-from basicsr_amsr.transforms.chain import build_transforms
+from basicsr_amsr.transforms.build_transforms import build_transforms
 
 # Flag of the command: the transform, and its option that the flag's values are for.
 KINDS = {'blur': ('GaussianBlur', 'sigma'), 'disk': ('DiskBlur', 'radius'), 'kernel': ('KernelBlur', 'path'),

@@ -10,7 +10,7 @@ import torch
 from basicsr_amsr.training.order import Sample, SampleOrder
 from basicsr_amsr.training.randomness import derive
 from basicsr_amsr.transforms.base import seeded_generator
-from basicsr_amsr.transforms.chain import SampleTransforms
+from basicsr_amsr.transforms.build_transforms import SampleTransforms
 
 DRAWS = 1  # the place (epoch, number) itself seeds the data set's own draws
 

@@ -18,7 +18,7 @@ from basicsr_amsr.training.epochs import Epochs
 from basicsr_amsr.training.memory import load_into_memory
 from basicsr_amsr.training.order import SampleOrder
 from basicsr_amsr.training.seeded import SeededDataset
-from basicsr_amsr.transforms.chain import build_sample_transforms
+from basicsr_amsr.transforms.build_transforms import build_sample_transforms
 
 
 class TrainLoader(DataLoader):

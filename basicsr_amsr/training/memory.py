@@ -12,13 +12,13 @@ import torch
 
 from basicsr_amsr.compat.devices import training_device
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.training.image_store import ImageStore, draw_crop
 from basicsr_amsr.training.order import Sample, SampleOrder
 from basicsr_amsr.training.randomness import python_random
 from basicsr_amsr.training.seeded import SeededDataset
-from basicsr_amsr.training.store import ImageStore, draw_crop
 from basicsr_amsr.training.whole_images import KEY, Pair, read_pairs
 from basicsr_amsr.transforms.base import drawn_generator
-from basicsr_amsr.transforms.chain import SampleTransforms
+from basicsr_amsr.transforms.build_transforms import SampleTransforms
 
 PLACES = ('host', 'device')
 AHEAD = 2  # batches that are ready before they are asked for

@@ -9,7 +9,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 
 from basicsr_amsr.training import history, randomness, schedules
-from basicsr_amsr.training.files import save_atomically
+from basicsr_amsr.training.checkpoints import save_atomically
 
 KEY = 'basicsr_amsr'  # beside BasicSR's keys, which stock BasicSR goes on reading
 

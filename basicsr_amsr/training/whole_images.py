@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr_amsr.data.items import ItemError
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.training.store import kept_as
+from basicsr_amsr.training.image_store import kept_as
 
 KEY = 'datasets: train: memory'
 IMAGES = ('lq', 'gt')

@@ -13,7 +13,7 @@ from basicsr_amsr.amsr.calibration.choose import KEEPS, Meter, Trial, calibrate,
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import ConvolutionCounter
-from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network

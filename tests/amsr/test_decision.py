@@ -18,7 +18,7 @@ from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.model import CostModel
 from basicsr_amsr.execution.cost.store import VARIABLE, Store
-from basicsr_amsr.execution.cost.whole import WholeCosts
+from basicsr_amsr.execution.cost.whole_costs import WholeCosts
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.training import validation

@@ -9,11 +9,11 @@ from basicsr.archs import build_network
 
 from basicsr_amsr import UserError, load_pretrained
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
-from basicsr_amsr.amsr.network import AMSROptions
+from basicsr_amsr.amsr.amsr_network import AMSROptions
 from basicsr_amsr.backbones import get_backbone
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 from tests.backbones.tiny import OPTIONS, image
 from tests.cli.conftest import basicsr, error_line, options_to_test, options_to_train, project  # noqa: F401
 

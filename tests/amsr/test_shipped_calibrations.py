@@ -11,7 +11,7 @@ from basicsr.archs import build_network
 
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.config import calibrated_selection
-from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.option_file import OptionFile
 from basicsr_amsr.options.scale import give_scale
 from tests.backbones.tiny import image
 

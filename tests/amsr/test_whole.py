@@ -16,7 +16,7 @@ from basicsr_amsr.bench.networks import by_name
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.model import CostModel
 from basicsr_amsr.execution.cost.store import VARIABLE, Store
-from basicsr_amsr.execution.cost.whole import WholeCosts, measure_whole
+from basicsr_amsr.execution.cost.whole_costs import WholeCosts, measure_whole
 from basicsr_amsr.execution.dense import compiled
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.infer.upscaler import Upscaler

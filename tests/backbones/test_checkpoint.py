@@ -17,7 +17,7 @@ from basicsr_amsr.backbones.checkpoint import (
 )
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 from tests.backbones.tiny import CASES, OPTIONS, image, network
 
 WEIGHTS = {'a.weight': torch.ones(2), 'b.bias': torch.zeros(1)}

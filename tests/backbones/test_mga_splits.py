@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from basicsr_amsr.backbones import get_backbone
+from basicsr_amsr.mga.halo_patches import all_patches, gather_patches, pad_to_grid
 from basicsr_amsr.mga.mask import MaskPrediction
-from basicsr_amsr.mga.patches import all_patches, gather_patches, pad_to_grid
 from tests.backbones.tiny import SPLIT, split_options
 
 PATCH = 4

@@ -10,12 +10,12 @@ from torch import nn
 from basicsr_amsr.amsr import restore_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.bench.checks import wrong_amount, wrong_output
 from basicsr_amsr.bench.contenders import Contender, Equality
 from basicsr_amsr.bench.dense import dense_forms, native_form, unmodified_form
 from basicsr_amsr.bench.grid import Amount, Grid
+from basicsr_amsr.bench.right_output import wrong_amount, wrong_output
 from basicsr_amsr.bench.rounds import Measured, admit
-from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.bench.sparse_forms import sparse_forms
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost import model

@@ -9,7 +9,7 @@ from basicsr_amsr.bench import engines, worker
 from basicsr_amsr.bench.dense import dense_forms, unmodified_form
 from basicsr_amsr.bench.folder import Folder
 from basicsr_amsr.bench.rivals import RIVALS, absent, chosen, rivals_of
-from basicsr_amsr.bench.sparse import sparse_forms
+from basicsr_amsr.bench.sparse_forms import sparse_forms
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.precision import computing_in

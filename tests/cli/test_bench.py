@@ -11,7 +11,7 @@ import torch
 from basicsr_amsr.bench import processes, rivals, rounds, run
 from basicsr_amsr.bench.processes import launch
 from basicsr_amsr.cli import main
-from basicsr_amsr.cli.network import named
+from basicsr_amsr.cli.option_network import named
 from basicsr_amsr.errors import UserError
 from tests.bench.conftest import in_process  # noqa: F401
 from tests.bench.tiny import USUAL, launched

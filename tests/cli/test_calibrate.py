@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from basicsr_amsr.amsr.amsr_network import AMSR
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.amsr.network import AMSR
 from basicsr_amsr.backbones import get_backbone
 from tests.cli.conftest import error_line, options_to_test, write_images
 

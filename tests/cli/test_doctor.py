@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from basicsr_amsr import patches, plugins
+from basicsr_amsr import patch_table, plugins
 from basicsr_amsr.cli import doctor
 from basicsr_amsr.registry import ARCH_REGISTRY, REGISTRIES
 
@@ -19,7 +19,7 @@ def test_a_sound_machine_has_no_problems(basicsr, project):
     code, report = diagnosed(basicsr)
     assert report['problems'] == [] and code == 0
     assert report['versions']['basicsr'] == '1.4.2' and torch.__version__.startswith(report['versions']['torch'])
-    assert {patch['name'] for patch in report['patches']} == {patch.name for patch in patches.PATCHES}
+    assert {patch['name'] for patch in report['patches']} == {patch.name for patch in patch_table.PATCHES}
     assert all(patch['outcome'] for patch in report['patches'])
     assert report['registries'] == {kind: len(registry.keys()) for kind, registry in REGISTRIES.items()}
     assert report['folder'] == {'path': str(project), 'writable': True, 'free_gib': report['folder']['free_gib']}

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from basicsr_amsr.data.prepare.run import run
+from basicsr_amsr.data.prepare.carry_out import run
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.train_options import of_prepared, on_the_fly
 from basicsr_amsr.training.loaders import create_train_val_dataloader

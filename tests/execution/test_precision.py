@@ -7,14 +7,14 @@ import torch
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
-from basicsr_amsr.cli.network import read_options
+from basicsr_amsr.cli.option_network import read_options
 from basicsr_amsr.data.bicubic import imresize
 from basicsr_amsr.execution import precision
-from basicsr_amsr.execution.graph.reference import call
+from basicsr_amsr.execution.graph.run_by_torch import call
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, compute_dtype, computing_in
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.region.run_sparse import run_sparse
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask

@@ -11,8 +11,8 @@ from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
-from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.region.run_sparse import run_sparse
 from tests.backbones.tiny import image, network
 
 NAMES = ['CARN', 'CARN_M', 'EDSR', 'MSRResNet', 'SRResNet', 'RCAN', 'RRDBNet', 'PAN', 'RFDN', 'FSRCNN', 'DnCNN']

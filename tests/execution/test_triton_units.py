@@ -9,8 +9,8 @@ from basicsr_amsr.execution.backends.choice import TRITON
 from basicsr_amsr.execution.reading import read_block
 from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.region.run_sparse import run_sparse
 from basicsr_amsr.execution.sparse import run_unit
 from tests.backbones.tiny import image
 from tests.execution.test_region import net_of, random_patches, random_prediction

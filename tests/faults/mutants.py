@@ -25,7 +25,7 @@ import yaml
 
 from basicsr_amsr import resources
 from basicsr_amsr.cli import main
-from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.option_file import OptionFile
 
 FOLDER = Path(__file__).parents[2] / 'options'
 FILES = sorted(FOLDER.glob('*.yml')) + sorted((FOLDER / 'test').glob('*.yml'))
@@ -206,7 +206,7 @@ def stopping() -> Iterator[None]:
         for patch in nothing.values():
             stack.enter_context(patch)
         stack.enter_context(mock.patch('basicsr.train.MessageLogger', stop))
-        stack.enter_context(mock.patch('basicsr_amsr.training.model.TrainedModel.validation', stop))
+        stack.enter_context(mock.patch('basicsr_amsr.training.trained_model.TrainedModel.validation', stop))
         yield
 
 

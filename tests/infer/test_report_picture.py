@@ -7,7 +7,7 @@ from PIL import Image
 
 from basicsr_amsr.infer.report import Shown
 from basicsr_amsr.infer.report_picture import MOST, Sheet, caption, most_different
-from basicsr_amsr.infer.run import Done
+from basicsr_amsr.infer.run_pictures import Done
 
 
 def shown(**figures):

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basicsr_amsr import UserError
-from basicsr_amsr.mga.costs import Costs
 from basicsr_amsr.mga.network import MGA
+from basicsr_amsr.mga.part_costs import Costs
 from basicsr_amsr.profiling.macs import count
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from tests.mga.toy import registered
 
 NETWORKS = ('FSRCNN', 'PAN', 'RFDN', 'SRResNet', 'RCAN')

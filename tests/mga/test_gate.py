@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from basicsr_amsr.mga.gate import blend, straight_through
+from basicsr_amsr.mga.halo_patches import PatchIndex
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.patches import PatchIndex
 from tests.mga.toy import SCALE, registered
 
 

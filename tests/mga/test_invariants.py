@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from basicsr_amsr.mga.halo_patches import PatchIndex
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.patches import PatchIndex
 from tests.backbones.tiny import SPLIT, split_options
 
 NAMES = (*SPLIT, 'EDSR_baseline', 'MSRResNet')

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basicsr_amsr.mga.patches import (
+from basicsr_amsr.mga.halo_patches import (
     PatchIndex,
     all_patches,
     gather_patches,

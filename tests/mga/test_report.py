@@ -7,8 +7,8 @@ import torch
 
 from basicsr_amsr import UserError
 from basicsr_amsr.mga.mask import error_target
+from basicsr_amsr.mga.mask_report import CURRENT, GAP, MaskReport, calculate_mask_l1, report_mask
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.report import CURRENT, GAP, MaskReport, calculate_mask_l1, report_mask
 from tests.mga.toy import registered
 
 

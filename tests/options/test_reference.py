@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from basicsr_amsr.amsr.network import AMSROptions
+from basicsr_amsr.amsr.amsr_network import AMSROptions
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.mga.schedule import Step
 from basicsr_amsr.models.mga_model import MGAModel
 from basicsr_amsr.options.json_schema import file_schema
-from basicsr_amsr.options.reference import reference
+from basicsr_amsr.options.options_page import reference
 from basicsr_amsr.options.section import Section
 from basicsr_amsr.options.sections import SECTIONS, SHARED, Compile, Dataset, Top
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, DATASET_REGISTRY, TRANSFORM_REGISTRY
-from basicsr_amsr.selection.build import section
+from basicsr_amsr.selection.build_selection import section
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'options.md'
 OURS = [DATASET_REGISTRY.get(name).option_schema for name in ('BicubicPairedImageDataset', 'DegradedPairDataset')]

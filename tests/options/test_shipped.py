@@ -13,7 +13,7 @@ from basicsr_amsr import resources
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.mga.schedule import Step, StepPlan
 from basicsr_amsr.options.check import check
-from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.option_file import OptionFile
 from basicsr_amsr.options.read import read as section
 from basicsr_amsr.options.scale import give_scale
 from basicsr_amsr.weights.cards import find_weights, locate, read_card

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.images import averaged, mean, pooled_time, profile_images, sizes_line
-from basicsr_amsr.profiling.profile import profile_networks
+from basicsr_amsr.profiling.per_image import averaged, mean, pooled_time, profile_images, sizes_line
+from basicsr_amsr.profiling.side_by_side import profile_networks
 
 
 class Bright(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.memory import peak_memory
+from basicsr_amsr.profiling.peak_memory import peak_memory
 
 MIB = 1 << 20
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from basicsr_amsr.profiling.macs import count
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 from benchmarks.mga_table1 import AREAS, SIZES, VARIANTS, build, cells, line, published
 
 LIMITS = {'B': 1e-3, 'D': 1e-3, 'A': 1e-3, 'M': 3e-3}

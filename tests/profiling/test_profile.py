@@ -4,7 +4,13 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.profile import environment, profile_network, profile_networks, share_of_dense, variant_of
+from basicsr_amsr.profiling.side_by_side import (
+    environment,
+    profile_network,
+    profile_networks,
+    share_of_dense,
+    variant_of,
+)
 
 
 class Selective(nn.Module):

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.profiling.masks import active_pixels, last_keep
+from basicsr_amsr.profiling.active_share import active_pixels, last_keep
 from basicsr_amsr.profiling.page import page, table
-from basicsr_amsr.profiling.picture import MOST, module_macs, own_macs
-from basicsr_amsr.profiling.profile import profile_networks, variant_of
+from basicsr_amsr.profiling.profile_picture import MOST, module_macs, own_macs
+from basicsr_amsr.profiling.side_by_side import profile_networks, variant_of
 
 NET = MGA({'type': 'FSRCNN', 'upscale': 2, 'num_feat': 6, 'num_shrink': 4}, k=0.4).eval()
 

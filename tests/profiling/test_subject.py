@@ -7,8 +7,8 @@ import torch
 from basicsr_amsr.amsr.accelerate import accelerate_
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling import subject
-from basicsr_amsr.profiling.profile import profile_networks
-from basicsr_amsr.profiling.table import figures_table, uncounted_line
+from basicsr_amsr.profiling.figures_table import figures_table, uncounted_line
+from basicsr_amsr.profiling.side_by_side import profile_networks
 
 MGA = {'type': 'MGA', 'backbone': {'type': 'FSRCNN', 'upscale': 4}, 'k': 6}
 

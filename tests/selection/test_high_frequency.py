@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from basicsr_amsr import UserError
 from basicsr_amsr.selection.high_frequency import gaussian, high_frequency, luminance
-from basicsr_amsr.selection.noise import discount_noise, noise_level
+from basicsr_amsr.selection.noise_level import discount_noise, noise_level
 
 sizes = st.integers(1, 24)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basicsr_amsr.selection.keep import top_keep
-from basicsr_amsr.selection.maps import (
+from basicsr_amsr.selection.neighbourhoods import (
     dilate,
     expand_patches,
     patch_any,

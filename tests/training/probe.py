@@ -19,7 +19,7 @@ from basicsr.utils.dist_util import get_dist_info
 
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.models.mga_model import MGAModel
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 
 PLACES = ('inside an iteration', 'while writing the state', 'right after saving', 'during validation',
           'entering the next step', 'after the last iteration')

@@ -10,10 +10,10 @@ from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.models.sr_model import SRModel
 
 from basicsr_amsr import UserError
-from basicsr_amsr.models.build import mended
+from basicsr_amsr.models.mended import mended
 from basicsr_amsr.models.mga_model import MGAModel
 from basicsr_amsr.training.acceleration import Acceleration, TrainingForward, training_forward
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 from tests.models.iterating import batch, iterate
 from tests.models.test_mga_model import options as mga_options
 

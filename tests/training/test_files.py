@@ -7,7 +7,7 @@ import torch
 
 from basicsr_amsr import UserError
 from basicsr_amsr.files import part_name, remove_parts
-from basicsr_amsr.training.files import save_atomically
+from basicsr_amsr.training.checkpoints import save_atomically
 
 
 def test_saved_and_replaced(tmp_path):

@@ -9,16 +9,16 @@ import torch
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.utils import get_root_logger
 
-from basicsr_amsr.training import log, timing
+from basicsr_amsr.training import interval_timer, log
+from basicsr_amsr.training.interval_timer import IntervalTimer
 from basicsr_amsr.training.log import TrainingLog
-from basicsr_amsr.training.timing import IntervalTimer
 from tests.cli.conftest import options_to_train
 
 
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(timing, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(interval_timer, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
         monkeypatch.setattr(log, 'time', types.SimpleNamespace(perf_counter=lambda: self.now))
 
 

@@ -10,8 +10,8 @@ from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from basicsr.models.sr_model import SRModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from basicsr_amsr.models.build import mended
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.models.mended import mended
+from basicsr_amsr.training.trained_model import TrainedModel
 from tests.models.iterating import iterate
 from tests.training.test_acceleration import NETWORK, sr_options
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from basicsr.data.transforms import augment, paired_random_crop
 
-from basicsr_amsr.training.store import Crop, ImageStore, draw_crop
+from basicsr_amsr.training.image_store import Crop, ImageStore, draw_crop
 
 SIZES = ((7, 9), (12, 5), (5, 5), (31, 6))
 

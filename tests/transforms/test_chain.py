@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.transforms.base import number_range, seeded_generator, uniform
-from basicsr_amsr.transforms.chain import build_sample_transforms, build_transforms
+from basicsr_amsr.transforms.build_transforms import build_sample_transforms, build_transforms
 
 SFM = {'type': 'SFM', 'target': 'lq', 'mode': 'random', 'rate': 1}
 

@@ -34,7 +34,7 @@ def take_away() -> None:
 
 def take_method_away() -> None:
     """Take the method of that name out of the class that mends the models of this name, or all models."""
-    from basicsr_amsr.models.build import MENDED
+    from basicsr_amsr.models.mended import MENDED
 
     model, _, method = NAME.rpartition('.')
     for theirs, ours in MENDED.items():

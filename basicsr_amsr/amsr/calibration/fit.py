@@ -10,9 +10,9 @@ from torch import nn
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.masked import run_dense
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction, rectified
-from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.execution.region.reading import read_network
-from basicsr_amsr.selection.maps import expand_patches
+from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 RIDGE = 1e-4  # of the features' mean square
 EXCESS = 0.1  # of the squared error of a prediction, what a low rank may add

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.amsr.calibration.budget import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.file import Calibration
+from basicsr_amsr.amsr.calibration.region_costs import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.trained import placed
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.graph.traces import Traces
@@ -16,9 +16,9 @@ from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import patch_means, patches
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.prediction import Prediction, renumbered
-from basicsr_amsr.execution.region.program import Program
-from basicsr_amsr.execution.region.reading import plain_forward, read_network
-from basicsr_amsr.execution.region.sparse import run_sparse
+from basicsr_amsr.execution.region.read_network import plain_forward, read_network
+from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.region.run_sparse import run_sparse
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 
 

@@ -17,9 +17,9 @@ from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.tokens.cells import Cells
 from basicsr_amsr.execution.tokens.packed import BiasTables, Packed, native_for
-from basicsr_amsr.execution.tokens.reference import Reference
+from basicsr_amsr.execution.tokens.whole_maps import Reference
 from basicsr_amsr.padding import cropped
-from basicsr_amsr.selection.maps import expand_patches
+from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 LAYERS = (nn.Linear, nn.Conv2d)
 TRIED = (1, 32, 32)  # images that tell what a network reads of skipped tokens

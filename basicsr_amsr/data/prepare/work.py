@@ -8,7 +8,7 @@ import numpy as np
 
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import read_image
-from basicsr_amsr.data.prepare.files import link_whole, plain_png
+from basicsr_amsr.data.prepare.copies import link_whole, plain_png
 from basicsr_amsr.data.prepare.journal import Entry
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.sources import Source, cut

@@ -19,7 +19,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.measure import Probe, measure
 from basicsr_amsr.execution.cost.store import Kind, Store, is_off, place
-from basicsr_amsr.execution.cost.whole import WholeCosts
+from basicsr_amsr.execution.cost.whole_costs import WholeCosts
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timing import device_name
 from basicsr_amsr.version import __version__

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from basicsr_amsr.caches import cache_folder
 from basicsr_amsr.execution.cost.costs import Costs
-from basicsr_amsr.execution.cost.whole import WholeCosts
+from basicsr_amsr.execution.cost.whole_costs import WholeCosts
 from basicsr_amsr.files import write_whole
 
 FORMAT = 4

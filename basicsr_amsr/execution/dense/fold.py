@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Fold, Unit, reader_counts
-from basicsr_amsr.execution.graph import reference
+from basicsr_amsr.execution.graph import run_by_torch
 from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Shuffle
 
 MOST_OUTPUTS = 8  # channels of the second convolution, from which the first by Winograd would be less work
@@ -89,7 +89,7 @@ def _taps(factor: int) -> list[tuple[int, int, tuple[int, int], tuple[int, int]]
     return [(i, j, y, x) for i in range(factor) for j in range(factor) for y in taps for x in taps]
 
 
-def mend(graph: Graph, unit: Unit, weights: reference.Weights, source: torch.Tensor, picture: torch.Tensor) -> None:
+def mend(graph: Graph, unit: Unit, weights: run_by_torch.Weights, source: torch.Tensor, picture: torch.Tensor) -> None:
     """Compute the outermost pixels of a picture as the network does, in place.
 
     Args:
@@ -104,7 +104,7 @@ def mend(graph: Graph, unit: Unit, weights: reference.Weights, source: torch.Ten
             picture.select(dim, end).copy_(row.select(dim + 1, end)[0])
 
 
-def _strip(graph: Graph, unit: Unit, weights: reference.Weights, x: torch.Tensor, dim: int, end: int,
+def _strip(graph: Graph, unit: Unit, weights: run_by_torch.Weights, x: torch.Tensor, dim: int, end: int,
            both: bool) -> torch.Tensor:
     one: Any = unit.fold
     pads = [1, 1, 1, 1]  # left, right, top, bottom: on the inner side the strip ends, and zeros would be wrong
@@ -116,5 +116,5 @@ def _strip(graph: Graph, unit: Unit, weights: reference.Weights, x: torch.Tensor
         x = F.pixel_shuffle(x, one.factor) if conv is one.first else x
     values: Any = {unit.ops[0] + 1: x}
     for number in unit.ops[1:]:
-        values[number + 1] = reference.call(graph.ops[number], values, weights, (1, *x.shape[2:]), x)
+        values[number + 1] = run_by_torch.call(graph.ops[number], values, weights, (1, *x.shape[2:]), x)
     return values[unit.value]

@@ -13,15 +13,15 @@ from torch import nn
 from torch._C import _len_torch_dispatch_stack
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.kept import Kept
+from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment, segments_of
-from basicsr_amsr.execution.dense.steps import Constants
+from basicsr_amsr.execution.dense.unit_steps import Constants
 from basicsr_amsr.execution.dense.watch import Modules, Stamp
-from basicsr_amsr.execution.graph import reference
+from basicsr_amsr.execution.graph import run_by_torch
 from basicsr_amsr.execution.graph.count import macs
+from basicsr_amsr.execution.graph.from_export import image_channels
 from basicsr_amsr.execution.graph.ops import Conv, Graph
-from basicsr_amsr.execution.graph.read import image_channels
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library, why_not
 from basicsr_amsr.execution.native.maps import Map, Patches
@@ -111,7 +111,7 @@ class Schedule:
                 if segment.native:
                     self._native(number, segment, values, size, given)
                     if self.builds[number].folds:
-                        self.builds[number].mend(self.runners[number], reference.Weights(net, self.graph), values)
+                        self.builds[number].mend(self.runners[number], run_by_torch.Weights(net, self.graph), values)
                 else:
                     self._torch(segment, net, values, size)
             return tuple(map(values.__getitem__, self.graph.outputs))
@@ -151,14 +151,14 @@ class Schedule:
         self.runners[number].run(images, given.patches, near=given.near, sound=given.sound)
 
     def _torch(self, segment: Segment, net: nn.Module, values: list[Any], size: tuple[int, int, int]) -> None:
-        weights = reference.Weights(net, self.graph)
+        weights = run_by_torch.Weights(net, self.graph)
         for number in segment.ops:
             op = self.graph.ops[number]
             for value in op.inputs:
                 if values[value] is None:
                     self.constants.net = net
                     values[value] = self.constants.value(value)
-            values[number + 1] = reference.call(op, values, weights, size, values[0])
+            values[number + 1] = run_by_torch.call(op, values, weights, size, values[0])
 
 
 def _check(graph: Graph, segments: list[Segment]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from basicsr_amsr.execution.dense.units import Half, Unit, reader_counts
 from basicsr_amsr.execution.graph.ops import Conv, Graph
-from basicsr_amsr.execution.native.checks import MOST_SCATTERED
+from basicsr_amsr.execution.native.check_program import MOST_SCATTERED
 
 
 def scatter(graph: Graph, units: list[Unit], outputs: set[int], scale_of: Callable[[int], int]) -> list[Unit]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.graph.ops import Graph
-from basicsr_amsr.execution.graph.reference import Weights
+from basicsr_amsr.execution.graph.run_by_torch import Weights
 from basicsr_amsr.execution.native.library import Library, address
 
 DTYPE = attrgetter('dtype')

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import torch
 
-from basicsr_amsr.execution.dense.steps import Read
+from basicsr_amsr.execution.dense.unit_steps import Read
 from basicsr_amsr.execution.transposed import phases
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.graph.from_export import read
 from basicsr_amsr.execution.graph.ops import Graph
-from basicsr_amsr.execution.graph.read import read
 from basicsr_amsr.execution.graph.trace import Forward
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from basicsr_amsr.execution.native.checks import TAPS, check_op
+from basicsr_amsr.execution.native.check_program import TAPS, check_op
 from basicsr_amsr.execution.native.maps import TYPES, Channels, Grid, Map, Patches, Slice, channels_of
 from basicsr_amsr.execution.native.operators import Declarations, Op, Pass
 from basicsr_amsr.execution.native.steps import Step, Values

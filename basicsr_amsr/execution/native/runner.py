@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from basicsr_amsr.execution.native.checks import check_program
+from basicsr_amsr.execution.native.check_program import check_program
 from basicsr_amsr.execution.native.library import Library, address
 from basicsr_amsr.execution.native.maps import Map, Patches
 from basicsr_amsr.execution.native.packing import Tables

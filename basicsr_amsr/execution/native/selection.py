@@ -14,7 +14,7 @@ from basicsr_amsr.execution.native.library import address, library
 from basicsr_amsr.execution.native.tables import PATCH, CDetail
 from basicsr_amsr.selection.high_frequency import LUMINANCE, gaussian
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.noise import DETAIL_GAIN, NORMAL_QUARTILE
+from basicsr_amsr.selection.noise_level import DETAIL_GAIN, NORMAL_QUARTILE
 
 FLOAT = 4  # bytes
 KEPT = 1 << 26  # bytes of scratch memory that are kept between images: those of 4 megapixels

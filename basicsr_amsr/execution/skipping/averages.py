@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from basicsr_amsr.execution.dense.build import Build
+from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.units import Unit
 from basicsr_amsr.execution.graph.ops import Mean, Op
 from basicsr_amsr.execution.native.maps import Map

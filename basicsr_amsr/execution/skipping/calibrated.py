@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.form import Given, NativeForm, Schedule, images_of
 from basicsr_amsr.execution.dense.kept import Kept
+from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.graph.ops import Graph

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from basicsr_amsr.execution.dense.plan import Pass
+from basicsr_amsr.execution.dense.passes import Pass
 from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
-from basicsr_amsr.execution.dense.steps import Constants, Read
+from basicsr_amsr.execution.dense.unit_steps import Constants, Read
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.graph.ops import Conv, Mean
 from basicsr_amsr.execution.graph.rules import Rules
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native import steps as native
-from basicsr_amsr.execution.native.checks import TAPS
+from basicsr_amsr.execution.native.check_program import TAPS
 from basicsr_amsr.execution.native.maps import Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.tables import PATCH

@@ -13,7 +13,7 @@ from basicsr_amsr.execution.native.attention import attention, depthwise
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells, Kind, Window
-from basicsr_amsr.execution.tokens.reference import Bias, Moments, of_sums, summary
+from basicsr_amsr.execution.tokens.whole_maps import Bias, Moments, of_sums, summary
 
 SIZES = 4  # whose lists are kept
 

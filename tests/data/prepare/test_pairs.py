@@ -9,7 +9,7 @@ import pytest
 
 from basicsr_amsr import UserError
 from basicsr_amsr.data.prepare import layouts, pairs
-from basicsr_amsr.data.prepare.run import run
+from basicsr_amsr.data.prepare.carry_out import run
 from tests.data.prepare.conftest import unwatched, write
 
 

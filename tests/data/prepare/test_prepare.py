@@ -12,7 +12,7 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from basicsr_amsr import UserError
 from basicsr_amsr.data.bicubic import downscale
 from basicsr_amsr.data.image_io import read_image
-from basicsr_amsr.data.prepare.run import run
+from basicsr_amsr.data.prepare.carry_out import run
 from basicsr_amsr.data.prepare.settings import HR
 from basicsr_amsr.data.prepare.train_options import of_prepared
 from tests.data.prepare.conftest import SIZES, lmdb_content, read, tree, unwatched, write

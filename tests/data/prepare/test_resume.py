@@ -17,9 +17,9 @@ from filelock import FileLock
 
 from basicsr_amsr import UserError, files
 from basicsr_amsr.data.prepare import lmdb_writer
-from basicsr_amsr.data.prepare.plan import make_plan
-from basicsr_amsr.data.prepare.run import run
+from basicsr_amsr.data.prepare.carry_out import run
 from basicsr_amsr.data.prepare.settings import HR, Settings
+from basicsr_amsr.data.prepare.work_plan import make_plan
 from tests.data.prepare.conftest import lmdb_content, read, tree, unwatched, write
 
 FORK = multiprocessing.get_context('fork')
@@ -73,8 +73,8 @@ def die_at(step: int, settings: Settings, **more) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(path, data, sync)
 
+    from basicsr_amsr.data.prepare import carry_out as running
     from basicsr_amsr.data.prepare import journal, stores, work
-    from basicsr_amsr.data.prepare import run as running
     for module in (journal, stores, work, running):
         module.write_whole = write_whole
     lmdb_writer.BATCH_SECONDS = stores.NOTE_SECONDS = 0
@@ -310,7 +310,7 @@ def test_unusable_images_are_named_and_the_others_done(make, hr):
 
 
 def test_two_at_a_time(make, monkeypatch):
-    from basicsr_amsr.data.prepare import run as running
+    from basicsr_amsr.data.prepare import carry_out as running
     monkeypatch.setattr(running, 'LOCK_SECONDS', 0.1)
     settings = make()
     prepare(settings)

@@ -10,7 +10,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph import trace
 from basicsr_amsr.execution.graph.count import macs
 from basicsr_amsr.execution.graph.ops import Conv, Pad, Torch
-from basicsr_amsr.execution.graph.reference import run
+from basicsr_amsr.execution.graph.run_by_torch import run
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.profiling.macs import count
 from tests.backbones.tiny import image

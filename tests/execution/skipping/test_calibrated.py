@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.reading import read_network
+from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 from tests.backbones.tiny import image
 from tests.execution.test_region import net_of, random_prediction

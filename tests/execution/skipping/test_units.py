@@ -4,13 +4,13 @@ import torch
 
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.backbones.skipping import marked_forward
-from basicsr_amsr.execution.graph import reference
+from basicsr_amsr.execution.graph import run_by_torch
+from basicsr_amsr.execution.graph.skipped_units import PlainTraces, units_of
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.graph.units import PlainTraces, units_of
-from basicsr_amsr.execution.skipping.units import UnitsForm
+from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.maps import expand_patches
+from basicsr_amsr.selection.neighbourhoods import expand_patches
 from tests.backbones.tiny import image, network
 from tests.execution.skipping.test_calibrated import difference, patches_of
 from tests.execution.test_region import net_of
@@ -41,7 +41,7 @@ def check(name, kinds, sizes, insides=('masked', 'exact'), size=4, batch=1, **co
                     return chosen, size * (rows // height)
 
                 with torch.no_grad():
-                    wanted = reference.run(units.graph, net, x, lambda h, w: expand_patches(*patches(h, w), h, w))
+                    wanted = run_by_torch.run(units.graph, net, x, lambda h, w: expand_patches(*patches(h, w), h, w))
                 found = form.run(net, x, patches, inside)
                 assert difference(found, wanted) <= 1e-5, (height, width, inside, kind)
 
@@ -79,9 +79,9 @@ def test_bf16_is_near(name):
     chosen = patches_of('random', x, 4)
     graph = units_of(traces.graph(net, x), 'masked').graph
     with torch.no_grad():
-        wanted = reference.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w))
+        wanted = run_by_torch.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w))
         with torch.autocast('cpu', torch.bfloat16):
-            autocast = reference.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w)).float()
+            autocast = run_by_torch.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w)).float()
     found = UnitsForm(traces).run(net, x, lambda h, w: (chosen, 4), 'masked', 'bfloat16')
     error = [float((one - wanted).square().mean().sqrt()) for one in (found, autocast)]
     assert 0 < error[0] <= 1.5 * error[1]
@@ -95,11 +95,11 @@ def test_the_graph_is_the_form_that_trains(name, inside):
     x = image(2, channels, 18, 25)
     marks = traces.graph(net, x)
     patches = HALF.patches(x)
-    found = reference.run(units_of(marks, inside).graph, net, x, lambda h, w: expand_patches(patches, 4, h, w))
+    found = run_by_torch.run(units_of(marks, inside).graph, net, x, lambda h, w: expand_patches(patches, 4, h, w))
     assert torch.allclose(found, net(x), atol=1e-6)
     net.set_variant('D')
     plain = PlainTraces(traces).graph(net, x)
-    assert torch.allclose(reference.run(plain, net, x), net(x), atol=1e-6)
+    assert torch.allclose(run_by_torch.run(plain, net, x), net(x), atol=1e-6)
     assert not torch.allclose(found, net(x), atol=1e-4)
 
 

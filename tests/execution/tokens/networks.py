@@ -6,7 +6,7 @@ import torch
 
 from basicsr_amsr.backbones.tokens import TokenFamily, token_family
 from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
-from basicsr_amsr.execution.tokens.reference import Reference
+from basicsr_amsr.execution.tokens.whole_maps import Reference
 
 
 def dat(upsampler: str = 'pixelshuffledirect', upscale: int = 2, depth=(5,)):

@@ -10,7 +10,7 @@ from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.tokens import packed
 from basicsr_amsr.execution.tokens.cells import Cells, Window
 from basicsr_amsr.execution.tokens.packed import BiasTables, Packed, by_cells
-from basicsr_amsr.execution.tokens.reference import Reference
+from basicsr_amsr.execution.tokens.whole_maps import Reference
 from tests.execution.tokens.networks import NETWORKS, family_of, some_prediction
 
 # Of the largest value. Weights at random magnify rounding: the network itself is as far from its Reference in float32.

@@ -8,7 +8,7 @@ import torch
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Unit
-from basicsr_amsr.execution.graph import reference
+from basicsr_amsr.execution.graph import run_by_torch
 from basicsr_amsr.execution.graph.ops import Arithmetic, BatchNorm, Conv, Graph, Op, Operand, Pointwise, Value, Weight
 from basicsr_amsr.execution.native import steps as native
 from basicsr_amsr.execution.native.maps import Slice as Channels
@@ -30,7 +30,7 @@ class Constants:
 
     def weight(self, name: str) -> Read:
         """A function that returns a weight."""
-        return lambda: reference.Weights(self.net, self.graph)[name]
+        return lambda: run_by_torch.Weights(self.net, self.graph)[name]
 
     def maybe(self, name: str | None) -> Read | None:
         """The same, or None where there is no name."""
@@ -52,15 +52,15 @@ class Constants:
                 needed.add(value)
                 todo.extend(self.graph.ops[value - 1].inputs)
         values: list[Any] = [torch.empty(0)] + [None] * len(self.graph.ops)
-        weights = reference.Weights(self.net, self.graph)
+        weights = run_by_torch.Weights(self.net, self.graph)
         with torch.no_grad():
             for value in sorted(needed):
-                values[value] = reference.call(self.graph.ops[value - 1], values, weights, (1, 1, 1), values[0])
+                values[value] = run_by_torch.call(self.graph.ops[value - 1], values, weights, (1, 1, 1), values[0])
         return values[number]
 
 
 class Declaring(Protocol):
-    """What is asked of the one that declares operators (build.py)."""
+    """What is asked of the one that declares operators (segment_build.py)."""
 
     graph: Graph
     constants: Constants

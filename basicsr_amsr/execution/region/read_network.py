@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.graph.read import image_channels, read
+from basicsr_amsr.execution.graph.from_export import image_channels, read
 from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.region_program import Program
 
 SIDES = (48, 40)  # of the images whose trace numbers what is predicted
 KEPT = 64  # kinds of networks that are remembered

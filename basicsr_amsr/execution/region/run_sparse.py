@@ -12,13 +12,13 @@ from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.backends.interface import Backend, Convolution, Place, Read
 from basicsr_amsr.execution.fusion import BoundOp, Epilogue, Fused, fused
 from basicsr_amsr.execution.graph.ops import Conv, Resize, Shuffle, Slice
-from basicsr_amsr.execution.graph.reference import Weights, call
+from basicsr_amsr.execution.graph.run_by_torch import Weights, call
 from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import before_anchor
 from basicsr_amsr.execution.region.patches import Patches
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
-from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.region_program import Program
 from basicsr_amsr.execution.uncompiled import uncompiled
 
 

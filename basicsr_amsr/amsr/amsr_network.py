@@ -20,7 +20,7 @@ from basicsr_amsr.options.section import File, Named, Section, Share
 from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 from basicsr_amsr.resources import resolve
-from basicsr_amsr.selection.build import DEFAULT, build_selection, section
+from basicsr_amsr.selection.build_selection import DEFAULT, build_selection, section
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 

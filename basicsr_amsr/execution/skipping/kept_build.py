@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from basicsr_amsr.execution.dense.plan import How, Pass
+from basicsr_amsr.execution.dense.passes import How, Pass
 from basicsr_amsr.execution.dense.segments import Segment
-from basicsr_amsr.execution.dense.steps import Constants
+from basicsr_amsr.execution.dense.unit_steps import Constants
 from basicsr_amsr.execution.dense.units import Unit
 from basicsr_amsr.execution.graph.ops import Mean, Zero
+from basicsr_amsr.execution.graph.skipped_units import Units
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.graph.units import Units
 from basicsr_amsr.execution.native import steps as native
 from basicsr_amsr.execution.native.maps import Grid, Map, Patches
 from basicsr_amsr.execution.native.maps import Slice as Channels

@@ -15,10 +15,10 @@ from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.timer import PairedTimes, threads, time_paired
 from basicsr_amsr.execution.timing import device_name
+from basicsr_amsr.profiling.active_share import last_keep
 from basicsr_amsr.profiling.breakdown import DEPTH, by_module, by_operator, check_depth, uncounted
 from basicsr_amsr.profiling.macs import Count, count, evaluating
-from basicsr_amsr.profiling.masks import last_keep
-from basicsr_amsr.profiling.memory import peak_memory
+from basicsr_amsr.profiling.peak_memory import peak_memory
 from basicsr_amsr.profiling.peers import compare
 
 MEBIBYTE = 1 << 20
@@ -51,9 +51,9 @@ def profile_networks(nets: Mapping[str, nn.Module], x: torch.Tensor, dense: str 
 
         - `params`, `macs`, `macs_paper`, `activations`, `convolutions` (macs.py);
         - `uncounted` {operator: {calls, elements, why}}, `by_operator`, `by_module` (breakdown.py);
-        - `keep`: share of the patches or pixels that the network computed (masks.py), 1.0 where it selects none;
+        - `keep`: share of the patches or pixels that the network computed (active_share.py), 1.0 where it selects none;
         - `latency_ms`: {median, q1, q3, samples}, None without timing;
-        - `peak_memory_mb`: MiB on top of weights and input (memory.py), None without measurement;
+        - `peak_memory_mb`: MiB on top of weights and input (peak_memory.py), None without measurement;
         - `output_size`: [height, width];
         - `ratios` to the dense network, where there is one: `params`, `macs`, `macs_paper`, `peak_memory` and
           `time_share` (the median of per-round ratios) are shares of it, `ideal` = dense MACs / MACs, `speed_up` =

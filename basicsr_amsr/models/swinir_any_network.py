@@ -5,7 +5,7 @@ from basicsr.archs.swinir_arch import SwinIR
 from basicsr.models.sr_model import SRModel
 from basicsr.models.swinir_model import SwinIRModel
 
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 
 
 class SwinIRAnyNetwork(SwinIRModel, TrainedModel):

@@ -7,18 +7,18 @@ import torch
 
 from basicsr_amsr.execution.dense.fold import fold, folded, mend
 from basicsr_amsr.execution.dense.grids import Grids
+from basicsr_amsr.execution.dense.kept_in_float32 import residuals, winograd_is_faster
 from basicsr_amsr.execution.dense.operands import constants, is_elementwise
-from basicsr_amsr.execution.dense.plan import How, Pass, passes_of, reads_of, stages_of
-from basicsr_amsr.execution.dense.precision import residuals, winograd_is_faster
+from basicsr_amsr.execution.dense.passes import How, Pass, passes_of, reads_of, stages_of
 from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
-from basicsr_amsr.execution.dense.steps import Constants, steps_of
+from basicsr_amsr.execution.dense.unit_steps import Constants, steps_of
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.dense.weights import enlarged, enlarged_kernel, phases_of
 from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice, Zero
-from basicsr_amsr.execution.graph.reference import Weights
+from basicsr_amsr.execution.graph.run_by_torch import Weights
 from basicsr_amsr.execution.graph.sizes import at
-from basicsr_amsr.execution.native.checks import MOST_SOURCES
+from basicsr_amsr.execution.native.check_program import MOST_SOURCES
 from basicsr_amsr.execution.native.maps import TYPES, Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.program import Program

@@ -15,8 +15,8 @@ from basicsr_amsr.cli.checks import absent_files
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options.check import check
 from basicsr_amsr.options.complete import complete_sections
-from basicsr_amsr.options.errors import raise_problems
-from basicsr_amsr.options.files import OptionFile
+from basicsr_amsr.options.mistakes import raise_problems
+from basicsr_amsr.options.option_file import OptionFile
 from basicsr_amsr.options.scale import give_scale
 from basicsr_amsr.plugins import load_plugins
 from basicsr_amsr.resources import resolve

@@ -19,9 +19,9 @@ from basicsr_amsr.bench.views import View, amsr_view, mga_view
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.native.tables import PATCH
+from basicsr_amsr.mga.halo_patches import grid_size
 from basicsr_amsr.mga.network import MGA
-from basicsr_amsr.mga.patches import grid_size
-from basicsr_amsr.profiling.profile import variant_of
+from basicsr_amsr.profiling.side_by_side import variant_of
 
 Shape = tuple[int, int, int]  # channels, height, width of the images
 TRIED = 0.5  # share at which the reference is compared where none is fixed

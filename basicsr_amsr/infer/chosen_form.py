@@ -16,7 +16,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, cpu_has_bf16
-from basicsr_amsr.infer.network import Network
+from basicsr_amsr.infer.find_network import Network
 
 Dtype = Literal['fp32', 'bf16', 'fp16']
 Kind = Literal['calibrated', 'dense', 'plain']

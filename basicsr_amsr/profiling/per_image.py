@@ -10,7 +10,7 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.profiling.breakdown import shares
-from basicsr_amsr.profiling.profile import profile_networks, share_of_dense
+from basicsr_amsr.profiling.side_by_side import profile_networks, share_of_dense
 
 Figures = dict[str, Any]
 OWN = ('macs', 'keep', 'latency_ms', 'output_size', 'ratios')

@@ -20,7 +20,7 @@ from basicsr_amsr.amsr.descriptor import Descriptor
 from basicsr_amsr.backbones.checkpoint import Misfit, canonicalize, identified, load_into
 from basicsr_amsr.backbones.spec import get_backbone
 from basicsr_amsr.errors import UserError, suggestion
-from basicsr_amsr.execution.graph.read import image_channels
+from basicsr_amsr.execution.graph.from_export import image_channels
 from basicsr_amsr.infer import foreign
 from basicsr_amsr.reasons import reason
 from basicsr_amsr.resources import resolve, roots

@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.form import DenseForm, Given, NativeForm, Schedule
+from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.sizes import at
+from basicsr_amsr.execution.graph.skipped_units import Inside, PlainTraces, units_of
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.graph.units import Inside, PlainTraces, units_of
 from basicsr_amsr.execution.native.maps import Map, Patches
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.precision import undisturbed
-from basicsr_amsr.execution.skipping.kept import KeptBuild
+from basicsr_amsr.execution.skipping.kept_build import KeptBuild
 from basicsr_amsr.execution.skipping.lists import lists_of
 
 # Of a map's height and width: its active patches, bool (B, rows, columns), and their side in its pixels.

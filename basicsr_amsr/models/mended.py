@@ -12,9 +12,9 @@ from basicsr.models.swinir_model import SwinIRModel
 from basicsr.utils import get_root_logger
 
 from basicsr_amsr.models.realesrgan import RealESRGANAnywhere, RealESRNetAnywhere
-from basicsr_amsr.models.swinir import SwinIRAnyNetwork
+from basicsr_amsr.models.swinir_any_network import SwinIRAnyNetwork
 from basicsr_amsr.registry import MODEL_REGISTRY
-from basicsr_amsr.training.model import TrainedModel
+from basicsr_amsr.training.trained_model import TrainedModel
 
 # The class that mends one of BasicSR's; the first whose left side a model is or inherits from is taken.
 MENDED: dict[type, type] = {RealESRGANModel: RealESRGANAnywhere, RealESRNetModel: RealESRNetAnywhere,

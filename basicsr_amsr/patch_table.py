@@ -10,7 +10,7 @@ REPAIRS: tuple[Patch, ...] = (
         name='Registry.get',
         reason='prints "Name X is not found, use name: X_basicsr!" even where nothing of that name exists',
         does='prints nothing; a missing name is a KeyError in one line that lists the near names',
-        replaces='basicsr.utils.registry.Registry.get', by='compat.registry.get',
+        replaces='basicsr.utils.registry.Registry.get', by='compat.registry_get.get',
         upstream=(f'{ISSUES}683', f'{ISSUES}723')),
     Patch(
         name='option values as YAML',
@@ -54,9 +54,9 @@ REPAIRS: tuple[Patch, ...] = (
         name='build_model',
         reason="what BasicSR's models do wrong, and what they do not do when they train (docs/compat.md lists it by "
                'method)',
-        does="builds the class that the options name over `training.model.TrainedModel`; BasicSR's classes stay as "
-             'they are',
-        replaces='basicsr.models.build_model', by='models.build.build_model',
+        does="builds the class that the options name over `training.trained_model.TrainedModel`; BasicSR's classes "
+             'stay as they are',
+        replaces='basicsr.models.build_model', by='models.mended.build_model',
         upstream=(f'{ISSUES}107', f'{ISSUES}253')),
     Patch(
         name='copy_opt_file',
@@ -126,7 +126,7 @@ TRAINING: tuple[Patch, ...] = (
         name='AvgTimer',
         reason='times the program, which runs ahead of the GPU, and averages over intervals of its own',
         does='times the GPU where there is one; averages from line to line of the log',
-        replaces='basicsr.utils.logger.AvgTimer', by='training.timing.IntervalTimer'),
+        replaces='basicsr.utils.logger.AvgTimer', by='training.interval_timer.IntervalTimer'),
 )
 
 PATCHES = (*FOR_IMPORT, *REPAIRS, *TRAINING)

@@ -9,7 +9,7 @@ from basicsr_amsr.bench.contenders import Contender
 from basicsr_amsr.bench.figures import compare, crossovers, fastest_within
 from basicsr_amsr.bench.job import Result
 from basicsr_amsr.bench.rounds import Measured
-from basicsr_amsr.profiling.profile import MEBIBYTE
+from basicsr_amsr.profiling.side_by_side import MEBIBYTE
 
 
 def report(measured: Measured, quality: Mapping[str, float]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 from basicsr_amsr import resources
 from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.files import save_whole
-from basicsr_amsr.options.errors import Place, value_at
+from basicsr_amsr.options.mistakes import Place, value_at
 from basicsr_amsr.options.plain_yaml import OptionDumper, explain, parse_value, read_lines
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.dense.build import Build
 from basicsr_amsr.execution.dense.form import NativeForm, Schedule
 from basicsr_amsr.execution.dense.kept import Kept
-from basicsr_amsr.execution.dense.plan import Pass
-from basicsr_amsr.execution.dense.precision import winograd_is_faster
+from basicsr_amsr.execution.dense.kept_in_float32 import winograd_is_faster
+from basicsr_amsr.execution.dense.passes import Pass
+from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.units import Unit
 from basicsr_amsr.execution.dense.watch import Modules

@@ -7,7 +7,7 @@ import torch
 from basicsr.models.base_model import BaseModel
 
 from basicsr_amsr.compat import construction, devices
-from basicsr_amsr.training import acceleration, files, history, overhead, state, validation
+from basicsr_amsr.training import acceleration, checkpoints, history, overhead, state, validation
 from basicsr_amsr.weights import load_network
 
 
@@ -15,7 +15,7 @@ class TrainedModel(BaseModel):
     """BasicSR's `BaseModel` with its methods mended; docs/compat.md says what each does otherwise.
 
     Models of this package inherit from it beside BasicSR's (`class Mine(SRModel, TrainedModel)`); of the others
-    `models.build.build_model` makes such a class. In both, a model's own methods come before these.
+    `models.mended.build_model` makes such a class. In both, a model's own methods come before these.
 
     Args:
         opt: BasicSR's options; `num_gpu` becomes the number of GPUs that are used.
@@ -30,7 +30,7 @@ class TrainedModel(BaseModel):
 
     model_to_device = acceleration.model_to_device
     load_network = load_network.load_network
-    save_network = files.save_network
+    save_network = checkpoints.save_network
     get_optimizer = construction.get_optimizer
     setup_schedulers = construction.setup_schedulers
     save_training_state = state.save_training_state

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from basicsr_amsr.execution.cost.budget import largest_within
+from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.patches import Patches
 from basicsr_amsr.execution.region.prediction import Prediction
-from basicsr_amsr.execution.region.program import Program
+from basicsr_amsr.execution.region.region_program import Program
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from basicsr_amsr.selection.high_frequency import gaussian, weighted_sum
-from basicsr_amsr.selection.maps import smooth
+from basicsr_amsr.selection.neighbourhoods import smooth
 
 # Difference of two Laplacians: blind to linear slopes, and to edges along either axis (Immerkær, CVIU 64(2), 1996).
 SECOND_DIFFERENCE = (1.0, -2.0, 1.0)  # along both axes

@@ -11,12 +11,12 @@ from functools import partial
 from filelock import FileLock, Timeout
 
 from basicsr_amsr.data.prepare.journal import Entry, Journal, read
-from basicsr_amsr.data.prepare.plan import Plan, journal_path, make_plan, make_store, settings_path
 from basicsr_amsr.data.prepare.pool import each
 from basicsr_amsr.data.prepare.settings import HR, Settings
 from basicsr_amsr.data.prepare.sources import count
 from basicsr_amsr.data.prepare.stores import Store
 from basicsr_amsr.data.prepare.work import Result, prepare
+from basicsr_amsr.data.prepare.work_plan import Plan, journal_path, make_plan, make_store, settings_path
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.files import remove_parts, write_whole
 

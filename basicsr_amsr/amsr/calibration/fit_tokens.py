@@ -13,7 +13,7 @@ from basicsr_amsr.backbones.tokens import TokenFamily
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells
-from basicsr_amsr.execution.tokens.reference import Moments, Reference, summary
+from basicsr_amsr.execution.tokens.whole_maps import Moments, Reference, summary
 
 KERNEL = 5  # side of the light tail's view of the image
 

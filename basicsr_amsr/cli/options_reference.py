@@ -5,9 +5,9 @@ import argparse
 import sys
 
 import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
-from basicsr_amsr.cli.report import print_json
+from basicsr_amsr.cli.metrics_report import print_json
 from basicsr_amsr.options.json_schema import file_schema
-from basicsr_amsr.options.reference import reference
+from basicsr_amsr.options.options_page import reference
 from basicsr_amsr.plugins import load_installed
 
 

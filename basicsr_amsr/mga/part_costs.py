@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.cost.budget import largest_within
+from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
 
 
