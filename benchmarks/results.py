@@ -19,8 +19,8 @@ HEAD = """# Results
 Written by `python -m benchmarks.results` from the files in `docs/data/`; each table has the command that measured it.
 *Speed-up* is the time of the best dense form / our time: the fastest of all other engines and our own dense forms at
 the same precision, marked \\*. *Efficiency* is speed-up times MACs / dense MACs. How it is measured:
-[bench.md](bench.md). Compare times within a table, not between tables. Images in `lr/` are photographs of CLIC 2025
-to which nothing was fitted, by `python -m benchmarks.timing_images` ([amsr.md](amsr.md#measured)).
+[benchmarks](bench.md). Compare times within a table, not between tables. Images in `lr/` are photographs of CLIC 2025
+to which nothing was fitted, by `python -m benchmarks.timing_images` ([measured](amsr.md#measured)).
 """
 SUMMARY = """Milliseconds of a warm pass, in brackets the time of the fastest other engine over ours. *Skipping* is the
 calibrated form where there is a calibration, MGA's M for MGA, else AMSR uncalibrated, whose picture differs. Of 23

@@ -31,8 +31,8 @@ def reference() -> str:
     models, networks, backbones = (_shipped(kind) for kind in ('model', 'arch', 'backbone'))
     others = {name: target for name, target in networks.items() if name not in ('MGA', 'AMSR', *backbones)}
     parts = [INTRODUCTION, '## The file\n', _table(Top), *_datasets(),
-             '## `network_g:`\n', NETWORKS, '### MGA\n', 'See [mga.md](mga.md).\n',
-             _table(schemas.of_named('arch', networks['MGA'])), '### AMSR\n', 'See [amsr.md](amsr.md).\n',
+             '## `network_g:`\n', NETWORKS, '### MGA\n', 'See [MGA](mga.md).\n',
+             _table(schemas.of_named('arch', networks['MGA'])), '### AMSR\n', 'See [AMSR](amsr.md).\n',
              _table(schemas.of_named('arch', networks['AMSR'])), *_selections(), '### Backbones\n', BACKBONES,
              _arguments('backbone', backbones), '### Others\n', OTHERS, _arguments('network', others, 'arch')]
     for key, section in SECTIONS.items():

@@ -5,8 +5,8 @@ INTRODUCTION = """\
 
 What an option file may hold. This page is written from what files are checked by: `basicsr
 options > docs/options.md`. A key that stands nowhere here is refused, with the near names
-([cli.md](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are read:
-[compat.md](compat.md).
+([the command](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are
+read: [what is mended in BasicSR](compat.md).
 
 **What files share is written once.** `base: FILE`, or a list of files, names option files to start from: beside the
 file that names it, in a folder above, or one that comes with the project. The file goes over its bases, a later base
@@ -29,7 +29,7 @@ number of its blocks is `split_blocks` of the network.
 OTHERS = 'Further networks, with the defaults of their classes (**bold**: required):\n'
 TRANSFORMS = """\
 Under `transforms:` of a training set or of `train:`, with `target: lq` or `gt` beside the type, and under
-`degradations:` of DegradedPairDataset ([data.md](data.md), [sfm.md](sfm.md)).
+`degradations:` of DegradedPairDataset ([images](data.md), [SFM](sfm.md)).
 """
 OPTIMIZERS = """\
 `optim_g: {type: NAME, …}`: MGAModel takes any optimizer of torch.optim with its arguments, but for `lr`, which the
