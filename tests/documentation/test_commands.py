@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LINES = {line.text: line.page for line in commands(REPOSITORY)}  # each command once
 FILLED = {'--weights FILE': '--weights pretrained/RFDN_x4.pth', 'train -opt FILE': 'train -opt my_train.yml',
           '-opt FILE': '-opt options/test/rfdn_x4.yml', 'DIR': 'photos'}  # what a reader puts there
-SKIPPED = {'CHECKOUT': 'needs a checkout of BasicSR'}
+SKIPPED = {'CHECKOUT': 'needs a checkout of BasicSR', 'tests.infer.abuse': 'goes on when it is interrupted'}
 SECONDS = 60  # what runs longer is interrupted, as a reader may do
 INSTALLING = {  # pages whose blocks have other lines, and who runs these
     'README.md': '.ci/run, word for word', 'docs/quick_start.md': '.ci/run, as README has them',
