@@ -67,5 +67,9 @@ def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 by instructions of its own: AVX512_BF16, AMX, or those of ARMv8.6."""
     if not hasattr(torch.cpu, 'get_capabilities'):  # before PyTorch 2.12; this one takes AVX-512 alone for enough
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    has = torch.cpu.get_capabilities()
-    return any(has.get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
+    return any(cpu_has(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
+
+
+def cpu_has(name: str) -> bool:
+    """Whether this CPU has instructions that `torch.cpu.get_capabilities` names so; before PyTorch 2.12 False."""
+    return hasattr(torch.cpu, 'get_capabilities') and bool(torch.cpu.get_capabilities().get(name))

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from basicsr_amsr.execution.precision import cpu_has
+
 Result = TypeVar('Result')
 
 
@@ -53,5 +55,6 @@ def device_name(device: torch.device) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     if device.type == 'cpu':
-        return f'{platform.machine()} {torch.backends.cpu.get_cpu_capability()}'
+        tiles = ' AMX' if cpu_has('amx_bf16') else ''
+        return f'{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{tiles}'
     return 'no arithmetic' if device.type == 'meta' else device.type

@@ -25,8 +25,10 @@ SOURCES = Path(__file__).resolve().parent / 'src'
 FLAGS = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-ffp-contract=fast', '-fno-math-errno', '-pthread']
 KERNEL_FLAGS = ['-fno-exceptions', '-fno-rtti', '-fno-strict-aliasing']
 AVX512 = ['-mavx2', '-mfma', '-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl']
+BF16 = [*AVX512, '-mavx512bf16']
 SETS: dict[str, dict[str, list[str]]] = {
-    'x86_64': {'plain': [], 'avx2': ['-mavx2', '-mfma'], 'avx512': AVX512, 'avx512bf16': [*AVX512, '-mavx512bf16']},
+    'x86_64': {'plain': [], 'avx2': ['-mavx2', '-mfma'], 'avx512': AVX512, 'avx512bf16': BF16,
+               'avx512amx': [*BF16, '-mamx-tile', '-mamx-bf16']},
     'aarch64': {'plain': [], 'neon': []},
 }
 COMMON = ('attention', 'dispatch', 'lists', 'memory', 'pool', 'run', 'selection')

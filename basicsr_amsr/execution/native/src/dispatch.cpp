@@ -4,10 +4,14 @@
 #include <cstring>
 
 // build.py says HAVE_... for what this compiler could build.
-extern const Kernels kernels_plain, kernels_neon, kernels_avx2, kernels_avx512, kernels_avx512bf16;
+extern const Kernels kernels_plain, kernels_neon, kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_avx512amx;
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 // By CPUID and XGETBV: __builtin_cpu_supports does not know bf16 in every compiler.
 static bool has(bool avx512, bool bf16) {
@@ -21,12 +25,31 @@ static bool has(bool avx512, bool bf16) {
   if ((low & 0xe6) != 0xe6 || (b & needed) != needed) return false;
   return !bf16 || (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1));
 }
+
+#if defined(HAVE_avx512amx)
+// Tiles of bf16, and the system's leave to use them, which a process asks for once (Linux: arch_prctl(2)).
+static bool has_tiles() {
+#if defined(__linux__)
+  unsigned a, b, c, d;
+  if (!has(true, true) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+  unsigned low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  enum { REQUEST = 0x1023, TILE_DATA = 18 };
+  return (low >> 17 & 3) == 3 && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 #endif
 
 static const Kernels *const *all() {  // best first
-  static const Kernels *found[5] = {};
+  static const Kernels *found[6] = {};
   static const bool once = [] {
     int n = 0;
+#if defined(HAVE_avx512amx)
+    if (has_tiles()) found[n++] = &kernels_avx512amx;
+#endif
 #if defined(HAVE_avx512bf16)
     if (has(true, true)) found[n++] = &kernels_avx512bf16;
 #endif

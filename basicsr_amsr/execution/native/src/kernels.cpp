@@ -5,6 +5,7 @@
 #include "predict.h"
 #include "scatter.h"
 #include "selection.h"
+#include "tiles.h"
 #include "winograd.h"
 
 namespace SET {
@@ -41,12 +42,14 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
                       int width) {
   switch (op.kind) {
     case AMSR_CONV:
-#if defined(__AVX512BF16__)
+      if (in_tiles(op)) return convolve_tiles(c, op, spots, n);
+#if defined(__AVX512BF16__) && !defined(TILES)
       if (op.compute == AMSR_BF16) return direct<bf16>(c, op, spots, n, next, next_n);
 #endif
       return direct<float>(c, op, spots, n, next, next_n);
     case AMSR_WINOGRAD:
-#if defined(__AVX512BF16__)
+      if (in_tiles(op)) return convolve_tiles(c, op, spots, n);
+#if defined(__AVX512BF16__) && !defined(TILES)
       if (op.compute == AMSR_BF16) return winograd<bf16>(c, op, spots, n, next, next_n);
 #endif
       return winograd<float>(c, op, spots, n, next, next_n);
@@ -109,17 +112,19 @@ template <class T> INLINE int64_t elements_of(const AmsrOp &op, const AmsrSource
     const int few = few_outputs(op, s);
     return panel_elements<T>(op, sources, s.vectors - (few ? 1 : 0)) * op.groups + dot_elements<T>(op, sources, few);
   }
-  if (op.kind == AMSR_PREDICT) return (int64_t)features<T>(op) * s.vectors * LANES;
+  if (op.kind == AMSR_PREDICT) return (int64_t)kept_features<T>(op) * s.vectors * LANES;
   if (op.kind != AMSR_WINOGRAD && op.kind != AMSR_WINOGRAD6) return 0;
   return places_of(op) * winograd_depth<T>(op, sources) * op.groups * s.vectors * LANES;
 }
 
 static int64_t packed_bytes(const AmsrOp &op, const AmsrSource *sources) {
+  if (in_tiles(op)) return 2 * tile_elements(op);
   return op.compute == AMSR_BF16 ? 2 * elements_of<bf16>(op, sources) : 4 * elements_of<float>(op, sources);
 }
 
 static void pack(const AmsrOp &op, const AmsrSource *sources, const float *weights, void *packed) {
   sources += op.source;
+  if (in_tiles(op)) return pack_tiles(op, sources, weights, (bf16 *)packed);
   if (op.kind == AMSR_DEPTHWISE) {
     const int area = op.kernel * op.kernel, lanes = packed_lanes(op);
     for (int c = 0; c < lanes; c++)
@@ -143,12 +148,13 @@ static void pack(const AmsrOp &op, const AmsrSource *sources, const float *weigh
 static int64_t scratch_bytes(const AmsrProgram &p, const AmsrOp &op) {
   const AmsrSource *sources = p.source_table + op.source;
   const int64_t size = op.compute == AMSR_BF16 ? 2 : 4;
+  if (in_tiles(op)) return tile_scratch(op);
   if (op.kind == AMSR_CONV) {
     bool gather = false;
     for (int s = 0; s < op.sources; s++) gather |= p.map_table[sources[s].map].type != op.compute;
     return gather ? AMSR_GROUP * gathered(op, sources) * size + 256 : 0;
   }
-  if (op.kind == AMSR_PREDICT) return (int64_t)AMSR_GROUP * 16 * features<bf16>(op) * size + 256;
+  if (op.kind == AMSR_PREDICT) return (int64_t)AMSR_GROUP * 16 * kept_features<bf16>(op) * size + 256;
   if (op.kind != AMSR_WINOGRAD && op.kind != AMSR_WINOGRAD6) return 0;
   const int64_t channels = winograd_channels(op, sources), lanes = packed_lanes(op) / op.groups;
   const int64_t stride = op.compute == AMSR_BF16 ? place_stride<bf16>(channels) : place_stride<float>(channels);

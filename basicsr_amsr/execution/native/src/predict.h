@@ -2,11 +2,16 @@
 #pragma once
 #include "epilogue.h"
 #include "micro.h"
+#include "tiles.h"
 
 namespace SET {
 
-// Elements that a pixel is predicted from.
+// Elements that a pixel is predicted from, and that are kept for it.
 template <class T> INLINE int features(const AmsrOp &op) { return depth<T>(op.in_channels) * (op.rectified ? 2 : 1); }
+template <class T> INLINE int kept_features(const AmsrOp &op) {
+  const int step = has_tiles<T>() ? 2 * LANES : 1;
+  return (features<T>(op) + step - 1) / step * step;
+}
 
 // Which pixels of a patch, a bit each, row by row, lie near active neighbours.
 struct Nearness {
@@ -54,7 +59,43 @@ INLINE void products(const float *const *in, int n, const float *w, Vec (&sum)[P
   }
 }
 
-#if defined(__AVX512BF16__)
+#if defined(TILES)
+// Of 16 pixels, one row of a tile each.
+template <int PIXELS, int VECTORS>
+INLINE void products(const bf16 *const *in, int n, const bf16 *w, Vec (&sum)[PIXELS][VECTORS]) {
+  static_assert(PIXELS == 16 && VECTORS <= 3, "");
+  const bf16 *rows = in[0];
+  alignas(64) bf16 apart[16 * DEEP];
+  alignas(64) float sums[VECTORS * SUMS];
+  int64_t row = in[1] - in[0];
+  bool even = row > 0;
+  for (int i = 2; i < PIXELS; i++) even &= in[i] - in[i - 1] == row;
+  _tile_zero(0);
+  if constexpr (VECTORS > 1) _tile_zero(1);
+  if constexpr (VECTORS > 2) _tile_zero(2);
+  for (int c = 0; c < n; c += DEEP, w += TILE) {
+    if (even) rows = in[0] + c;
+    else {
+      rows = apart;
+      row = DEEP;
+      for (int i = 0; i < PIXELS; i++) _mm512_store_si512(apart + i * DEEP, _mm512_loadu_si512(in[i] + c));
+    }
+    asm volatile("" ::: "memory");  // tile loads do not tell the compiler that they read
+    _tile_loadd(4, rows, row * 2);
+    _tile_loadd(5, w, 64);
+    _tile_dpbf16ps(0, 4, 5);
+    if constexpr (VECTORS > 1) _tile_loadd(6, w + (int64_t)n * LANES, 64);
+    if constexpr (VECTORS > 1) _tile_dpbf16ps(1, 4, 6);
+    if constexpr (VECTORS > 2) _tile_loadd(7, w + 2 * (int64_t)n * LANES, 64);
+    if constexpr (VECTORS > 2) _tile_dpbf16ps(2, 4, 7);
+  }
+  _tile_stored(0, sums, 64);
+  if constexpr (VECTORS > 1) _tile_stored(1, sums + SUMS, 64);
+  if constexpr (VECTORS > 2) _tile_stored(2, sums + 2 * SUMS, 64);
+  for (int i = 0; i < PIXELS; i++)
+    for (int v = 0; v < VECTORS; v++) sum[i][v] = sum[i][v] + load(sums + v * SUMS + i * LANES);
+}
+#elif defined(__AVX512BF16__)
 template <int PIXELS, int VECTORS>
 INLINE void products(const bf16 *const *in, int n, const bf16 *w, Vec (&sum)[PIXELS][VECTORS]) {
   for (int c = 0; c < n; c += 2, w += VECTORS * 2 * LANES) {
@@ -89,9 +130,12 @@ INLINE void store_pixel(const Finish &f, const AmsrMap &m, const Spot &spot, int
   store_some(p + f.op->out_channel[0] + place.channel, value, count);
 }
 
+// Pixels whose sums are computed together.
+template <class T> constexpr int pixels_for(int vectors) { return has_tiles<T>() ? 16 : rows_for(vectors) * 4; }
+
 template <class T, int VECTORS>
 INLINE void predict_panel(const Finish &f, const Predicted<T> *const *pixels, int n, const T *w, int vector) {
-  constexpr int PIXELS = rows_for(VECTORS) * 4;
+  constexpr int PIXELS = pixels_for<T>(VECTORS);
   const AmsrOp &op = *f.op;
   const AmsrMap &m = f.maps[op.out[0]];
   for (int from = 0; from < n; from += PIXELS) {
@@ -99,7 +143,7 @@ INLINE void predict_panel(const Finish &f, const Predicted<T> *const *pixels, in
     for (int i = 0; i < PIXELS; i++) in[i] = pixels[least(from + i, n - 1)]->features;
     Vec sum[PIXELS][VECTORS];
     fill(sum, op.vector + vector * LANES);
-    products(in, features<T>(op), w, sum);
+    products(in, kept_features<T>(op), w, sum);
     OnStack<PIXELS, VECTORS> copy(sum);
     for (int v = 0; v < VECTORS; v++) {
       const Place place = place_of(f.shape, vector + v);
@@ -139,9 +183,11 @@ template <class T> NOINLINE void predict(const Context &c, const AmsrOp &op, con
       if (by == 1) prefetch_pixel<1>(out, spots[k], y, x, op.out_channel[0], op.out_channels);
     }
   }
+  if constexpr (has_tiles<T>()) open_tiles();
   T *gathered = (T *)c.scratch;
-  for (int i = 0; i < count; i++, gathered += features<T>(op)) {
+  for (int i = 0; i < count; i++, gathered += kept_features<T>(op)) {
     Predicted<T> &p = pixels[i];
+    for (int z = features<T>(op); z < kept_features<T>(op); z++) gathered[z] = 0;
     const int64_t offset = p.y * m.row + p.x * m.pixel + source.channel;
     if (m.type == AMSR_BF16) copy_features(gathered, address<bf16>(c, m, *p.spot, 1) + offset, op);
     else copy_features(gathered, address<float>(c, m, *p.spot, 1) + offset, op);
@@ -162,26 +208,29 @@ template <class T> NOINLINE void predict(const Context &c, const AmsrOp &op, con
     if (!some) continue;
     for (int v = 0; v < f.shape.unit_vectors;) {
       const int size = panel_size(f.shape.unit_vectors - v), vector = unit * f.shape.unit_vectors + v;
-      const T *panel = w + (int64_t)vector * LANES * features<T>(op);
+      const T *panel = w + (int64_t)vector * LANES * kept_features<T>(op);
       if (size == 1) predict_panel<T, 1>(f, chosen, some, panel, vector);
       else if (size == 2) predict_panel<T, 2>(f, chosen, some, panel, vector);
       else predict_panel<T, 3>(f, chosen, some, panel, vector);
       v += size;
     }
   }
+  if constexpr (has_tiles<T>()) close_tiles();
 }
 
-// [unit][panel][feature][lane], bf16: pairs of features.
+// [unit][panel][feature][lane], bf16: pairs of features; for tiles panels of one vector.
 template <class T> INLINE void pack_predict(const AmsrOp &op, const float *weights, T *w) {
   const Shape s = shape_of(op);
-  const int pair = sizeof(T) == 2 ? 2 : 1, half = depth<T>(op.in_channels), n = features<T>(op);
+  const int pair = sizeof(T) == 2 ? 2 : 1, half = depth<T>(op.in_channels), n = kept_features<T>(op);
+  const int times = op.rectified ? 2 : 1;
   for (int unit = 0; unit < s.units; unit++)
     for (int v = 0; v < s.unit_vectors;) {
-      const int size = panel_size(s.unit_vectors - v), lanes = size * LANES;
+      const int size = has_tiles<T>() ? 1 : panel_size(s.unit_vectors - v), lanes = size * LANES;
       for (int i = 0; i < n; i++)
         for (int l = 0; l < lanes; l++) {
           const int o = channel_of(s, (unit * s.unit_vectors + v) * LANES + l), c = i % half;
-          const float x = o < 0 || c >= op.in_channels ? 0 : weights[(int64_t)o * op.in_channels * (n / half) + i / half * op.in_channels + c];
+          const bool real = o >= 0 && c < op.in_channels && i < features<T>(op);
+          const float x = real ? weights[((int64_t)o * times + i / half) * op.in_channels + c] : 0;
           put(w + ((int64_t)i / pair * lanes + l) * pair + i % pair, x);
         }
       w += (int64_t)n * lanes;

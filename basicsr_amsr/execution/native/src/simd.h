@@ -19,6 +19,10 @@
 #define UNROLL(n) PRAGMA(GCC unroll n)  // gcc keeps accumulators in registers only where every loop over them is unrolled
 #endif
 
+#if defined(__AMX_BF16__)
+#define TILES 1
+#endif
+
 namespace SET {
 
 #if defined(__AVX512F__)
