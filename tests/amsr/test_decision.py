@@ -179,7 +179,7 @@ def test_a_trainings_validation_does_not_depend_on_time(is_train, monkeypatch, s
     def validate(*_):
         keeps.append(run(net, image(1, 3, 16, 16), config)[1])
 
-    monkeypatch.setattr(validation, '_validation', validate)
+    monkeypatch.setattr(validation.BaseModel, 'validation', validate)
     loader = SimpleNamespace(dataset=SimpleNamespace(opt={'name': 'set'}))
     validation.validation(SimpleNamespace(is_train=is_train, opt={}), loader, 0, None)
     assert keeps == [0.75 if is_train else 1.0]
