@@ -9,8 +9,7 @@ namespace SET {
 // Elements that a pixel is predicted from, and that are kept for it.
 template <class T> INLINE int features(const AmsrOp &op) { return depth<T>(op.in_channels) * (op.rectified ? 2 : 1); }
 template <class T> INLINE int kept_features(const AmsrOp &op) {
-  const int step = has_tiles<T>() ? 2 * LANES : 1;
-  return (features<T>(op) + step - 1) / step * step;
+  return has_tiles<T>() ? deep(features<T>(op)) : features<T>(op);
 }
 
 // Which pixels of a patch, a bit each, row by row, lie near active neighbours.
