@@ -24,14 +24,14 @@ class _OnDevice:
         self.usm_sharpener = USMSharp().to(self.device)
         self.queue_size: int = opt.get('queue_size', 180)
 
-    def _dequeue_and_enqueue(self) -> None:
-        if not hasattr(self, 'queue_lr'):
-            if self.queue_size % len(self.lq):
-                raise UserError(f'queue_size {self.queue_size} is no multiple of the batch of {len(self.lq)}.')
-            self.queue_lr, self.queue_gt = (torch.zeros(self.queue_size, *images.shape[1:], device=self.device)
-                                            for images in (self.lq, self.gt))
-            self.queue_ptr = 0
-        super()._dequeue_and_enqueue()  # type: ignore[misc]
+    def make_queue(self) -> None:
+        if hasattr(self, 'queue_lr'):
+            return
+        if self.queue_size % len(self.lq):
+            raise UserError(f'queue_size {self.queue_size} is no multiple of the batch of {len(self.lq)}.')
+        self.queue_lr, self.queue_gt = (torch.zeros(self.queue_size, *images.shape[1:], device=self.device)
+                                        for images in (self.lq, self.gt))
+        self.queue_ptr = 0
 
 
 class RealESRGANAnywhere(_OnDevice, RealESRGANModel, TrainedModel):
@@ -41,6 +41,10 @@ class RealESRGANAnywhere(_OnDevice, RealESRGANModel, TrainedModel):
         super(RealESRGANModel, self).__init__(opt)
         self.make_tools(opt)
 
+    def _dequeue_and_enqueue(self) -> None:
+        self.make_queue()
+        super()._dequeue_and_enqueue()
+
 
 class RealESRNetAnywhere(_OnDevice, RealESRNetModel, TrainedModel):
     """BasicSR's RealESRNetModel on the device of the training."""
@@ -48,3 +52,7 @@ class RealESRNetAnywhere(_OnDevice, RealESRNetModel, TrainedModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         super(RealESRNetModel, self).__init__(opt)
         self.make_tools(opt)
+
+    def _dequeue_and_enqueue(self) -> None:
+        self.make_queue()
+        super()._dequeue_and_enqueue()
