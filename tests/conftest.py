@@ -18,7 +18,7 @@ settings.register_profile('suite', deadline=None, derandomize=True)
 settings.load_profile('suite')
 REPOSITORY = Path(__file__).resolve().parents[1]
 QUICK = ('selection/', 'sfm/', 'transforms/', 'options/test_check.py', 'test_layers.py', 'test_newcomer.py',
-         'mga/test_gate.py', 'mga/test_patches.py', 'mga/test_schedule.py', 'mga/test_selection.py',
+         'mga/test_gate.py', 'mga/test_halo_patches.py', 'mga/test_schedule.py', 'mga/test_selection.py',
          'amsr/test_budget.py', 'amsr/test_structure.py', 'execution/test_sparse.py', 'execution/test_windows.py',
          'data/test_bicubic.py', 'training/test_order.py', 'training/test_log.py',
          'execution/test_timer.py', 'cli/test_progress.py')

@@ -11,7 +11,7 @@ from basicsr_amsr import patch_table
 from basicsr_amsr.models.mended import MENDED
 
 BEST = 'training/test_resume.py::test_best_figures_are_known_after_a_resume_and_later_ones_come_again'
-IMPORTS = 'test_compat_table.py::test_import_without_the_modules_that_went_away_and_no_warnings'
+IMPORTS = 'test_patch_table.py::test_import_without_the_modules_that_went_away_and_no_warnings'
 # The test of each patch, and of each method that models have in place of BasicSR's.
 TESTS = {
     'torchvision functional_tensor': IMPORTS,
@@ -19,9 +19,9 @@ TESTS = {
     'distutils LooseVersion': IMPORTS,
     'torch.meshgrid warning': IMPORTS,
     'Registry.get': 'test_compat_models.py::test_registry_is_silent_and_finds_the_suffixed_name',
-    'option values as YAML': 'test_compat_options.py::test_force_yml_runs_no_code',
-    'eval of option strings': 'test_compat_options.py::test_old_value_function_runs_no_code',
-    'safe YAML loader': 'test_compat_options.py::test_loader_keeps_order_and_merges',
+    'option values as YAML': 'options/test_parse.py::test_force_yml_runs_no_code',
+    'eval of option strings': 'options/test_parse.py::test_old_value_function_runs_no_code',
+    'safe YAML loader': 'options/test_parse.py::test_loader_keeps_order_and_merges',
     'init_dist': 'test_compat_distributed.py::test_without_gpus_gloo',
     'spawned data workers': 'test_compat_distributed.py::test_data_workers_that_start_afresh',
     'SwinIR.__init__': 'faults/test_networks.py::test_swinirs_values_that_do_not_go_together',

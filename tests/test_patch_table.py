@@ -1,4 +1,4 @@
-"""compat: the table of patches, and importing in every order and company."""
+"""The table of patches, and importing in every order and company."""
 from __future__ import annotations
 
 import os

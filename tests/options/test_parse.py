@@ -1,4 +1,4 @@
-"""compat: option files, --force_yml and parse_options. Each test runs what BasicSR itself calls."""
+"""Option files, --force_yml and parse_options. Each test runs what BasicSR itself calls."""
 from __future__ import annotations
 
 import os

@@ -155,7 +155,7 @@ class Counting(Deciding):
         return self.conv(x)
 
 
-@pytest.mark.parametrize(('cls', 'words'), [(Deciding, 'test_read.py:'), (Two, 'returns 2 things'),
+@pytest.mark.parametrize(('cls', 'words'), [(Deciding, 'test_trace.py:'), (Two, 'returns 2 things'),
                                             (Counting, 'calls')])
 def test_says_what_cannot_be_read(cls, words):
     with pytest.raises(UserError, match=words) as caught:
