@@ -45,10 +45,7 @@ def untyped_in(public):
 
 @pytest.mark.parametrize('public', [*(getattr(sr, name) for name in NAMES), *GIVEN], ids=lambda one: one.__name__)
 def test_it_is_typed(public):
-    if public is Backbone:  # a family's options are for itself to know
-        assert list(untyped_in(public)) == ['Backbone.options: return']
-    else:
-        assert list(untyped_in(public)) == []
+    assert list(untyped_in(public)) == []
 
 
 def test_what_has_no_type_is_found():

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -22,6 +22,8 @@ from basicsr_amsr.execution.windows import ActiveWindows, run_windows
 from basicsr_amsr.padding import pad_to, pad_to_multiple
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.neighbourhoods import expand_patches
+
+Made = TypeVar('Made')
 
 
 class Selection(Protocol):
@@ -54,7 +56,7 @@ class Skipping:
         self.image, self.selection = image.detach(), selection
         self.inside, self.differentiable, self.backend = inside, differentiable, backend
         self._patches: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
-        self._made: dict[Any, Any] = {}
+        self._made: dict[Hashable, Any] = {}
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
 
     def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
@@ -93,11 +95,12 @@ class Skipping:
             self._windows |= {(*key[:3], each): mask for each, mask in zip(shifts, masks, strict=True)}
         return self._windows[key]
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Calls `make` once per pass and keeps its result for the other units."""
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` returned when it was first called for this key in the pass."""
         if key not in self._made:
             self._made[key] = make()
-        return self._made[key]
+        made: Made = self._made[key]
+        return made
 
     def patches(self, height: int, width: int) -> tuple[torch.Tensor, int]:
         """Active patches of a feature map of the image's size, a fraction of it (unshuffled pixels) or a multiple.

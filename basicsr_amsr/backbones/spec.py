@@ -4,7 +4,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar, overload
+from typing import TypedDict, TypeVar, overload
 
 from torch import nn
 from typing_extensions import Unpack
@@ -92,7 +92,7 @@ class Backbone:
         """The options beside `type:`, with what `build` says of them."""
         return section_of(self.build, required=False)
 
-    def options(self, options: Mapping[str, object]) -> dict[str, Any]:
+    def options(self, options: Mapping[str, object]) -> dict[str, object]:
         """Published defaults overridden by `options`; a UserError for a scale that the family does not have."""
         merged = {**self.defaults, **options}
         if 'upscale' in merged and merged['upscale'] not in self.scales:
