@@ -25,7 +25,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 
 def backbone_section(backbone: Mapping[str, Any], network: Mapping[str, Any]) -> type[Section]:
-    """What may stand in `backbone:` beside its type: of a backbone, else of a network of BasicSR's registry.
+    """The options that `backbone:` takes beside its type: those of the backbone, or network of BasicSR, of that name.
 
     Raises:
         UserError: there is nothing of that name.
@@ -44,7 +44,7 @@ _CONFIG: Any = section_of(AMSRConfig, ('selection', 'calibration'))  # which are
 
 
 class AMSROptions(_CONFIG):
-    """Beside `type: AMSR`: the options of AMSRConfig, and what stands here."""
+    """The options of `network_g: {type: AMSR, …}`: these and those of AMSRConfig."""
 
     nothing_is_default: ClassVar[bool] = True
 

@@ -20,7 +20,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 
 def form_for(net: Any, x: torch.Tensor, keep: float) -> Form:
-    """How images `x` are processed fastest of which that share would be computed.
+    """The faster form for images `x` of which skipping computes the share `keep`.
 
     Fixed thresholds for each size decide, whatever ran before, so an image's result does not depend on its
     predecessors.
@@ -28,7 +28,7 @@ def form_for(net: Any, x: torch.Tensor, keep: float) -> Form:
     Args:
         net: a converted network.
         x: (B, C, H, W), the LR images.
-        keep: active patches or windows over all; over nothing no costs are asked.
+        keep: active patches or windows over all of them; 0 is always sparse, without looking at costs.
 
     Returns:
         'sparse'; or 'dense', the network as a whole, by whatever engine `net.whole` takes.
@@ -45,16 +45,16 @@ def form_for(net: Any, x: torch.Tensor, keep: float) -> Form:
 
 
 def measure_costs(net: Any, x: torch.Tensor) -> Costs | None:
-    """What the forms of a converted network cost on this machine, before the first image asks; and OpenVINO is ready
-    for the size of `x` where it is the fastest.
+    """Measures a converted network's dense and sparse form on this machine, so that the first image need not wait.
+
+    Where OpenVINO is the fastest, it is also prepared for the size of `x`.
 
     Args:
         net: the network, as it will be used: device, dtype, memory format, threads.
         x: LR images (B, C, H, W) like those that will come. As much of them is measured as time allows.
 
     Returns:
-        Of the network as a whole and of the form that skips. None where they cannot be measured, which the log says,
-        and where nothing is skipped.
+        Costs of both forms. None where they cannot be measured, which the log says, and where nothing is skipped.
 
     Raises:
         UserError: the network is not converted by `accelerate_`.
@@ -69,7 +69,7 @@ def measure_costs(net: Any, x: torch.Tensor) -> Costs | None:
 
 
 def costs_of(net: Any, x: torch.Tensor) -> Costs | None:
-    """The costs of a network for images `x`; of a replica of DataParallel none, as several run at a time."""
+    """The costs of a network for images `x`; None for a replica of DataParallel, which runs beside others."""
     return None if getattr(net, '_is_replica', False) else model.MODEL.costs(
         subject_of(net, x.device), x, Probes(net, x))
 

@@ -14,7 +14,7 @@ from basicsr_amsr.execution.openvino import openvino_version
 
 
 def subject_of(net: Any, device: torch.device) -> Subject:
-    """A name and all of a converted network that its time on a device depends on: structure, and how it skips."""
+    """A converted network as a subject of costs: its structure and how it skips, on which its time depends."""
     config, layout = net.amsr, next((p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters()
                                      if p.dim() == 4), None)
     selection, backend = config.selection, type(backend_for(config.backend, device)).__name__
@@ -27,7 +27,7 @@ def subject_of(net: Any, device: torch.device) -> Subject:
 
 
 def whole_subject(net: Any) -> Subject:
-    """The same of its engines where everything is computed: structure, and which engines there are."""
+    """As `subject_of`, for the engines that run a network as a whole: its structure, and which engines there are."""
     loaded = library()
     engines = ('no native kernels' if loaded is None else loaded.isa, openvino_version())
     return Subject(f'{net.plain_class.__name__} as a whole', f'whole {known_structure(net)} {engines}')

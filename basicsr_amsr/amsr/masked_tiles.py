@@ -72,7 +72,7 @@ class Cut:
 
     @property
     def smooth(self) -> Any:
-        """See the selection's own."""
+        """`smooth` of the selection; None where it has none."""
         return getattr(self.masks.selection, 'smooth', None)
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:
@@ -80,8 +80,11 @@ class Cut:
         return self._part(self.masks.patches(self.patch_size), images, self.patch_size)
 
     def windows(self, images: torch.Tensor, size: int, shifts: tuple[int, ...]) -> list[torch.Tensor]:
-        """Active windows of the tile for each cyclic shift. The last shifted ones wrap around: what they hold of the
-        image's upper and left border is what counts, if the tile has it."""
+        """Active windows of the tile for each cyclic shift.
+
+        Shifted windows of the last row and column wrap around, and a tile at the image's upper or left border is given
+        them for what they hold of that border.
+        """
         masks = self.masks.windows(size, shifts)
         return [self._part(mask, images, size, bool(shift)) for mask, shift in zip(masks, shifts, strict=True)]
 

@@ -26,13 +26,13 @@ log = logging.getLogger('basicsr')
 
 @dataclass
 class Account:
-    """What is known and was spent so far for images of one size.
+    """Whether to prepare OpenVINO for images of one size: what is known, and the seconds that speak for it.
 
     Attributes:
-        open: whether there is a choice.
-        spent: seconds of their passes so far, while nothing is known of OpenVINO.
-        lost: seconds that it would have saved so far.
-        no_memory: whether there was none for OpenVINO, which may be otherwise for another size.
+        open: whether there is a choice of engines.
+        spent: seconds of their passes so far, while OpenVINO has not been timed.
+        lost: seconds that OpenVINO would have saved so far.
+        no_memory: whether OpenVINO ran out of memory at this size.
     """
 
     open: bool
@@ -77,8 +77,8 @@ class Whole:
     def is_faster(self, net: Any, x: torch.Tensor, best: float | None = None) -> bool:
         """Whether OpenVINO is ready and faster for images x.
 
-        It is prepared once the passes so far would have been as much faster by it as preparing it takes, and tried once
-        they took as long as the trial.
+        It is timed once the passes so far have taken as long as timing it will, and prepared once it would have saved
+        as many seconds as preparing it costs.
 
         Args:
             best: seconds of the form that would run else; None: of the network as a whole.
@@ -103,7 +103,7 @@ class Whole:
             return account.lost >= costs.prepare and self._prepare(net, x)
 
     def settle(self, net: Any, x: torch.Tensor) -> None:
-        """Measure, and prepare OpenVINO where it is the fastest, at once."""
+        """Time the engines now, and prepare OpenVINO where it is the fastest."""
         with self._lock:
             account = self._account(net, x)
             if account is None or account.no_memory:

@@ -39,7 +39,7 @@ class Gather:
         return pixels.index_select(0, self.rows)
 
     def clear(self, read: torch.Tensor) -> torch.Tensor:
-        """Writes 0 where the image ends, in place."""
+        """Zeroes the rows that lie outside the image, in place."""
         return read if self.outside is None else read.index_fill_(0, self.outside, 0)
 
 
@@ -98,7 +98,7 @@ class ActivePatches:
         return self.count == self.total
 
     def dilated(self, rows: int, cols: int) -> ActivePatches:
-        """The active pixels and those so near to them (size 1 only)."""
+        """The active pixels and all that are at most so many rows and columns away (size 1 only)."""
         if (rows, cols) == (0, 0):
             return self
         if (rows, cols) not in self._dilated:

@@ -86,7 +86,7 @@ def readers_of(operations: Sequence[Operation]) -> dict[int, list[int]]:
 
 def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Any],
           readers: Mapping[int, Sequence[int]], kept: Container[int]) -> list[Fused]:
-    """The values of a stage in the order in which to compute them, convolutions with what can follow at once.
+    """The values of a stage in the order in which to compute them, each convolution with the epilogue fused into it.
 
     Args:
         stage: ascending numbers of values. operations, calls: of value 1, 2, …

@@ -43,7 +43,7 @@ def compute_dtype(x: torch.Tensor) -> torch.dtype:
 
 
 def check_arithmetic(name: str, device: torch.device, where: str) -> str | None:
-    """Whether a device is good at a format.
+    """Checks whether a device computes in a number format, and does so fast.
 
     Args:
         name: of `DTYPES`. where: the option or flag, for messages.

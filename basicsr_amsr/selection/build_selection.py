@@ -31,7 +31,7 @@ def build_selection(options: Mapping[str, Any]) -> Any:
 
 
 def section(options: Mapping[str, Any], network: Mapping[str, Any] | None = None) -> type[Section]:
-    """The options beside the type of a selection; values that do not go together are found too.
+    """The schema of `selection:`, the options of the class that its `type` names; values that conflict are found too.
 
     Raises:
         UserError: there is no selection of that name.

@@ -102,7 +102,7 @@ class HighFrequencyMask:
         return self._means(self.score(images), self.patch_size)
 
     def levels(self, images: torch.Tensor) -> torch.Tensor:
-        """The detail of each patch, (B, ⌈H/patch_size⌉, ⌈W/patch_size⌉), that `level` is a threshold for."""
+        """The detail of each patch, which `level` is compared with, (B, ⌈H/patch_size⌉, ⌈W/patch_size⌉)."""
         return self._compared(self.patch_means(images))
 
     def windows(self, images: torch.Tensor, size: int, shifts: Sequence[int] = (0,)) -> list[torch.Tensor]:
@@ -148,14 +148,14 @@ class HighFrequencyMask:
         return means / whole**self.relative
 
     def threshold_of(self, means: np.ndarray) -> float:
-        """What the means (rows, cols) of an image's patches have to exceed for `level`."""
+        """The threshold that `level` means for one image, given the means of its patches (rows, cols)."""
         assert self.level is not None
         if not self.relative:
             return self.level
         return self.level * max(float(means.mean()), float(np.finfo(means.dtype).tiny))**self.relative
 
     def taken(self, means: torch.Tensor) -> torch.Tensor:
-        """The patches (windows) by `keep` or `level`, of their means (B, rows, cols)."""
+        """The patches or windows that `keep` or `level` selects, bool, by their means (B, rows, cols)."""
         if self.keep is not None:
             return top_keep(means, self.keep)
         assert self.level is not None

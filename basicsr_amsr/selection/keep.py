@@ -1,4 +1,4 @@
-"""A fixed share of the units of each image, whatever their values."""
+"""Selects a fixed share of the patches, pixels or windows of each image, whatever their values."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +10,7 @@ S = TypeVar('S')
 
 
 def at_keep(selection: S, keep: float | None) -> S:
-    """A selection, a dataclass, with another `keep`, in place of its `level` if it has one."""
+    """A copy of a selection (a dataclass) that goes by `keep`, not by `level`."""
     level = {'level': None} if getattr(selection, 'level', None) is not None else {}
     return dataclasses.replace(selection, keep=keep, **level)  # type: ignore[type-var]
 

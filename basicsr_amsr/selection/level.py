@@ -1,4 +1,4 @@
-"""Finds the level of high frequencies that a share of all the patches of many images lies over."""
+"""One threshold on the detail of patches for many images: the level that a given share of all their patches exceeds."""
 from __future__ import annotations
 
 import dataclasses
@@ -20,12 +20,12 @@ def quantiles(selection: HighFrequencyMask, images: Iterable[torch.Tensor]) -> l
 
 
 def level_over(levels: Sequence[float], keep: float) -> float:
-    """The level that this share of the patches is over, 0 to 1, between quantiles linearly."""
+    """The level that the share `keep` (0 to 1) of all patches exceeds, interpolated between quantiles."""
     place = (1 - keep) * (len(levels) - 1)
     low = min(int(place), len(levels) - 2)
     return levels[low] + (place - low) * (levels[low + 1] - levels[low])
 
 
 def by_one_level(selection: HighFrequencyMask, levels: Sequence[float], keep: float) -> HighFrequencyMask:
-    """A selection by the level that this share of the patches is over, in place of its `keep` or `level`."""
+    """The selection with `level` set so that the share `keep` of all patches exceeds it."""
     return dataclasses.replace(selection, keep=None, level=level_over(levels, keep))

@@ -74,11 +74,14 @@ class Calibration:
             _check_shape(self.prediction.tail.feature, program, program.output, 1)
 
     def selection(self, keep: float | None = None) -> HighFrequencyMask:
-        """Where the network computes: as it was fitted, or by the level that a share of the patches of the images is
-        over to which it was fitted; a single image has more such patches or fewer.
+        """The selection that says where the network computes.
+
+        Args:
+            keep: None: the selection of the fit. Else a share of patches, 0 to 1: one threshold for all images, which
+                this share of the patches exceeded in the images of the fit; a single image may have more or fewer.
 
         Raises:
-            UserError: the share is none, or the selection has rules that go with no level.
+            UserError: `keep` is no share, or the selection has an option that no threshold goes with.
         """
         if keep is None:
             return self.fit.selection
@@ -139,7 +142,12 @@ def _tensors(content: Any, place: str = '') -> Iterator[tuple[str, torch.Tensor]
 
 
 def _check_shape(affine: Affine | None, program: Program, value: int, times: int) -> None:
-    """UserError unless the prediction of a value of the program maps the anchor's channels, so many times, to it."""
+    """UserError unless a prediction has the shape that a value of the program needs.
+
+    Args:
+        affine: the prediction. value: what it predicts.
+        times: features per channel of the anchor.
+    """
     scale = program.scale(value)
     wanted = (program.channels(value) * scale**2, times * program.channels(program.anchor))
     if affine is None:

@@ -47,8 +47,11 @@ class Normal:
         return (solved / size[:, None]).T
 
     def narrowed(self, key: int, ridge: float, scale: int, excess: float) -> Affine:
-        """The fit, of the lowest rank whose squared error is at most 1 + `excess` times its own (reduced-rank
-        regression), where that takes fewer multiplications; the last feature is the constant."""
+        """The fit by a matrix of low rank, where that takes fewer multiplications (reduced-rank regression).
+
+        The rank is the lowest whose squared error is at most 1 + `excess` times that of full rank. The last feature is
+        the constant.
+        """
         assert isinstance(self.gram, torch.Tensor)
         weights = self.solve(key, ridge)
         slopes, bias = weights[:, :-1], weights[:, -1]

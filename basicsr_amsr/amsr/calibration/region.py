@@ -106,5 +106,5 @@ class Region:
 
 
 def goes_native(config: Any, x: torch.Tensor) -> bool:
-    """Whether options (AMSRConfig) leave it to us what runs images x, and native kernels can."""
+    """Whether images x run by the native kernels: `backend: auto` (AMSRConfig), on a CPU that has kernels."""
     return config.backend == 'auto' and x.device.type == 'cpu' and library() is not None

@@ -26,8 +26,9 @@ TRIED = (1, 32, 32)  # images that tell what a network reads of skipped tokens
 
 
 def cells_of(family: TokenFamily, patches: torch.Tensor, size: int, x: torch.Tensor, padded: torch.Tensor) -> Cells:
-    """The cells of active patches, bool (B, rows, cols), of images x; what the network pads them with is as the
-    nearest.
+    """The cells of active patches, bool (B, rows, cols), of images x.
+
+    A cell in the padding around the images is active where the nearest one inside is.
 
     Raises:
         UserError: the patches are not whole cells.
@@ -78,7 +79,7 @@ class TokenDense:
         self.biases = biases or BiasTables()
 
     def trial(self, net: nn.Module) -> list[str]:
-        """The weights that it runs."""
+        """Names of the weights of the layers that run packed."""
         return [f'{path}.weight' for path, module in net.named_modules() if isinstance(module, LAYERS)]
 
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:

@@ -29,11 +29,11 @@ UNDECIDED: ContextVar[bool] = ContextVar('undecided', default=False)
 
 
 class Subject(NamedTuple):
-    """What costs are of.
+    """A network whose costs are measured and kept.
 
     Attributes:
         name: for the log.
-        identity: all that matters for its time beside the machine.
+        identity: everything about it that its time depends on; the machine is a key of its own.
     """
 
     name: str
@@ -51,8 +51,8 @@ def undecided() -> Iterator[None]:
 
 
 def decides(x: torch.Tensor) -> bool:
-    """Whether time can and may decide how an image is processed: nothing is timed while a graph is made of the network
-    (compiled, exported, captured, on tensors without content)."""
+    """Whether measured time may decide how an image is processed. Not while the network is compiled, exported, captured
+    or run on tensors without content, and not where the user or a training forbids it."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not torch.Tensor or x.is_meta:
         return False
     if UNDECIDED.get() or is_off():

@@ -173,7 +173,7 @@ def _check(graph: Graph, segments: list[Segment]) -> None:
 
 
 def runs_here(modules: Modules, x: torch.Tensor) -> bool:
-    """Whether nothing but the native kernels has to see images x pass, see `DenseForm.image`."""
+    """Whether images x may run by the native kernels: on the CPU, with no hook, counter or tracer looking on."""
     if x.device.type != 'cpu' or x.dim() != 4 or not x.is_floating_point() or x.dtype == torch.float64:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_compiling() or _len_torch_dispatch_stack():
@@ -207,7 +207,7 @@ class NativeForm:
         return known
 
     def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], Made]) -> Made | None:
-        """What `run(precision)` gives, or None where torch has to run images x, which is logged once for a reason."""
+        """What `run(precision)` gives; None where torch has to run images x, and each reason is logged once."""
         if not runs_here(self.modules(net), x):
             return None
         try:
@@ -246,7 +246,7 @@ class DenseForm(NativeForm):
         return self.outputs(net, x, precision)[0]
 
     def outputs(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> tuple[torch.Tensor, ...]:
-        """What a network returns that returns one map or several, see `run`."""
+        """What the network returns, one map or several, as a tuple; see `run`."""
         with undisturbed():
             modules = self.modules(net)
             parts = [self.schedule(net, image, precision).outputs(net, modules, image) for image in images_of(x)]
@@ -259,7 +259,7 @@ class DenseForm(NativeForm):
         return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))
 
     def maps(self, net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        """What a network returns that returns several maps, or None, see `image`."""
+        """The maps that the network returns, or None where torch has to run it, see `image`."""
         return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision))
 
     def is_whole(self, net: nn.Module, x: torch.Tensor) -> bool:

@@ -41,7 +41,7 @@ def constants(graph: Graph) -> set[int]:
 
 
 def kind_of(graph: Graph, operand: Operand, shape: tuple[object, ...], fixed: set[int]) -> Kind | None:
-    """What an operand is to a map of a shape; None where it is nothing of that."""
+    """How a step can take an operand beside a map of a shape; None where it cannot."""
     if isinstance(operand, (int, float)):
         return Kind.SCALAR
     if isinstance(operand, Weight) or operand.number in fixed:

@@ -136,7 +136,7 @@ class Build:
         return self.places[value]
 
     def bases(self, value: int) -> set[int]:
-        """The values of which one is made of channels."""
+        """The values whose channels a value is put together from; itself where it is a map of its own."""
         op = self.graph.ops[value - 1] if value > 0 else None
         if value in self.segment.inputs or not isinstance(op, (Concat, Slice, Zero)):
             return {value}
@@ -156,7 +156,7 @@ class Build:
         return parts[0]
 
     def reads(self, unit: Unit) -> list[tuple[int, How]]:
-        """The values that a unit reads, and how; of what is made of others these others too."""
+        """The values that a unit reads, and how; where one is put together from others, those as well."""
         return [(base, how) for value, how in reads_of(self.graph, unit, self.fixed)
                 for base in {value, *self.bases(value)}]
 
@@ -228,7 +228,7 @@ class Build:
             self.places[value] = [channels_of(into)]
 
     def mend(self, runner: Runner, weights: Weights, values: list[Any]) -> None:
-        """Compute what of the pictures the program leaves to torch: the borders behind folded convolutions."""
+        """Compute the outermost pixels of pictures by torch, which a folded convolution gets wrong (fold.py)."""
         for unit in self.folds:
             views = [runner.view(part.map)[..., part.first:part.first + part.channels]
                      for part in self.place(unit.source)]

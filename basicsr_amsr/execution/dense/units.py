@@ -77,7 +77,7 @@ class Unit:
 
     @property
     def value(self) -> int:
-        """The same; of products its negative, which stands for them."""
+        """`result`; its negative where the unit makes the products of a convolution in two steps, not its sums."""
         return -self.result if self.half == Half.PRODUCTS else self.result
 
 

@@ -28,11 +28,11 @@ class Modules:
                                   for hooks in (module._forward_hooks, module._forward_pre_hooks)]
 
     def are_of(self, net: nn.Module) -> bool:
-        """Whether a network has these modules and no others."""
+        """Whether a network still has exactly these modules."""
         return net._modules is self._children[0] and self._children == self._before
 
     def have_hooks(self) -> bool:
-        """Whether something is called with what modules within the network take and give."""
+        """Whether a hook is registered on a module within the network."""
         return any(self._hooks)
 
 
@@ -64,7 +64,7 @@ class Stamp:
             (tensor.dtype, tensor.shape, tensor.stride()) for tensor in (*tensors, *others)]
 
     def holds(self, modules: Modules, others: tuple[torch.Tensor, ...]) -> bool:
-        """Whether all is as it was."""
+        """Whether modules, weights and other tensors are unchanged since the stamp was made."""
         if modules is not self.modules or others is not self.others:
             return False
         try:

@@ -53,7 +53,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Rules:
-    """What may be skipped of a graph.
+    """A graph, and where each of its values has to be known when pixels may be skipped.
 
     Attributes:
         graph: the network.
@@ -114,13 +114,13 @@ class Rules:
 
     @cached_property
     def everywhere(self) -> frozenset[int]:
-        """Values of which whole maps are read."""
+        """Predicted values that are read as whole maps, by something that needs every pixel."""
         return frozenset(i for value, op in enumerate(self.graph.ops, 1) if self.facts[value].kind == 'map'
                          for i in op.inputs if self.form(i) == 'rows')
 
     @cached_property
     def averaged(self) -> frozenset[int]:
-        """Values of which averages over the image are read."""
+        """Predicted values that are averaged over the image."""
         return frozenset(i for value, op in enumerate(self.graph.ops, 1) if self.facts[value].kind == 'pool'
                          for i in op.inputs if self.form(i) == 'rows')
 

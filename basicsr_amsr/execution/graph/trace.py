@@ -22,7 +22,7 @@ class Unreadable(UserError):
 
 
 class Wrapped(nn.Module):
-    """A network under a forward that may be another than its own."""
+    """A network that runs by its own forward, or by another one that is given."""
 
     def __init__(self, net: nn.Module, forward: Forward | None) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class Traces:
         return graph
 
     def add(self, graph: Graph, device: str) -> None:
-        """Take over what a network built alike was traced to, where nothing in it is that network's own."""
+        """Take over the graph of a network that is built alike, unless it holds tensors of that network."""
         if not graph.constants and not graph.merges:
             self._graphs.setdefault((graph.image_type, device), []).append(graph)
 

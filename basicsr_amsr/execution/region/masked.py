@@ -1,5 +1,7 @@
-"""A program with every pixel computed: what is fitted, and, predictions put in, the form that trains and the reference
-of the sparse one."""
+"""Computes a whole network at every pixel and puts predictions in at skipped ones.
+
+This is what calibration is fitted to, the form that trains, and the reference of the sparse form.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,13 +20,14 @@ Read = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def run_dense(program: Program, net: nn.Module, x: torch.Tensor, read: Read) -> tuple[torch.Tensor, torch.Tensor]:
-    """All values, where `read(value, its map, the anchor)` gives what is read of a value that skipped pixels predict.
+    """Computes a network at every pixel; `read` decides what its layers find at skipped pixels.
 
     Args:
         program: the network, as it is for the images' size.
         net: its weights.
         x: (B, C, H, W), the LR image.
-        read: called where a value looks beyond the active pixels, for each value that it needs there.
+        read: called as `read(value, its map, the anchor)` for each predicted value that a layer reads beyond the active
+            pixels; returns the map that it reads.
 
     Returns:
         The last value, and the anchor's.

@@ -61,7 +61,7 @@ class Patches:
         return -count % step
 
     def chunk(self, numbers: int) -> int:
-        """How many patches are computed at a time, of which one takes that many numbers."""
+        """How many patches are computed at a time, each taking that many numbers in memory."""
         if self.whole:
             return max(self.count, 1)
         return max((CHUNK_CPU if self.device.type == 'cpu' else CHUNK_GPU) // numbers, 1)
@@ -71,7 +71,7 @@ class Patches:
         return (self.size * scale)**2
 
     def rows(self, scale: int, part: slice | None = None) -> slice:
-        """Which rows of a stored value are theirs, or those of a part of them."""
+        """The rows of a stored value that belong to these patches, or to a part of them."""
         start, stop = (0, self.count) if part is None else (part.start, part.stop)
         area, first = self.area(scale), self.first * scale**2
         return slice(first + start * area, first + stop * area)
@@ -154,7 +154,7 @@ class Patches:
 
 
 def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Active patches as squares of them all of which are active, where these are many, and what is left.
+    """Active patches joined to larger squares where all of a square are active and such squares are many; and the rest.
 
     A convolution reads the pixels around a patch too: around a larger one these are fewer for each that it computes.
 

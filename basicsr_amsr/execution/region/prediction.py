@@ -41,7 +41,7 @@ class Affine:
 
     @property
     def macs(self) -> int:
-        """For each pixel of the features."""
+        """Multiply-accumulates for each pixel of the features."""
         return self.weight.numel() + (0 if self.narrow is None else self.narrow.numel())
 
     def map(self, features: torch.Tensor) -> torch.Tensor:
@@ -52,13 +52,13 @@ class Affine:
         return F.pixel_shuffle(values, self.scale) if self.scale > 1 else values
 
     def linear(self, features: torch.Tensor, bias: bool = True) -> torch.Tensor:
-        """Of rows of features (n, C): (n, channels · scale²), in the order of a pixel shuffle."""
+        """The prediction for rows of features (n, C): (n, channels · scale²), in the order of a pixel shuffle."""
         if self.narrow is not None:
             features = F.linear(features, self.narrow)
         return F.linear(features, self.weight, self.bias if bias else None)
 
     def rows(self, features: torch.Tensor) -> torch.Tensor:
-        """Of rows of features (n, C): (n · scale², channels), pixel by pixel."""
+        """The prediction for rows of features (n, C): (n · scale², channels), pixel by pixel."""
         values = self.linear(features)
         return values if self.scale == 1 else unshuffled(values, self.scale)
 
@@ -82,12 +82,12 @@ class LightTail:
 
     @property
     def scale(self) -> int:
-        """Of the network."""
+        """Upscaling factor of the network."""
         return self.feature.scale
 
     @property
     def border(self) -> int:
-        """Pixels around the LR image that are read; they repeat its border."""
+        """Pixels read beyond each side of the LR image; they repeat its border."""
         return self.image.shape[-1] // 2
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
@@ -106,11 +106,11 @@ class LightTail:
 
 @dataclass(frozen=True)
 class Prediction:
-    """For skipped pixels.
+    """What a calibrated network uses in place of what it does not compute at skipped pixels.
 
     Attributes:
-        contexts: for each value that is read beyond the active pixels, of the `rectified` anchor.
-        tail: the image; None where the network's last value is known everywhere.
+        contexts: predicts each value that is read beyond the active pixels from the `rectified` anchor.
+        tail: makes the image; None where the network's last value is known everywhere.
     """
 
     contexts: Mapping[int, Affine]
@@ -123,7 +123,7 @@ class Prediction:
 
 
 def renumbered(prediction: Prediction, rules: Rules) -> Prediction:
-    """A prediction by the values of a graph: those that are predicted come in the same order in every reading."""
+    """A prediction for another trace of the network, whose values have other numbers but the same order."""
     contexts = dict(zip(rules.contexts, (affine for _, affine in sorted(prediction.contexts.items())), strict=False))
     same = len(prediction.contexts) == len(rules.contexts) and all(
         affine.scale == rules.scale(value) and len(affine.bias) == rules.channels(value) * affine.scale ** 2

@@ -21,7 +21,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True)
 class Program(Rules):
-    """What may be skipped of a network, and when what is computed."""
+    """A network as the torch executor runs it: where each value is known, and in which stage it is computed."""
 
     def inputs(self, value: int) -> tuple[int, ...]:
         """The values that a value is made of."""
@@ -49,7 +49,7 @@ class Program(Rules):
         return hashlib.sha256(repr((facts, self.anchor, self.output)).encode()).hexdigest()[:16]
 
     def numbers(self, value: int, size: int) -> int:
-        """How many numbers a patch takes at most while a value is computed: what is read, or what is written."""
+        """The most numbers that one patch takes in memory while a value is computed, read or written."""
         fact = self.facts[value]
         side = size * fact.scale
         written = side**2 * fact.channels

@@ -161,7 +161,7 @@ class _Run:
         return self._call(value, {i: self._read(i, size)[..., None, None] for i in op.inputs})[..., 0, 0]
 
     def _call(self, value: int, given: dict[int, Any]) -> Any:
-        """What an op makes of what it is given."""
+        """The result of an op, given its inputs."""
         return call(self.program.graph.ops[value - 1], given, self.weights, self.size, self.x)
 
     def _convolve(self, value: int, epilogue: Epilogue, place: Place | None) -> torch.Tensor:
@@ -236,7 +236,7 @@ class _Run:
         return space
 
     def _features(self, positions: torch.Tensor) -> torch.Tensor:
-        """What predictions at anchor pixels are made of, row by row."""
+        """The features of anchor pixels that predictions are made from, row by row."""
         return rectified(self._map_rows(self.program.anchor).index_select(0, positions))
 
     def _whole(self, value: int) -> Any:
@@ -265,7 +265,7 @@ class _Run:
         return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
 
     def _rest_sums(self, dtype: torch.dtype) -> torch.Tensor:
-        """Sums over each image of what predictions at skipped pixels are made of, and how many pixels they are."""
+        """For each image the sum of the features of its skipped pixels, and how many they are."""
         if self.rest_sums is None:
             features, layout = self._rest().to(dtype), self.layout
             self.rest_sums = features.new_zeros(self.batch, features.shape[1] + 1)
@@ -275,7 +275,7 @@ class _Run:
         return self.rest_sums
 
     def _rest(self) -> torch.Tensor:
-        """What predictions at skipped pixels are made of."""
+        """The features of skipped pixels."""
         if self.rest is None:
             self.rest = self._features(self.layout.skipped)
         return self.rest

@@ -1,1 +1,1 @@
-"""Networks of which skipped pixels are not computed, by the native kernels: the dense form's programs on lists."""
+"""Networks that skip pixels, by the native kernels: the programs of the dense form, run on lists of patches."""

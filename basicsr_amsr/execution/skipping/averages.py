@@ -11,7 +11,7 @@ from basicsr_amsr.execution.native.maps import Slice as Channels
 
 
 class AveragesOfActive(Build):
-    """Declares the part of an average that active pixels make in their pass, and the whole of it behind the stage."""
+    """Declares averages: the active pixels' part in the pass that computes them, the whole after the stage."""
 
     def __init__(self, *args: Any) -> None:
         self._averages: list[tuple[Unit, Map, Map]] = []

@@ -39,7 +39,7 @@ class Listed(NamedTuple):
     skipped: Patches
 
     def given(self, active: np.ndarray, lists: Lists) -> dict[Patches, np.ndarray]:
-        """What the lists hold for an image: active is bool (⌈height/4⌉, ⌈width/4⌉), of pixels of the grid."""
+        """The contents of the lists for an image whose active patches are bool (⌈height/4⌉, ⌈width/4⌉) of the grid."""
         near = active.copy()
         near[lists.band[:, 0], lists.band[:, 1]] = True
         return {self.active: lists.active, self.band: lists.band, self.skipped: lists.skipped,
@@ -112,7 +112,7 @@ class KeptBuild(AveragesOfActive):
         return self.program.every_patch(self._geometry(value)[1]['grid'])
 
     def _passes(self) -> list[Pass]:
-        """What reads the result of a unit runs behind it: before, it is not whole."""
+        """The passes, cut so that whatever reads the result of a unit runs after it: only then is the result whole."""
         passes: list[Pass] = []
         for each in super()._passes():
             passes.append(Pass(each.patches))
@@ -150,7 +150,7 @@ class KeptBuild(AveragesOfActive):
                         self.program.pointwise(out, out, steps=[native.clamp(0, 0)])
 
     def _in_place(self, number: int, each: Pass, unit: Unit, start: int) -> Map | None:
-        """The map of what goes into a unit where its result may take its place."""
+        """The map of a unit's input, where the unit's result may be written over it; else None."""
         own = self.owned.get(start)
         if own is None or self.last.get(start, -1) > number or self.place(start) != [Channels(own, 0, own.channels)]:
             return None
@@ -189,7 +189,7 @@ class KeptBuild(AveragesOfActive):
                           steps=[native.multiply(computed)])
 
     def _gain(self, grid: Grid, single: Grid) -> Map:
-        """One pixel: all pixels of a grid over the active ones."""
+        """A map of one pixel that holds the number of all pixels of a grid over that of the active ones."""
         if grid not in self._gains:
             given = self.gain[grid] = self.program.image(1, grid=single, name='pixels over active ones')
             self._gains[grid] = self.program.map(1, grid=single, name='the same')

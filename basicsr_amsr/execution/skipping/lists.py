@@ -50,7 +50,7 @@ def lists_of(library: Library, active: np.ndarray, height: int, width: int) -> L
 
 
 def _pixels(active: np.ndarray, number: int, height: int, width: int) -> int:
-    """Of so many active patches, as far as they lie in the image."""
+    """How many pixels of the image lie in `number` active patches; those at the border may hang over."""
     rows, columns = active.shape
     below, right = PATCH * rows - height, PATCH * columns - width
     pixels = number * PATCH ** 2

@@ -39,7 +39,7 @@ class Predicted:
         self._set(prediction)
 
     def take(self, prediction: Prediction) -> None:
-        """Have this prediction from now on."""
+        """Use this prediction from now on."""
         if prediction is not self.given:
             self._set(prediction)
 
@@ -185,7 +185,7 @@ class CalibratedBuild(AveragesOfActive):
             first = end
 
     def _predict_products(self, value: int, unit: Unit) -> None:
-        """Of a value that is no map: what the convolution behind it makes of the predicted one, tap by tap."""
+        """Predict the products of a convolution, tap by tap, where what it reads is no map to predict into."""
         op = self.graph.ops[unit.ops[0]]
         assert isinstance(op, Conv)
         weight, area = self.constants.weight(op.weight), self.rules.scale(value) ** 2
@@ -230,7 +230,7 @@ class CalibratedBuild(AveragesOfActive):
                           steps=[native.add(computed)])
 
     def _average(self, value: int) -> Read:
-        """A function that returns the weights from sums over the skipped pixels to their part of an average."""
+        """A function that returns the weights by which skipped pixels enter an average, given `_rest_sums`."""
         scale = self.rules.scale(value)
 
         def read() -> torch.Tensor:
@@ -244,7 +244,7 @@ class CalibratedBuild(AveragesOfActive):
         return read
 
     def _rest_sums(self, like: Map) -> Map:
-        """Sums over the skipped pixels of what they are predicted from, and their number, over the number of all."""
+        """One pixel: the sum of the features of skipped pixels, and their number, both over that of all pixels."""
         if self._sums is None:
             anchor, dtype = self._anchor()
             channels = anchor.channels

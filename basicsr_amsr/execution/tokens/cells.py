@@ -110,8 +110,11 @@ class Cells:
         return self.around(0)
 
     def around(self, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Flat positions in the batch of the tokens of each cell and so many around it, (cells, (side + 2 · reach)²),
-        and which lie in the map; those that do not have position 0."""
+        """Flat positions in the batch of each cell's tokens and those up to `reach` around it.
+
+        Returns:
+            Positions (cells, (side + 2 · reach)²), 0 for tokens outside the map; and which lie in the map.
+        """
         step = torch.arange(-reach, self.side + reach, device=self.active.device)
         y, x = (self.row * self.side)[:, None] + step, (self.col * self.side)[:, None] + step
         inside = ((y >= 0) & (y < self.height))[:, :, None] & ((x >= 0) & (x < self.width))[:, None, :]
@@ -180,7 +183,9 @@ class Cells:
 
 @dataclass(frozen=True)
 class Halo:
-    """Attributes:
+    """What a layer reads around the active cells.
+
+    Attributes:
         band: flat positions of the skipped tokens that are read.
         index: (cells, side + 2 · reach, side + 2 · reach), rows of [packed rows, rows of the band, a row of zeros].
     """
@@ -207,7 +212,7 @@ class Halo:
 
 
 class Kind(NamedTuple):
-    """Windows with equal numbers of cells that are computed: n of them.
+    """The n windows in which equal numbers of cells are computed, read token by token, and read as one key.
 
     Attributes:
         query, token, merged: cells of the window that are computed (n, a), whose tokens are keys (n, t), that are one

@@ -41,12 +41,12 @@ class Moments(NamedTuple):
 
 
 def summary(anchor: torch.Tensor) -> torch.Tensor:
-    """What sums over tokens are predicted of: `rectified` and squares, (B, 3 C, H, W)."""
+    """The features from which sums over tokens are predicted: `rectified` and squares, (B, 3 C, H, W)."""
     return torch.cat([rectified(anchor), anchor.square()], 1)
 
 
 def of_sums(affine: Affine, sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """What a prediction makes of sums of features (B, ·) over so many tokens (B, 1)."""
+    """The predicted sum over tokens, from sums of their features (B, ·) and their number (B, 1)."""
     return affine.linear(sums, bias=False) + counts * affine.bias
 
 
@@ -117,7 +117,7 @@ class Reference:
         return torch.einsum('bhcd,bnhd->bnhc', matrices, parts).reshape(*value.shape[:2], -1)
 
     def spread(self, of_image: torch.Tensor) -> torch.Tensor:
-        """(B, C) as a factor of values."""
+        """One number per image and channel (B, C), in a shape that broadcasts against values."""
         return of_image[:, None]
 
     def keys(self, value: torch.Tensor) -> torch.Tensor:
