@@ -4,7 +4,8 @@ from __future__ import annotations
 from torch import nn
 
 from basicsr_amsr.backbones.skips import Skip, SkipUnit
-from basicsr_amsr.execution.reading import Unreadable, read_block
+from basicsr_amsr.execution.graph.trace import Unreadable
+from basicsr_amsr.execution.reading import read_block
 
 
 def residual_blocks(net: nn.Module) -> dict[str, Skip]:

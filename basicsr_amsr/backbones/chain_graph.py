@@ -1,4 +1,8 @@
-"""The graph of a network's forward pass, and its three pieces around the list of body blocks."""
+"""The graph of a network's forward pass, and its three pieces around the list of body blocks (torch.fx).
+
+Not by the tracer of `execution.graph`: the pieces are networks that train and are saved under the names of the
+network's own modules, and `torch.export` leaves operators alone.
+"""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping

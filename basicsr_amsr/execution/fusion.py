@@ -11,7 +11,7 @@ from torch import nn
 
 from basicsr_amsr.execution.graph import ops as graph
 from basicsr_amsr.execution.graph.run_by_torch import Weights
-from basicsr_amsr.execution.reading import Call, Value
+from basicsr_amsr.execution.reading import Call
 from basicsr_amsr.execution.unit import add
 
 ADD = {operator.add, torch.add, torch.Tensor.add}
@@ -147,7 +147,7 @@ def activation_of(call: Any) -> Activation | None:
         return Activation(float(call.negative_slope))
     if isinstance(call, nn.PReLU):
         return Activation(call.weight)
-    if not isinstance(call, Call) or not call.args or not isinstance(call.args[0], Value):
+    if not isinstance(call, Call) or not call.args or not isinstance(call.args[0], graph.Value):
         return None
     if call.function in RELU and len(call.args) == 1 and not call.kwargs:
         return Activation(0.0)
@@ -164,7 +164,7 @@ def is_sum(call: Any) -> bool:
     if call is add:
         return True
     return isinstance(call, Call) and call.function in ADD and not call.kwargs and all(
-        isinstance(arg, Value) for arg in call.args)
+        isinstance(arg, graph.Value) for arg in call.args)
 
 
 def factor_of(call: Any) -> float | None:
@@ -176,4 +176,4 @@ def factor_of(call: Any) -> float | None:
     if not isinstance(call, Call) or call.function not in MUL or call.kwargs or len(call.args) != 2:
         return None
     numbers = [arg for arg in call.args if isinstance(arg, (int, float)) and not isinstance(arg, bool)]
-    return float(numbers[0]) if len(numbers) == 1 and any(isinstance(arg, Value) for arg in call.args) else None
+    return float(numbers[0]) if len(numbers) == 1 and any(isinstance(arg, graph.Value) for arg in call.args) else None

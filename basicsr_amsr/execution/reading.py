@@ -1,4 +1,8 @@
-"""Reads what a block of a network computes off its `forward`, so that a mask can skip it (torch.fx)."""
+"""Reads what a block of a network computes off its `forward`, so that a mask can skip it (torch.fx).
+
+Not by the tracer of `graph`: a unit calls the block's own modules, in training as well, and `torch.export` leaves none
+of them; nor does it read a block without an image of which the block's channels are known.
+"""
 from __future__ import annotations
 
 import copy
@@ -11,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.graph.ops import Value, Weight
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.unit import Kind, Node, Unit, average, join, unfit
 
 # Modules that map each pixel by itself in evaluation mode, in which alone sparse execution runs.
@@ -24,34 +29,9 @@ IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.i
 METHODS = {name: getattr(torch.Tensor, name) for name in ('add', 'sub', 'mul', 'div', 'relu', 'sigmoid', 'tanh')}
 
 
-class Value(NamedTuple):
-    """Stands in arguments for a value of the block."""
-
-    number: int
-
-
-class Attribute(NamedTuple):
-    """Stands in arguments for a parameter or buffer of the block."""
-
-    path: str
-
-
-def replaced(arg: Any, new: Callable[[Any], Any]) -> Any:
-    """An argument with `new` of everything in it, in lists, tuples, slices and dictionaries too."""
-    if isinstance(arg, (Value, Attribute)):
-        return new(arg)
-    if isinstance(arg, (list, tuple)):
-        return type(arg)(replaced(each, new) for each in arg)
-    if isinstance(arg, dict):
-        return {key: replaced(each, new) for key, each in arg.items()}
-    if isinstance(arg, slice):
-        return slice(*(replaced(each, new) for each in (arg.start, arg.stop, arg.step)))
-    return new(arg)
-
-
 @dataclass(frozen=True, eq=False)  # eq would make a hash that Dynamo asks for too early
 class Call:
-    """A function with its arguments, in the order of the values that it takes."""
+    """A function with its arguments, in which `Value` and `Weight` stand for tensors; called with the values alone."""
 
     function: Callable[..., torch.Tensor]
     args: tuple[Any, ...]
@@ -63,8 +43,7 @@ class Call:
         def fill(arg: Any) -> Any:
             return next(given) if isinstance(arg, Value) else arg
 
-        args = tuple(replaced(arg, fill) for arg in self.args)
-        return self.function(*args, **{key: replaced(arg, fill) for key, arg in self.kwargs.items()})
+        return self.function(*map(fill, self.args), **{key: fill(arg) for key, arg in self.kwargs.items()})
 
 
 class Step(NamedTuple):
@@ -112,14 +91,10 @@ def bound(called: str | Call, module: nn.Module) -> Callable[..., torch.Tensor]:
         return stage
 
     def value(arg: Any) -> Any:
-        return operator.attrgetter(arg.path)(module) if isinstance(arg, Attribute) else arg
+        return operator.attrgetter(arg.name)(module) if isinstance(arg, Weight) else arg
 
-    return Call(called.function, tuple(replaced(arg, value) for arg in called.args),
-                {key: replaced(arg, value) for key, arg in called.kwargs.items()})
-
-
-class Unreadable(UserError):
-    """A block that is not made of convolutions, pointwise functions, concatenations and averages alone."""
+    return Call(called.function, tuple(map(value, called.args)),
+                {key: value(arg) for key, arg in called.kwargs.items()})
 
 
 def read_block(module: nn.Module) -> Block:
@@ -160,12 +135,12 @@ def read_block(module: nn.Module) -> Block:
     raise Unreadable(f'{name} returns nothing.')
 
 
-def _attribute(module: nn.Module, node: fx.Node) -> Attribute:
+def _attribute(module: nn.Module, node: fx.Node) -> Weight:
     tensor = operator.attrgetter(str(node.target))(module)
     shape = tuple(getattr(tensor, 'shape', (0, 0)))
     if len(shape) > 4 or shape[-2:] not in ((), (1,), (1, 1)) or (len(shape) == 4 and shape[0] != 1):
         raise Unreadable(f'{type(module).__name__}: {node.target} of shape {shape} is not one value per channel.')
-    return Attribute(str(node.target))
+    return Weight(str(node.target))
 
 
 def _step(module: nn.Module, node: fx.Node, numbers: Mapping[fx.Node, Any]) -> tuple[Step, fx.Node | None]:

@@ -9,7 +9,8 @@ from torch import nn
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.structure import residual_blocks
 from basicsr_amsr.execution.active import ActivePatches
-from basicsr_amsr.execution.reading import Unreadable, read_block
+from basicsr_amsr.execution.graph.trace import Unreadable
+from basicsr_amsr.execution.reading import read_block
 from basicsr_amsr.execution.reference import dense_masked
 from basicsr_amsr.execution.sparse import run_unit
 from tests.amsr.test_accelerate import Chosen, mask_of, run
