@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Literal
 
 Form = Literal['sparse', 'dense']
@@ -62,8 +61,8 @@ def holds(measured: int, area: int, limited: bool = False) -> bool:
     return measured <= 2 * area and (area <= 2 * measured or limited)
 
 
-def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float]], limited: bool = False) -> Costs:
-    """The costs that agree best with seconds of single runs.
+def fit(area: int, dense: float, sparse: Mapping[float, float], limited: bool = False) -> Costs:
+    """The costs that agree best with measured seconds.
 
     Args:
         area: pixels of the map that ran.
@@ -71,10 +70,10 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
         limited: see `Costs`.
 
     Returns:
-        Medians, and through those of the sparse form the line of least squares; level where it would fall, and through
-        the origin where there is a single share.
+        For the sparse form the line of least squares; level where it would fall, and through the origin where there is
+        a single share.
     """
-    points = [(keep, median(seconds) / area) for keep, seconds in sparse.items()]
+    points = [(keep, seconds / area) for keep, seconds in sparse.items()]
     number = len(points)
     mean_keep, mean_time = (sum(values) / number for values in zip(*points, strict=True))
     spread = sum((keep - mean_keep)**2 for keep, _ in points)
@@ -83,4 +82,4 @@ def fit(area: int, dense: Sequence[float], sparse: Mapping[float, Sequence[float
     else:
         slope = mean_time / mean_keep if mean_keep else 0.0
     slope = max(slope, 0.0)
-    return Costs(area, median(dense) / area, mean_time - slope * mean_keep, slope, limited)
+    return Costs(area, dense / area, mean_time - slope * mean_keep, slope, limited)

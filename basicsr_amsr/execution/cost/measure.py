@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from basicsr_amsr.execution.cost.costs import Costs, fit
-from basicsr_amsr.execution.timing import garbage_collection_paused, timed
+from basicsr_amsr.execution.timer import time_paired
 
 KEEPS = (0.35, 0.9)  # far apart, as few points fix a line best; dense wins between them, if anywhere
 FIRST_AREA = 32 * 32  # pixels of the map whose time says how large the one may be that is measured
 SECONDS = 2.0  # for everything; as long as two rounds of the image itself take, where that is more, but never more than
 MOST_SECONDS = 10.0
-ROUNDS = (2, 9)  # as many as fit; few of a large map say more than many of a small one, as large maps leave the cache
+ROUNDS = (1, 8)  # and one to warm up; few of a large map say more than many of a small one, which stays in the cache
 PASSES = 5  # dense ones that it costs at least: two rounds of one dense and two sparse forms, and the first map
 
 
@@ -43,26 +43,21 @@ def measure(probe_of: Callable[[int], Probe], area: int, device: torch.device,
         device: that is waited for.
         clock: seconds, increasing.
     """
-    with garbage_collection_paused():
-        first = probe_of(min(area, FIRST_AREA))
-        for keep in KEEPS:
-            first.sparse(keep)
-        first.dense()
-        per_pixel = max(timed(first.dense, device, clock)[0] / first.area, 1e-12)
-        budget = min(max(SECONDS, PASSES * per_pixel * area), MOST_SECONDS)
-        affordable = int(budget / PASSES / per_pixel + 0.5)
-        probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
-        dense: list[float] = []
-        sparse: dict[float, tuple[float, list[float]]] = {}
-        started = clock()
-        for done in range(1, ROUNDS[1] + 1):
-            dense.append(timed(probe.dense, device, clock)[0])
-            for asked in KEEPS:
-                taken, keep = timed(partial(probe.sparse, asked), device, clock)
-                sparse.setdefault(asked, (keep, []))[1].append(taken)
-            used = clock() - started
-            if done >= ROUNDS[0] and used * (1 + 1 / done) > budget:
-                break
-        warm = int(len(dense) > ROUNDS[0])  # the first round prepares kernels for these shapes
-    times = {keep: taken[warm:] for keep, taken in sparse.values()}
-    return fit(probe.area, dense[warm:], times, affordable < area)
+    first = probe_of(min(area, FIRST_AREA))
+    for asked in KEEPS:
+        first.sparse(asked)
+    single = time_paired({'dense': first.dense}, device, 0.0, 1, 1, 1, clock=clock).latency('dense').median / 1e3
+    per_pixel = max(single / first.area, 1e-12)
+    budget = min(max(SECONDS, PASSES * per_pixel * area), MOST_SECONDS)
+    affordable = int(budget / PASSES / per_pixel + 0.5)
+    probe = first if area <= FIRST_AREA else probe_of(min(max(affordable, FIRST_AREA), area))
+    keeps: dict[float, float] = {}
+
+    def run_sparse(asked: float) -> None:
+        keeps[asked] = probe.sparse(asked)
+
+    calls: dict[str, Callable[[], Any]] = {'dense': probe.dense}
+    calls |= {str(asked): partial(run_sparse, asked) for asked in KEEPS}
+    times = time_paired(calls, device, budget, 1, *ROUNDS, clock=clock)
+    seconds = {name: times.latency(name).median / 1e3 for name in calls}
+    return fit(probe.area, seconds['dense'], {keeps[asked]: seconds[str(asked)] for asked in KEEPS}, affordable < area)
