@@ -21,8 +21,8 @@ from basicsr_amsr import allocator
 from basicsr_amsr.bench.engines import export, load, prepared, warm_import
 from basicsr_amsr.bench.job import Job, Result
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.timer import SHORTEST_SAMPLE
-from basicsr_amsr.execution.timing import garbage_collection_paused, synchronize, timed
+from basicsr_amsr.execution.timer import time_paired
+from basicsr_amsr.execution.timing import synchronize
 from basicsr_amsr.psnr import plain_psnr
 
 
@@ -68,18 +68,20 @@ def work(job: Job) -> Result:
 
 def passes_of(call: Callable[[Any], Any], images: Sequence[Any], job: Job) -> tuple[list[list[float]], float | None]:
     """Milliseconds of the passes of each image after one that is not timed, and page faults of a pass."""
-    with garbage_collection_paused():
-        warm = [timed(partial(call, image), job.device)[0] for image in images]
-        repeats = max(1, math.ceil(SHORTEST_SAMPLE / max(min(warm), 1e-7)))
-        before, begun, rounds = minor_faults(), time.perf_counter(), 0
-        found: list[list[float]] = [[] for _ in images]
-        while rounds < job.least or (time.perf_counter() - begun) * (rounds + 1) / rounds < job.seconds:
-            for image, values in zip(images, found, strict=True):
-                values.append(timed(partial(call, image), job.device, repeats=repeats)[0] * 1e3)
-            rounds += 1
-        after = minor_faults()
-    passes = rounds * repeats * len(images)
-    return found, None if before is None or after is None else (after - before) / passes
+    passes = 0
+    begun: list[tuple[int | None, int]] = []  # faults and passes at the start of each round
+
+    def run(image: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return call(image)
+
+    runs = {str(number): partial(run, image) for number, image in enumerate(images)}
+    times = time_paired(runs, job.device, job.seconds, 1, job.least,
+                        before_round=lambda times: begun.append((minor_faults(), passes)))
+    (before, done), after = begun[0], minor_faults()
+    faults = None if before is None or after is None else (after - before) / (passes - done)
+    return [list(times.milliseconds[name]) for name in runs], faults
 
 
 def minor_faults() -> int | None:
