@@ -160,18 +160,18 @@ class ConvertedUnit(Converted):
 
 def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
                 skips: Mapping[str, Skip] | None = None) -> Report:
-    """Convert a network, in place, so that its residual units compute only where a mask of the LR image is.
+    """Convert a network, in place, so that it computes only at the pixels of an image that a mask selects.
 
-    The mask is made once per forward pass from its first argument, RGB or gray images (B, 3 or 1, H, W), each with its
-    own. Keys and weights stay as they are, so checkpoints load and save as ever. What a network's family skips its
-    adapter says (docs/amsr.md); in any other network the residual blocks are found. Converting again replaces the
-    configuration.
+    Each forward pass makes a mask for each of its images, RGB or gray (B, 3 or 1, H, W). Weights and keys stay as they
+    are, so checkpoints load and save as before. The adapter of a network's family says which units skip pixels
+    (docs/amsr.md); in any other network these are the residual blocks that are found in it. Converting again replaces
+    the configuration.
 
     Args:
-        net: the network, on any device; inside DataParallel, DistributedDataParallel and torch.compile, and in what
-            spandrel's ModelLoader returns, it is found.
-        config: options; default is half of the patches.
-        skips: paths of modules and how they run, in place of those of the family.
+        net: the network, on any device; also inside DataParallel, DistributedDataParallel, torch.compile, or what
+            spandrel's ModelLoader returns.
+        config: options; the default computes half of the patches.
+        skips: paths of modules, and how each skips, in place of what the family's adapter says.
 
     Returns:
         What was converted and what stays dense.

@@ -91,7 +91,7 @@ class Survey(Skipping):
 
 
 def count_costs(net: Any, patch_size: int, channels: int, height: int, width: int) -> Costs:
-    """Count a converted network for images of that size; on meta tensors, and no counter around it sees it.
+    """Count the MACs of a converted network for images of that size, on meta tensors; counters around it do not see it.
 
     Args:
         net: the network, as `accelerate_` leaves it.

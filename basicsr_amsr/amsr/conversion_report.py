@@ -11,7 +11,7 @@ LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Report:
-    """The modules of a network by their paths.
+    """Which modules of a network run sparsely and which stay dense, by their paths.
 
     Attributes:
         network: name of its class.
@@ -19,8 +19,8 @@ class Report:
             'calibration'; or 'dense': all of it, by the native kernels.
         converted: modules that run sparsely, or by the native kernels, and their classes.
         dense: all other convolutions and linear layers.
-        share: of the weights of convolutions and linear layers, those in `converted`.
-        why: of 'dense', why nothing runs by the native kernels.
+        share: share of the weights of convolutions and linear layers that is in `converted`.
+        why: with 'dense', why nothing runs by the native kernels.
     """
 
     network: str

@@ -33,9 +33,9 @@ class Point(NamedTuple):
 
     Attributes:
         keep: share of active patches.
-        macs: share of the dense network's.
+        macs: multiply-accumulates as a share of the dense network's.
         fidelity: PSNR in dB against the dense network's image.
-        loss: PSNR in dB that the dense network has more, against ground truth; None where there is none.
+        loss: dB by which its PSNR against ground truth is below the dense network's; None without ground truth.
     """
 
     keep: float
@@ -46,12 +46,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """Images for choosing.
+    """The images by which a calibration is chosen.
 
     Attributes:
         fitted: LR images (1, C, H, W) to fit to.
         held: LR images to measure on.
-        truth: what the network should give for them, where that is known.
+        truth: the ground truth of the held images, where there is one.
         scale: of the network; border that PSNR leaves out.
     """
 
@@ -63,14 +63,16 @@ class Trial:
 
 def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selection: HighFrequencyMask | None = None,
               one_level: bool = True) -> Calibration:
-    """Fit what a network's skipped pixels get, on the device where it is; it is left plain. Seconds to minutes.
+    """Fit predictions for the pixels that a network is to skip, on its device; takes seconds to minutes.
+
+    Its weights stay as they are; a network that was accelerated is plain afterwards.
 
     Args:
         net: the network, or what spandrel's ModelLoader returns.
         images: unlabelled LR images (1, C, H, W) in 0–1, like those to come.
         selection: where it will compute; None: half of the patches of 4×4.
-        one_level: take the selection's `keep` as the share of all images' patches, by one level for all; False: as the
-            share of each image.
+        one_level: the selection's `keep` is a share of the patches of all images together, taken by one threshold, so
+            that a detailed image has more of them; False: it is the share of each image.
 
     Raises:
         UserError: the network cannot be read, or the images are too small.
@@ -103,7 +105,7 @@ def calibrate(net: nn.Module | Descriptor, images: Sequence[torch.Tensor], selec
 
 
 class Meter:
-    """Measures calibrations of a plain network on the held images, whose dense images it keeps."""
+    """Measures calibrations on the held images; keeps what the plain network makes of these."""
 
     def __init__(self, net: nn.Module, trial: Trial) -> None:
         self.net, self.trial = net, trial
@@ -115,7 +117,7 @@ class Meter:
         return tensor2img(result), counter.macs
 
     def measure(self, calibration: Calibration) -> Point:
-        """What a calibration gives; the network is left plain."""
+        """Share, MACs and quality of a calibration on the held images; the network is plain again afterwards."""
         accelerate_(self.net, AMSRConfig(calibration=calibration, mode='sparse'))
         rows = []
         for number, image in enumerate(self.trial.held):

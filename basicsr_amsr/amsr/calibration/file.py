@@ -27,11 +27,11 @@ SUFFIX = '.amsr'
 
 @dataclass(frozen=True)
 class Fit:
-    """What a calibration was fitted with.
+    """The selection and the images that a calibration was fitted with.
 
     Attributes:
         selection: where the network computed.
-        levels: quantiles of the levels of the images' patches, from 0 to 1 in steps of a hundredth.
+        levels: quantiles of the detail of the images' patches (`HighFrequencyMask.levels`), 0 to 1 in steps of 0.01.
         images: how many there were. pixels: how many they had together.
     """
 
@@ -43,13 +43,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the skipped pixels of a network get, as `calibrate` fitted it.
+    """Predictions for the skipped pixels of one network, as `calibrate` fitted them.
 
     Attributes:
-        prediction: for skipped pixels.
+        prediction: the fitted weights.
         network: name of the network's class.
-        graph: fingerprint of what it computes, see `Program`.
-        fit: what it was fitted with.
+        graph: fingerprint of what the network computes, see `Program`.
+        fit: the selection and images that it was fitted with.
 
     Examples:
         >>> calibration = sr.Calibration.load('pretrained/RFDN_x4.amsr')

@@ -29,9 +29,9 @@ class Region:
     It holds no modules, so networks can be copied.
 
     Attributes:
-        program: what the network computes; by its values the prediction is numbered.
-        prediction: for skipped pixels.
-        dense: the whole network by the native kernels. native: the active patches by them.
+        program: what the network computes; the prediction's keys are its values.
+        prediction: what stands in at skipped pixels.
+        dense, native: run the whole network and its active patches by the native kernels.
     """
 
     program: Program
