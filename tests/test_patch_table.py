@@ -173,6 +173,14 @@ def test_without_basicsr_the_import_says_so():
         'ModuleNotFoundError: basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/install.md.')
 
 
+def test_without_basicsr_a_command_says_so_in_one_line():
+    run = python("ABSENT = ('basicsr',)", BLOCK, "from basicsr_amsr.cli import main\nsys.exit(main(['list']))",
+                 check=False)
+    assert run.returncode == 2
+    assert run.stderr == ('basicsr: error: basicsr_amsr needs basicsr 1.4.2, which is not installed: see '
+                          'docs/install.md.\n')
+
+
 def test_what_is_imported_later_is_what_it_stands_for():
     run = python("""
         import basicsr_amsr.register, sys

@@ -133,6 +133,8 @@ def told(error: UserError) -> int:
 
 def of_the_system(error: Exception) -> UserError | None:
     """A file that cannot be used, a package or memory that is not there, whatever command meets it."""
+    if isinstance(error, ModuleNotFoundError) and error.name is None:  # BasicSR, without which there are no reasons
+        return UserError(str(error))
     from basicsr_amsr.reasons import is_out_of_memory, reason  # imports PyTorch, which takes a second
 
     if is_out_of_memory(error) or isinstance(error, (OSError, ModuleNotFoundError)):
