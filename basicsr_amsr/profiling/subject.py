@@ -154,7 +154,7 @@ def input_images(folder: str, size: tuple[int, int] | None, channels: int, most:
     """
     if most is not None and most < 1:
         raise UserError(f'--max-images {most}: give 1 or more.')
-    files = list_images(folder)[:most]
+    files = list_images(resolve(folder))[:most]
     return ((file.name, input_image(str(file), size, channels)[0]) for file in files), len(files)
 
 

@@ -91,6 +91,12 @@ def test_images_of_a_folder_are_averaged(option_file, tmp_path, capsys):
     assert json.loads(out.read_text())['size'] == [8, 12]
 
 
+def test_the_bundled_photographs_are_found_from_anywhere(option_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert profile(option_file, '--images', 'demo/test', '--max-images', '2', '--no-timing') == 0
+    assert '2 images' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('many', [False, True])
 def test_report_as_page_and_picture(option_file, tmp_path, many):
     cv2.imwrite(str(tmp_path / 'a&b.png'), np.zeros((12, 20, 3), np.uint8))
