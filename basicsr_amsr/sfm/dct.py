@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-# From this side on SciPy's FFT takes less time than products do, on a CPU (docs/sfm.md, Speed).
+# From this side on SciPy's FFT takes less time than products do, on a CPU: products of N×N planes take 4·N³
+# multiplications for there and back. 32×3×192×192 took 86 ms of CPU time by products, the two FFTs take 24.
 FFT_SIDE = 64
 
 

