@@ -5,8 +5,8 @@ INTRODUCTION = """\
 
 What an option file may hold. This page is written from what files are checked by: `basicsr
 options > docs/options.md`. A key that stands nowhere here is refused, with the near names
-([the command](cli.md)). **Bold** keys have to be there; where no default stands, it is `~`, nothing. How values are
-read: [what is mended in BasicSR](compat.md).
+([the command](cli.md), which also says how values are read). **Bold** keys have to be there; where no default stands,
+it is `~`, nothing.
 
 **What files share is written once.** `base: FILE`, or a list of files, names option files to start from: beside the
 file that names it, in a folder above, or one that comes with the project. The file goes over its bases, a later base

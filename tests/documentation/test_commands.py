@@ -22,8 +22,7 @@ SECONDS = 60  # what runs longer is interrupted, as a reader may do
 INSTALLING = {  # pages whose blocks have other lines, and who runs these
     'README.md': '.ci/run, word for word', 'docs/quick_start.md': '.ci/run, as README has them',
     'docs/install.md': 'nobody but a reader: other ways to install, over the network',
-    'docs/bench.md': 'nobody but a reader: pip install of the rivals',
-    'docs/compat.md': "nobody but a reader: the suite against a BasicSR that is mended by others' means"}
+    'docs/bench.md': 'nobody but a reader: pip install of the rivals'}
 
 
 def fragment(words: list[str]) -> bool:
