@@ -1,5 +1,6 @@
 """The site: every page is in its menu, and the results page is what the files say."""
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,13 @@ def test_every_page_is_in_the_menu():
     menu = named(yaml.safe_load((REPOSITORY / 'mkdocs.yml').read_text(encoding='utf-8'))['nav'])
     docs = REPOSITORY / 'docs'
     assert sorted(menu) == sorted(path.relative_to(docs).as_posix() for path in docs.rglob('*.md'))
+
+
+def test_the_zoo_has_all_weights_that_come_along():
+    page = (REPOSITORY / 'docs' / 'backbones.md').read_text(encoding='utf-8')
+    rows = [line.split(' | ')[0] for line in page.split('## Networks')[0].splitlines() if line.startswith('| `')]
+    named = {name for row in rows for name in re.findall(r'`([^`]+)`', row.partition(' (')[0])}
+    assert named == {path.stem for path in (REPOSITORY / 'pretrained').glob('*.pth')}
 
 
 def test_results_are_those_of_the_files():
