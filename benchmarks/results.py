@@ -123,14 +123,15 @@ def decibels(psnr: float | str) -> str:
 
 
 def times(bench: Mapping[str, Any]) -> Iterator[str]:
-    """A heading and a table for each comparison of a bench."""
-    for one in bench['comparisons']:
+    """A heading, how it was measured, and a table for each comparison of a bench."""
+    for number, one in enumerate(bench['comparisons']):
         height, width = one['size']
         versions = ', '.join(f'{name} {version.split("-")[0]}' for name, version in sorted(one['versions'].items()))
         images = f'{len(one["images"])} image' + 's' * (len(one['images']) > 1)
-        yield (f'### {one["network"]}, {height}x{width}, {one["dtype"]}\n\n'
+        yield (f'### {one["network"]}, {height}x{width}, {one["dtype"]}, {Path(one["source"]).name}\n\n'
                f'{one["device_name"]}, {one["threads"]} threads, {bench["date"]}; {versions}; '
-               f'{one["rounds"]} rounds, {images}.\n\n```\n{bench["command"]}\n```\n')
+               f'{one["rounds"]} rounds, {images}' + ('; by the command above.\n' if number else
+                                                      f'.\n\n```bash\n{bench["command"]}\n```\n'))
         rows = sorted(one['contenders'], key=milliseconds)
         yield table(COLUMNS, (contender(each, one['best_dense']) for each in rows))
 
