@@ -4,7 +4,7 @@
 
 A row says whether all of a network was read as ops of the graph, or in part (then the share of its MACs in ops, and
 which operators run in torch on whole maps), or why it was refused; the seconds that it took; and the largest difference
-to the network itself, in parts of its range. Needs spandrel (`pip install basicsr_amsr[tests]`).
+to the network itself, in parts of its range. Needs spandrel (`python install.py --extras tests`).
 """
 from __future__ import annotations
 

@@ -19,8 +19,11 @@ def install(repository):
     return module
 
 
-def test_exec_in_a_function_fills_its_locals(install, tmp_path):
-    (tmp_path / 'sitecustomize.py').write_text(install.SITECUSTOMIZE, encoding='utf-8')
+@pytest.mark.parametrize('by_hand', [False, True])
+def test_exec_in_a_function_fills_its_locals(install, repository, tmp_path, by_hand):
+    page = (repository / 'docs' / 'install.md').read_text(encoding='utf-8')
+    mending = page.split("<<'PY'\n")[1].split('\nPY\n')[0] if by_hand else install.SITECUSTOMIZE
+    (tmp_path / 'sitecustomize.py').write_text(mending, encoding='utf-8')
     code = textwrap.dedent("""
         def version(text):
             exec(compile(text, 'version.py', 'exec'))

@@ -12,6 +12,10 @@ INLINE = re.compile(r'`((?:basicsr [a-z]+ |python -m benchmarks\.|python benchma
                     re.DOTALL)
 
 
+HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
+OTHERS = re.compile(r'`((?:pip|python install\.py|pytest|mkdocs|ruff|mypy)\b[^`…]*)`')
+
+
 class Line(NamedTuple):
     """A command and the page that it stands on."""
 
@@ -25,28 +29,31 @@ def pages(repository: Path) -> list[Path]:
 
 
 def commands(repository: Path) -> Iterator[Line]:
-    """Each command of our own, in shell blocks line by line, continued lines joined, and in running text."""
+    """Each command of our own, in shell blocks and in running text."""
     for page in pages(repository):
         text = page.read_text(encoding='utf-8')
         name = page.relative_to(repository).as_posix()
-        for block in BLOCK.findall(text):
-            for line in block.replace('\\\n', ' ').splitlines():
-                for part in line.split('&&'):
-                    command = without_comment(part).strip()
-                    if command.startswith(OURS):
-                        yield Line(name, ' '.join(command.split()))
-        for command in INLINE.findall(text):
-            yield Line(name, ' '.join(command.split()))
+        yield from (Line(name, command) for command in in_blocks(text) if command.startswith(OURS))
+        yield from (Line(name, ' '.join(command.split())) for command in INLINE.findall(text))
 
 
 def others(repository: Path) -> Iterator[Line]:
-    """The lines of shell blocks that are no command of our own: environments, pip, what a here-document holds."""
+    """What a reader may type beside: environments, pip, tests, in shell blocks and in running text."""
     for page in pages(repository):
-        for block in BLOCK.findall(page.read_text(encoding='utf-8')):
-            for line in block.replace('\\\n', ' ').splitlines():
-                for part in line.split('&&'):
-                    if (command := without_comment(part).strip()) and not command.startswith(OURS):
-                        yield Line(page.relative_to(repository).as_posix(), command)
+        text = page.read_text(encoding='utf-8')
+        name = page.relative_to(repository).as_posix()
+        yield from (Line(name, command) for command in in_blocks(text) if not command.startswith(OURS))
+        for line in OTHERS.findall(text):
+            yield from (Line(name, ' '.join(part.split())) for part in line.split('&&'))
+
+
+def in_blocks(text: str) -> Iterator[str]:
+    """The commands of a page's shell blocks: continued lines joined, comments and here-documents left out."""
+    for block in BLOCK.findall(text):
+        for line in HERE_DOCUMENT.sub('', block).replace('\\\n', ' ').splitlines():
+            for part in line.split('&&'):
+                if command := ' '.join(without_comment(part).split()):
+                    yield command
 
 
 def without_comment(line: str) -> str:
