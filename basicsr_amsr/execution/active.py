@@ -134,6 +134,18 @@ class ActivePatches:
         """For each chunk, the patches' own pixels."""
         return self.gathers(range(self.size), range(self.size))
 
+    def images(self) -> list[Gather]:
+        """For each chunk, the image that each of the patches' own pixels belongs to: rows of (B, C)."""
+        if ('images',) not in self._lists:
+            area = self.height * self.width
+            self._lists['images',] = [Gather(own.rows // area) for own in self.own()]
+        return self._lists['images',]
+
+    @cached_property
+    def per_image(self) -> torch.Tensor:
+        """How many pixels are active in each image, int64 (B, 1); 1 where there is none."""
+        return self.mask.flatten(1).sum(1, keepdim=True).clamp(min=1)
+
     def _places(self, rows: Sequence[int], cols: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Flat pixel positions (patches, len(rows), len(cols)), and whether they lie in the image."""
         device = self.patches.device

@@ -28,7 +28,7 @@ class Rows:
                  backend: Backend) -> None:
         self.plan, self.active, self.stored, self.backend = plan, active, stored, backend
         self.pixels = pixel_rows(x)
-        self.batch, self.area = len(x), x.shape[2] * x.shape[3]
+        self.batch = len(x)
         self.local: dict[int, torch.Tensor] = {}
         self.outer: dict[int, torch.Tensor] = {}
 
@@ -81,7 +81,7 @@ class Rows:
             return Read(self.compute(value))
         stored = self.stored[value]
         if self.plan.of_image[value]:
-            return Read(stored.flatten(1), Gather(self.own.rows // self.area))
+            return Read(stored.flatten(1), self.chunk_of.images()[self.number])
         where = self.where(value)
         if where is self.chunk_of:
             return Read(stored[self.start:self.start + len(self.own.rows)])
@@ -115,10 +115,9 @@ class Rows:
             if total is None:
                 wide = torch.promote_types(rows.dtype, torch.float32)
                 total = rows.new_zeros(self.batch, rows.shape[1], dtype=wide)
-            total.index_add_(0, own.rows // self.area, rows.to(total.dtype))
+            total.index_add_(0, self.active.images()[number].rows, rows.to(total.dtype))
         assert total is not None
-        count = self.active.mask.flatten(1).sum(1, keepdim=True).clamp(min=1)
-        return (total / count).to(rows.dtype)[..., None, None]
+        return (total / self.active.per_image).to(rows.dtype)[..., None, None]
 
     def _convolve(self, node: Node, epilogue: Epilogue = PLAIN, place: Place | None = None) -> torch.Tensor:
         conv, size = node.call, self.chunk_of.size
