@@ -111,7 +111,7 @@ setup(
         'dev': [*TESTS, 'ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
         'rivals': RIVALS,
         'spandrel': SPANDREL,
-        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5', 'mkdocstrings[python]>=0.27'],
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5', 'mkdocstrings[python]>=0.27', 'ruff>=0.6'],  # signatures
     },
     entry_points={'console_scripts': ['basicsr = basicsr_amsr.cli:main']},
     classifiers=[
