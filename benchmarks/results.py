@@ -30,8 +30,8 @@ COSTS = """MACs that really run, means over the LR images of Set14, each with it
 computed). Each line is by a command as
 
 ```bash
-basicsr prepare --hr Set14/HR --scale 2 3 4 --out Set14
-basicsr profile -opt options/test/amsr_rfdn_x4.yml --images Set14/LR_bicubic/X4 --device cpu --no-timing
+basicsr prepare --hr Set14/HR --scale 2 3 4 --out prepared
+basicsr profile -opt options/test/amsr_rfdn_x4.yml --images prepared/LR_bicubic/X4 --device cpu --no-timing
 ```
 """
 QUALITY = """PSNR in dB / SSIM of whole sets, and the share of the patches that was computed where some are skipped; on
