@@ -48,6 +48,16 @@ class MaskPrediction(nn.Module):
         self.relu = nn.ReLU()
         self.conv2 = nn.Conv2d(num_feat, channels, 3, 1, 1)
         self.kernel = nn.Conv2d(1, NEIGHBOURHOOD**2, 1)
+        self.start_as_identity()
+
+    @torch.no_grad()
+    def start_as_identity(self) -> None:
+        """Let the dynamic convolution hand on the mask. From random kernels, whose sums are far from the target at
+        first, training drives the mask to zero, where it has no gradient, before the features count."""
+        assert self.kernel.bias is not None
+        nn.init.zeros_(self.kernel.weight)
+        nn.init.zeros_(self.kernel.bias)
+        self.kernel.bias[NEIGHBOURHOOD**2 // 2] = 1
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Coarse feature (N, C, H, W) to error mask (N, 1, ⌈H/p⌉, ⌈W/p⌉); larger means a larger expected error.
