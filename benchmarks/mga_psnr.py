@@ -3,10 +3,10 @@
     python -m benchmarks.mga_psnr --backbone RFDN --base RFDN_x4 --dense net_g_step1_D.pth \
         --selecting net_g_latest.pth --sets Set5/HR Set14/HR BSD100/HR --json mga_rfdn_x4.json
 
-`--dense` are the weights that step D left, `--selecting` those of step M, which are A's with a trained mask. `--base`
-are weights of the plain network, a file or the name of those that come with the project. The paper's B is trained by
-itself; where there is none, the coarse images stand for it: those of D and of A, whose base net was trained along with
-the refine net.
+`--dense` are the weights that step D left, `--selecting` those of step M, which are A's with a trained mask. B is
+trained by itself in the paper: `--alone` are the weights of a step B, `--base` those of the plain network that come
+with the project. Where there is neither, the coarse images stand for it: those of D and of A, whose base net was
+trained along with the refine net.
 
 PSNR in dB on the Y channel and on RGB, of 8-bit images, border of the scale left out, LR images by MATLAB's bicubic. M
 is put together from the coarse image and from A's, of which it consists; random is the mean of five seeds.
@@ -32,8 +32,7 @@ from basicsr_amsr.weights.pretrained import load_pretrained
 from basicsr.metrics import calculate_psnr  # isort: skip  # after basicsr_amsr, which mends it
 from basicsr.utils import tensor2img  # isort: skip
 
-AMOUNTS = (240, 0.25, 0.5)
-KEEPS = (0.25, 0.5)
+KEEPS = (0.125, 0.25, 0.5)
 ORDERS = ('larger', 'random', 'smaller', 'oracle')
 SEEDS = 5
 CHANNELS = ('y', 'rgb')
@@ -46,9 +45,9 @@ def method(amount: float, order: str = 'larger') -> str:
     return f'M {amount:g}' if order == 'larger' else f'M {amount:g} {order}'
 
 
-def load(backbone: str, scale: int, weights: str) -> Any:
+def load(backbone: str, scale: int, patch_size: int, weights: str) -> Any:
     """The MGA network with the weights of a step."""
-    return load_into(MGA({'type': backbone, 'upscale': scale}), weights).eval()
+    return load_into(MGA({'type': backbone, 'upscale': scale}, patch_size=patch_size), weights).eval()
 
 
 def pixels(net: Any, active: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -67,6 +66,11 @@ def selected(net: Any, feature: torch.Tensor, coarse: torch.Tensor, refined: tor
     return torch.where(pixels(net, active, coarse.shape), refined, coarse)
 
 
+def base_images(net: Any, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """What the base net of a step B gives."""
+    yield 'B, trained by itself', variant_of(net, 'B')(x)
+
+
 def dense_images(net: Any, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     """What the network of step D gives."""
     parts = variant_of(net, 'D')(x, with_parts=True)
@@ -78,8 +82,8 @@ def selecting_images(net: Any, x: torch.Tensor) -> Iterator[tuple[str, torch.Ten
     parts = variant_of(net, 'A')(x, with_parts=True)
     yield from (('coarse of A', parts.coarse), ('A', parts.image))
     view = variant_of(net, 'M')
-    for amount in AMOUNTS:
-        for order in ORDERS if amount in KEEPS else ('larger',):
+    for amount in KEEPS:
+        for order in ORDERS:
             for seed in range(SEEDS if order == 'random' else 1):
                 image = selected(view, parts.feature, parts.coarse, parts.image, amount, order, seed)
                 yield method(amount, order), image
@@ -115,7 +119,7 @@ def markdown(results: Mapping[str, Figures]) -> str:
     """Two tables, PSNR on Y / RGB: the variants, and the orders of table 7."""
     names = list(next(iter(results.values())))
     ordered = [method(keep, order) for keep in KEEPS for order in ORDERS]
-    plain = [name for name in names if name not in ordered or name in map(method, AMOUNTS)]
+    plain = [name for name in names if name not in ordered or name in map(method, KEEPS)]
     tables = []
     for rows in (plain, ordered):
         lines = [f"| PSNR Y / RGB (dB) | {' | '.join(results)} |", '|---' * (len(results) + 1) + '|']
@@ -137,9 +141,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--backbone', required=True, help='FSRCNN, RFDN, …')
     parser.add_argument('--scale', type=int, default=4)
+    parser.add_argument('--patch-size', type=int, default=4, help='p, side of a patch in LR pixels')
     parser.add_argument('--dense', metavar='FILE', help='weights of step D')
     parser.add_argument('--selecting', metavar='FILE', required=True, help='weights of step A or M')
-    parser.add_argument('--base', metavar='NAME', help='weights of the plain network, to stand as B')
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument('--base', metavar='NAME', help='weights of the plain network, to stand as B')
+    alone.add_argument('--alone', metavar='FILE', help='weights of a step B, the base net trained by itself')
     parser.add_argument('--sets', nargs='+', required=True, metavar='DIR', help='folders of HR images')
     parser.add_argument('--json', metavar='FILE')
     args = parser.parse_args(argv)
@@ -148,15 +155,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.base:
         plain = load_pretrained(args.base, type=args.backbone, upscale=args.scale)
         nets.append(lambda x: iter([('B, trained by itself', plain(x))]))
-    for weights, make in ((args.dense, dense_images), (args.selecting, selecting_images)):
+    for weights, make in ((args.alone, base_images), (args.dense, dense_images), (args.selecting, selecting_images)):
         if weights:
-            net = load(args.backbone, args.scale, weights)
+            net = load(args.backbone, args.scale, args.patch_size, weights)
             nets.append(lambda x, net=net, make=make: make(net, x))  # type: ignore[misc]
     results: dict[str, Figures] = {}
     for folder in args.sets:
         results[set_name(folder)] = test(nets, folder, args.scale)
         print(f'{set_name(folder)} done', flush=True)
         if args.json:
+            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
             Path(args.json).write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
     print(markdown(results))
 

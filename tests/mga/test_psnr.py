@@ -35,23 +35,30 @@ def test_a_run(tmp_path, capsys):
         picture = torch.randint(0, 256, (40, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
         cv2.imwrite(str(tmp_path / 'Set5' / 'HR' / f'{name}.png'), picture.numpy())
     weights = str(tmp_path / 'net.pth')
-    main(['--backbone', 'FSRCNN', '--scale', '2', '--dense', weights, '--selecting', weights, '--sets',
-          str(tmp_path / 'Set5' / 'HR'), '--json', str(tmp_path / 'out.json')])
-    figures = json.loads((tmp_path / 'out.json').read_text())['Set5']
+    out = tmp_path / 'new' / 'out.json'
+    words = ['--backbone', 'FSRCNN', '--scale', '2', '--dense', weights, '--selecting', weights, '--sets',
+             str(tmp_path / 'Set5' / 'HR'), '--json', str(out)]
+    main([*words, '--patch-size', '8', '--alone', weights])
+    larger = json.loads(out.read_text())['Set5']
+    capsys.readouterr()
+    main(words)
+    figures = json.loads(out.read_text())['Set5']
     assert figures['coarse of A'] == figures['coarse of D']
-    assert figures['M 240'] == figures['A'] != figures['M 0.25 random'] != figures['M 0.25']
+    assert figures['A'] != figures['M 0.25 random'] != figures['M 0.25']
+    assert larger['D'] == figures['D'] and larger['A'] != figures['A']
+    assert larger['B, trained by itself'] == larger['coarse of A']
     printed = capsys.readouterr().out
-    assert printed.count('| M 0.25 |') == 2
-    assert printed.count('| M 240 |') == printed.count('| M 0.5 oracle |') == 1
+    assert printed.count('| M 0.25 |') == printed.count('| M 0.125 |') == 2
+    assert printed.count('| M 0.5 oracle |') == 1
     assert f"| D | {figures['D']['y']:.3f} / {figures['D']['rgb']:.3f} |" in printed
 
 
 def test_a_table_by_hand():
-    rows = {'D': {'y': 30.0, 'rgb': 28.5}, 'M 240': {'y': 1, 'rgb': 2},
-            **{f'M {keep}{order}': {'y': 1, 'rgb': 2} for keep in (0.25, 0.5)
+    rows = {'D': {'y': 30.0, 'rgb': 28.5},
+            **{f'M {keep}{order}': {'y': 1, 'rgb': 2} for keep in (0.125, 0.25, 0.5)
                for order in ('', ' random', ' smaller', ' oracle')}}
     lines = markdown({'Set5': rows, 'Set14': rows}).splitlines()
     assert lines[:2] == ['| PSNR Y / RGB (dB) | Set5 | Set14 |', '|---|---|---|']
     assert lines[2] == '| D | 30.000 / 28.500 | 30.000 / 28.500 |'
-    assert len(lines) == 6 + 1 + 10
+    assert len(lines) == 6 + 1 + 14
     assert [set_name(folder) for folder in ('x/Set5/HR', 'x/BSD100/GTmod12', 'own')] == ['Set5', 'BSD100', 'own']
