@@ -134,12 +134,10 @@ class ActivePatches:
         """For each chunk, the patches' own pixels."""
         return self.gathers(range(self.size), range(self.size))
 
+    @cached_property
     def images(self) -> list[Gather]:
         """For each chunk, the image that each of the patches' own pixels belongs to: rows of (B, C)."""
-        if ('images',) not in self._lists:
-            area = self.height * self.width
-            self._lists['images',] = [Gather(own.rows // area) for own in self.own()]
-        return self._lists['images',]
+        return [Gather(own.rows // (self.height * self.width)) for own in self.own()]
 
     @cached_property
     def per_image(self) -> torch.Tensor:

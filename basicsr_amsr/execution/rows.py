@@ -81,7 +81,7 @@ class Rows:
             return Read(self.compute(value))
         stored = self.stored[value]
         if self.plan.of_image[value]:
-            return Read(stored.flatten(1), self.chunk_of.images()[self.number])
+            return Read(stored.flatten(1), self.chunk_of.images[self.number])
         where = self.where(value)
         if where is self.chunk_of:
             return Read(stored[self.start:self.start + len(self.own.rows)])
@@ -115,7 +115,7 @@ class Rows:
             if total is None:
                 wide = torch.promote_types(rows.dtype, torch.float32)
                 total = rows.new_zeros(self.batch, rows.shape[1], dtype=wide)
-            total.index_add_(0, self.active.images()[number].rows, rows.to(total.dtype))
+            total.index_add_(0, self.active.images[number].rows, rows.to(total.dtype))
         assert total is not None
         return (total / self.active.per_image).to(rows.dtype)[..., None, None]
 
