@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from basicsr_amsr.bench.contenders import COMPILED, ONNXRUNTIME, OPENVINO
+from basicsr_amsr.bench.contenders import COMPILED, NATIVE, ONNXRUNTIME, OPENVINO
 from basicsr_amsr.bench.job import Job
 from basicsr_amsr.bench.views import LAYOUTS
 from basicsr_amsr.execution.openvino import Session, openvino_graph, write_onnx
@@ -24,12 +24,14 @@ def prepared(job: Job, image: np.ndarray) -> Any:
     return image if job.backend in (OPENVINO, ONNXRUNTIME) else torch.from_numpy(image).to(job.device)
 
 
-def warm_import(job: Job) -> dict[str, str]:
-    """Import what the backend needs, before anything is measured; returns its version."""
-    if job.backend == COMPILED:
-        importlib.import_module('torch._inductor.compile_fx')
-    name = job.backend if job.backend in (OPENVINO, ONNXRUNTIME) else 'torch'
-    return {name: importlib.import_module(name).__version__}
+def import_packages(job: Job) -> dict[str, str]:
+    """Import what the backend needs; returns its version."""
+    if job.backend in (OPENVINO, ONNXRUNTIME):
+        return {job.backend: importlib.import_module(job.backend).__version__}
+    needed = {COMPILED: 'torch._inductor.compile_fx', NATIVE: 'torch._dynamo'}  # the latter traces the network
+    if job.backend in needed:
+        importlib.import_module(needed[job.backend])
+    return {'torch': torch.__version__}
 
 
 def load(job: Job) -> Picture:

@@ -48,8 +48,9 @@ class Result:
 
     Attributes:
         milliseconds: of the timed passes of each image.
-        first_picture: seconds from nothing loaded to the first picture: weights or graph read, prepared, one pass.
-        memory: peak bytes above those of the process before anything was loaded; on a GPU, of its memory.
+        first_picture: seconds to the first picture, with PyTorch imported: the engine's packages imported, weights or
+            graph read, prepared, one pass.
+        memory: peak bytes above those of the process when the packages were imported; on a GPU, of its memory.
         faults: page faults of a timed pass that needed no disk.
         psnr: dB of the pictures to those of the dense network in fp32, mean over the images; inf where all are equal.
         difference: largest one to the expected picture as a share of its largest value; nan where nothing is expected,

@@ -18,7 +18,7 @@ import torch
 
 import basicsr_amsr.register  # noqa: F401  # mends BasicSR and registers what there is
 from basicsr_amsr import allocator
-from basicsr_amsr.bench.engines import export, load, prepared, warm_import
+from basicsr_amsr.bench.engines import export, import_packages, load, prepared
 from basicsr_amsr.bench.job import Job, Result
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.timer import time_paired
@@ -51,10 +51,10 @@ def main(job: Job, answer: str, log: str) -> None:
 
 def work(job: Job) -> Result:
     """Load, make the first picture, time, and compare the pictures."""
-    versions = warm_import(job)
     images = [prepared(job, np.load(file)) for file in job.images]
-    memory = PeakMemory(job.device)
     begun = time.perf_counter()
+    versions = import_packages(job)
+    memory = PeakMemory(job.device)
     call = load(job)
     call(images[0])
     synchronize(job.device)
