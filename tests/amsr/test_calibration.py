@@ -191,12 +191,30 @@ def test_one_level_for_all_images(tmp_path):
         with torch.no_grad():
             keeps[keep] = [(net(x), float(net.last_keep))[1] for x in images]
     assert keeps[None] == keeps[0.5] and keeps[None][0] < 0.3 < 0.7 < keeps[None][1]
+    assert repr(calibration) == (
+        f"Calibration(network='EDSR', predictions={len(calibration.prediction.contexts)}, images=3)")
     assert sum(keeps[0.5]) / 3 == pytest.approx(0.5, abs=0.02) and sum(keeps[0.8]) / 3 == pytest.approx(0.8, abs=0.02)
     same = calibrate(network('EDSR', 2), images, HALF, one_level=False)
     assert same.selection() == HALF and same.selection(0.5).level == pytest.approx(selection.level)
     for keep in (1.5, True, 'half'):
         with pytest.raises(UserError, match=f'keep is {keep!r}'):
             calibration.selection(keep)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_a_network_that_is_half_beforehand(dtype):
+    pictures = []
+    net, calibration = calibrated()
+    x = image(1, 3, 40, 36).to(dtype)
+    for half_before in (True, False):
+        net = network('EDSR', 2)
+        net.to(dtype if half_before else torch.float32)
+        accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
+        with torch.no_grad():
+            if not half_before:
+                net(x.float())
+            pictures.append(net.to(dtype)(x))
+    assert pictures[0].dtype == dtype and torch.equal(*pictures)
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -63,6 +63,10 @@ class Calibration:
     graph: str
     fit: Fit
 
+    def __repr__(self) -> str:
+        return (f'Calibration(network={self.network!r}, predictions={len(self.prediction.contexts)}, '
+                f'images={self.fit.images})')
+
     def check(self, program: Program) -> None:
         """UserError unless the program is the one that was calibrated."""
         if program.fingerprint != self.graph:

@@ -278,7 +278,7 @@ class DenseForm(NativeForm):
             UserError: the network cannot be read, too little of it is native, or the kernels are not there.
         """
         first = next(net.parameters())
-        usual = first.new_zeros(1, image_channels(net), *USUAL, device='cpu', dtype=torch.float32)
-        schedule = self.schedule(net, usual, 'float32')
+        usual = first.new_zeros(1, image_channels(net), *USUAL, device='cpu')
+        schedule = self.schedule(net, usual, precision_of(usual))
         return [op.weight for segment in schedule.segments if segment.native for number in segment.ops
                 if isinstance(op := schedule.graph.ops[number], Conv)]

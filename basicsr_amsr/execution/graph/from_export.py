@@ -43,7 +43,7 @@ def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, severa
 
     Args:
         net: on any device; traced in evaluation mode.
-        x: (B, C, H, W); its shape, type and device matter.
+        x: (B, C, H, W); its shape and device matter, and its type where the network has no parameters.
         forward: called as `forward(net, x)` in place of `net(x)`. several: it may return several maps, not one image.
 
     Raises:

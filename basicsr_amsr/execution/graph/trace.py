@@ -38,7 +38,7 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
 
     Args:
         net: in evaluation mode or not, it is traced in evaluation mode.
-        x: an image, of which shape, type and device matter.
+        x: an image, of which shape and device matter, and the type where the network has no parameters.
         forward: called as `forward(net, x)` in place of `net(x)`.
 
     Returns:
@@ -52,7 +52,7 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
     attempts: list[tuple[Any, bool]] = [(free, False), (free, True), (None, False)]
     first: Exception | None = None
     with _quiet(), _evaluating(net), torch.inference_mode(False), torch.no_grad():
-        example = torch.zeros(x.shape, dtype=x.dtype, device=x.device)
+        example = torch.zeros(x.shape, dtype=weights_type(net, x.dtype), device=x.device)
         for sizes, strict in attempts:
             try:
                 if strict:  # that keeps what the last run left in tensors that are stored in forward
@@ -65,6 +65,11 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
             except Exception as error:  # whatever a forward raises that is run on shapes
                 first = first or error
     raise Unreadable(f'{type(net).__name__} cannot be read: {_reason(first)}') from first
+
+
+def weights_type(net: nn.Module, image_type: torch.dtype) -> torch.dtype:
+    """The type of the network's parameters, of which its images have to be; that of the image where it has none."""
+    return next((each.dtype for each in net.parameters() if each.is_floating_point()), image_type)
 
 
 @contextmanager

@@ -175,6 +175,22 @@ def test_follows_its_number_format(accelerated):
         assert net.half()(x.half()).dtype == torch.float16
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('name', ['RFDN', 'SRVGGNetCompact', 'PAN'])
+def test_a_network_that_is_half_beforehand_gives_what_one_gives_that_becomes_so(name, dtype):
+    x = image(1, 3, 18, 20).to(dtype)
+    pictures = []
+    for half_before in (True, False):
+        net = build(name)
+        net.to(dtype if half_before else torch.float32)
+        accelerate_(net, AMSRConfig(mode='dense', backend='native'))
+        with torch.no_grad():
+            if not half_before:
+                net(x.float())
+            pictures.append(net.to(dtype)(x))
+    assert pictures[0].dtype == dtype and torch.equal(*pictures)
+
+
 def test_follows_what_is_put_in_place_of_weights(accelerated):
     net, other = accelerated
     check(net, other)
