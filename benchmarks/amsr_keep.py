@@ -23,7 +23,6 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.bench.networks import scale_of
 from basicsr_amsr.bench.quality import pair, psnr
 from basicsr_amsr.data.image_io import list_images
-from basicsr_amsr.execution.graph.skipped_units import INSIDE
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
@@ -44,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--first', type=int, help='only so many of them')
     parser.add_argument('--keeps', type=float, nargs='+', default=[0.75, 0.5, 0.25])
     parser.add_argument('--patch-size', type=int, nargs='+', default=[8])
-    parser.add_argument('--inside', nargs='+', choices=INSIDE, default=list(INSIDE))
     parser.add_argument('--dense-first', type=int, nargs='+', default=[0])
     parser.add_argument('--smooth', type=int, default=5)
     parser.add_argument('--threads', type=int, default=1)
@@ -57,17 +55,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     dense, dense_macs = measure(net, pairs, scale)
     table = Table(title=f'{args.weights} x{scale}, {len(pairs)} images, '
                         f'dense {dense:.3f} dB, {dense_macs / 1e9:.2f} GMAC')
-    for name in ('keep', 'patch_size', 'inside', 'dense first', 'PSNR', 'against dense', 'MACs / dense'):
+    for name in ('keep', 'patch_size', 'dense first', 'PSNR', 'against dense', 'MACs / dense'):
         table.add_column(name)
     for keep in args.keeps:
         for patch_size in args.patch_size:
-            for inside in args.inside:
-                for first in args.dense_first:
-                    selection = HighFrequencyMask(keep=keep, smooth=args.smooth, patch_size=patch_size)
-                    accelerate_(net, AMSRConfig(selection, inside, dense_first=first, mode='sparse'))
-                    quality, macs = measure(net, pairs, scale)
-                    table.add_row(f'{keep}', f'{patch_size}', inside, f'{first}', f'{quality:.3f}',
-                                  f'{quality - dense:+.3f}', f'{macs / dense_macs:.3f}')
+            for first in args.dense_first:
+                selection = HighFrequencyMask(keep=keep, smooth=args.smooth, patch_size=patch_size)
+                accelerate_(net, AMSRConfig(selection, dense_first=first, mode='sparse'))
+                quality, macs = measure(net, pairs, scale)
+                table.add_row(f'{keep}', f'{patch_size}', f'{first}', f'{quality:.3f}', f'{quality - dense:+.3f}',
+                              f'{macs / dense_macs:.3f}')
     Console(width=120).print(table)
 
 

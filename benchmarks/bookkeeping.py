@@ -58,8 +58,7 @@ FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
     'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (patches.Patches, '__init__'),
               (patches.Patches, 'places'), (patches.Patches, 'inside'),
               (active.ActivePatches, '__init__'), (active.ActivePatches, 'gathers'),
-              (active.ActivePatches, 'gathers_from'),
-              (active.ActivePatches, 'dilated'), (windows.ActiveWindows, '__init__'),
+              (active.ActivePatches, 'gathers_within'), (windows.ActiveWindows, '__init__'),
               (calibrated_lists, 'lists_of')),
     'decision': ((decision, 'form_for'), (decision, 'keep_of')),
 }

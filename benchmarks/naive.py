@@ -2,7 +2,7 @@
 
     python -m benchmarks.naive --network CARN_M EDSR_baseline --image photo.jpg --size 128x128 --threads 2
 
-The recipe runs in the same units, on the same masks of single pixels, as `inside: masked` does, and first its image is
+The recipe runs in the same units, on the same masks of single pixels, as ours, and first its image is
 compared with that form's. All run in turn in one process: a figure is the median over the rounds of the plain network's
 time / time. Weights are random.
 """
@@ -62,7 +62,7 @@ class Unfolded(SkipUnit):
     """A unit whose convolutions unfold the whole image, choose the active pixels and multiply."""
 
     def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
-        """The unit on the active pixels, `inside: masked`."""
+        """The unit on the active pixels."""
         size = x.shape[-2:]
         mask = skipping.once(('mask', size), lambda: expand_patches(*skipping.patches(*size), *size))
         values = [x]

@@ -4,7 +4,7 @@
     python -m benchmarks.triton_conv --tune --dtype fp16 --size 540x960
 
 For each type, size, number of channels, side of the patches and share of active ones (drawn at random) it times a 3×3
-convolution with ReLU, and a residual unit of two (`inside: masked`): dense by cuDNN channels-last, dense by
+convolution with ReLU, and a residual unit of two: dense by cuDNN channels-last, dense by
 torch.compile, listed patches by torch operators and by Triton. First all are compared with double precision, or the
 dense form. Two medians over paired rounds: of a CUDA graph, which is the GPU's time alone, and of plain calls, with
 Python. Speed-up is over the faster dense form, by graphs; efficiency is speed-up times active share. The roofline is

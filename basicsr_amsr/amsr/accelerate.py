@@ -105,7 +105,7 @@ class ConvertedNetwork(Converted):
         self.last_keep = 1.0
         skipping = None
         if form == 'sparse':
-            skipping = Skipping(x, self.selection_for(x), config.inside, differentiable, config.backend)
+            skipping = Skipping(x, self.selection_for(x), differentiable, config.backend)
         if bare and self.variant == 'M' and not differentiable:
             picture = self._by_engines(x, skipping)
             if picture is not None:
@@ -126,7 +126,7 @@ class ConvertedNetwork(Converted):
             return self.whole.image(self, x)
         if self.units is None or config.selection.patch_size % PATCH or not goes_native(config, x):
             return None
-        picture = self.units.image(self, x, skipping.patches, config.inside)
+        picture = self.units.image(self, x, skipping.patches)
         if picture is not None:
             self.last_keep = skipping.keep
         return picture

@@ -56,7 +56,7 @@ class AMSROptions(_CONFIG):
         None, description='with a calibration: the share of the patches that is computed of images like those it was '
                           'fitted to, more of a detailed one and less of a flat one; default: as it was fitted')
     calibration: File | None = Field(
-        None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of inside, unit and '
+        None, description='a file of basicsr calibrate: predictions for skipped pixels; in place of unit and '
                           'dense_first')
 
 
@@ -69,7 +69,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
         backbone: `{type: NAME, upscale: s, …}`, a backbone or a network of BasicSR's registry.
         selection: `{type: NAME, …}`, one of the registry; HighFrequencyMask where no type is given.
         options: share, of the patches, with a calibration (`Calibration.selection`); the others as in AMSRConfig:
-            inside, unit, budget, dense_first, calibration (a file), mode, backend, tile, tile_pad.
+            unit, budget, dense_first, calibration (a file), mode, backend, tile, tile_pad.
 
     Raises:
         UserError: an option that makes no sense, or a network of which nothing can be skipped.

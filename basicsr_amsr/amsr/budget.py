@@ -70,7 +70,7 @@ class Survey(Skipping):
     """Skips everything, and notes on which grids a mask would be made."""
 
     def __init__(self, image: torch.Tensor, patch_size: int) -> None:
-        super().__init__(image, Nothing(patch_size), 'masked', differentiable=False)
+        super().__init__(image, Nothing(patch_size), differentiable=False)
         self.grids: set[tuple[int, float]] = set()
         self.once_macs = 0
 
@@ -78,7 +78,7 @@ class Survey(Skipping):
         """The input."""
         patches, side = self.patches(*x.shape[-2:])
         self.grids.add((patches[0].numel(), patches[0].numel() * side**2 / x[0, 0].numel()))
-        flags = Plan(unit, 'masked').of_image[1:]
+        flags = Plan(unit).of_image[1:]
         self.once_macs += sum(node.call.weight.numel() for node, flag in zip(unit.nodes, flags, strict=True)
                               if flag and isinstance(node.call, nn.Conv2d))
         return x

@@ -10,7 +10,6 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.backbones.skipping import Selection
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import BACKENDS, BackendName
-from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Count, Positive
@@ -35,7 +34,6 @@ class AMSRConfig:
     Args:
         selection: where it computes: the options of `HighFrequencyMask`. Default: what the calibration was fitted with,
             or half of the patches of 8×8. `Calibration.selection` gives it for another share of the patches.
-        inside: 'masked': inside a unit, what lies outside the mask is 0. 'exact': it is computed where it is needed.
         unit: what is skipped as a whole: 'residual' units, or inside them each 'conv' by itself that has as many
             channels coming in as going out (the paper's formula; without training it ruins the picture).
         budget: share of the dense network's MACs that an image may cost, in place of a fixed share: as many patches or
@@ -43,7 +41,7 @@ class AMSRConfig:
         dense_first: so many units, the first ones, stay dense.
         calibration: what `basicsr calibrate` found for the network (`Calibration.load`). Then the whole network behind
             its first convolution is computed at active patches alone, and what they read around themselves is
-            predicted; `inside`, `unit` and `dense_first` play no part.
+            predicted; `unit` and `dense_first` play no part.
         mode: 'sparse' skips, without gradients; 'dense_masked' computes everything and masks it, with gradients;
             both give the same. 'auto': dense_masked in training mode or while gradients are recorded; else sparse, or
             the plain network runs where measured costs say that this is faster for the image (docs/amsr.md).
@@ -67,7 +65,6 @@ class AMSRConfig:
     """
 
     selection: Selection = None  # type: ignore[assignment]  # __post_init__ chooses
-    inside: Inside = 'masked'
     unit: Literal['residual', 'conv'] = 'residual'
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
     dense_first: Count = 0
@@ -89,13 +86,10 @@ class AMSRConfig:
                             f'there is: {", ".join(BACKENDS)}.')
         if self.backend == 'openvino' and openvino_version() is None:
             raise UserError('backend: openvino is not installed: pip install openvino.')
-        if self.calibration is not None and (self.inside, self.unit, self.dense_first) != ('masked', 'residual', 0):
-            raise UserError('calibration: inside, unit and dense_first are for networks without one: leave them out.')
+        if self.calibration is not None and (self.unit, self.dense_first) != ('residual', 0):
+            raise UserError('calibration: unit and dense_first are for networks without one: leave them out.')
 
     def _check_budget(self, budget: float, default: Selection) -> None:
-        if self.inside != 'masked':
-            raise UserError('budget: what inside: exact costs depends on where the mask is: give inside: masked, or a '
-                            'keep.')
         for rule in ('keep', 'level'):
             if self.selection != default and getattr(self.selection, rule, None) is not None:
                 raise UserError(f'budget is {budget!r}, but the selection has a {rule}, '

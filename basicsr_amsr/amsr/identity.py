@@ -22,7 +22,7 @@ def subject_of(net: Any, device: torch.device) -> Subject:
     loaded = library() if native and config.backend == 'auto' and device.type == 'cpu' else None
     if loaded is not None:
         backend = f'native, {loaded.isa}'
-    how = (config.inside, config.unit, backend, selection.patch_size, getattr(selection, 'smooth', None), layout)
+    how = (config.unit, backend, selection.patch_size, getattr(selection, 'smooth', None), layout)
     return Subject(f'AMSR {net.plain_class.__name__}', f'{known_structure(net)} {how}')
 
 

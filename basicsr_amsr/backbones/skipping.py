@@ -12,7 +12,6 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.graph.markers import marked
-from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native.selection import patches
 from basicsr_amsr.execution.reference import dense_masked
@@ -46,15 +45,13 @@ class Skipping:
     Args:
         image: the LR images (B, 3 or 1, H, W); a mask is made for each, when a size is first asked for.
         selection: what chooses.
-        inside: 'masked' or 'exact', see `execution.reference`.
         differentiable: compute everything and mask it, as training needs it.
         backend: what convolves otherwise, see `backend_for`.
     """
 
-    def __init__(self, image: torch.Tensor, selection: Selection, inside: Inside, differentiable: bool,
-                 backend: str = 'torch') -> None:
+    def __init__(self, image: torch.Tensor, selection: Selection, differentiable: bool, backend: str = 'torch') -> None:
         self.image, self.selection = image.detach(), selection
-        self.inside, self.differentiable, self.backend = inside, differentiable, backend
+        self.differentiable, self.backend = differentiable, backend
         self._patches: dict[tuple[int, int], tuple[torch.Tensor, int]] = {}
         self._made: dict[Hashable, Any] = {}
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
@@ -64,10 +61,10 @@ class Skipping:
         size = x.shape[-2:]
         if self.differentiable:
             mask = self.once(('mask', size), lambda: expand_patches(*self.patches(*size), *size))
-            return dense_masked(unit, x, mask, self.inside)
+            return dense_masked(unit, x, mask)
         whole = backend_for(self.backend, x.device).whole
         active = self.once(('active', size), lambda: ActivePatches(*self.patches(*size), size[0], size[1], whole))
-        return run_unit(unit, x, active, self.inside, backend=self.backend)
+        return run_unit(unit, x, active, backend=self.backend)
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:
@@ -137,7 +134,7 @@ class Marking(Skipping):
     """Marks units in a trace: see `execution.graph.skipped_units`."""
 
     def __init__(self, image: torch.Tensor) -> None:
-        super().__init__(image, HighFrequencyMask(keep=1.0), 'exact', differentiable=False)
+        super().__init__(image, HighFrequencyMask(keep=1.0), differentiable=False)
 
     def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
         """The whole unit, marked."""

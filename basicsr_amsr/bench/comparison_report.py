@@ -54,4 +54,4 @@ def described(contender: Contender) -> dict[str, Any]:
     """What a contender is."""
     view = contender.view
     return {'name': contender.name, 'form': contender.form, 'backend': contender.backend, 'kind': contender.kind,
-            'patch_size': view.patch_size, 'inside': view.inside, 'asked': dict([view.amount]) if view.amount else None}
+            'patch_size': view.patch_size, 'asked': dict([view.amount]) if view.amount else None}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.skipped_units import INSIDE
 
 
 class Amount(NamedTuple):
@@ -32,7 +31,6 @@ class Grid:
     Args:
         amounts: how much is computed.
         patch_sizes: sides of AMSR's patches in LR pixels, 1 for pixels; None: that of the network's options.
-        insides: AMSR's `inside`; None: that of the network's options.
         backends: what convolves in AMSR's sparse forms; None: what the network's options mean on the device.
         auto: each AMSR form also with `mode: auto`, which computes everything where that is measured to be faster.
 
@@ -42,7 +40,6 @@ class Grid:
 
     amounts: tuple[Amount, ...]
     patch_sizes: tuple[int, ...] | None = None
-    insides: tuple[str, ...] | None = None
     backends: tuple[str, ...] | None = None
     auto: bool = False
 
@@ -53,8 +50,3 @@ class Grid:
         for patch_size in self.patch_sizes or ():
             if patch_size < 1:
                 raise UserError(f'--patch-size {patch_size}: give the side of the patches in LR pixels, 1 or more.')
-        for inside in self.insides or ():
-            if inside not in INSIDE:
-                raise UserError(f"--inside {inside}: give {' or '.join(INSIDE)}.")
-            if inside == 'exact' and any(amount.kind == 'budget' for amount in self.amounts):
-                raise UserError('--budget: what --inside exact costs depends on where the mask is: leave one out.')

@@ -58,30 +58,27 @@ def amsr_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator
                          or (net.units is not None and all(patch_size % PATCH == 0 for patch_size in patch_sizes)))
     backends = (EAGER,) if window else grid.backends or (usual,)
     layout: Literal['NCHW', 'channels-last'] = 'NCHW' if native else 'channels-last'
-    insides = (None,) if window or calibrated else grid.insides or (net.amsr.inside,)
     for patch_size in patch_sizes:
         costs = count_costs(net, patch_size, *shape)
         cells = min((number for number, _ in costs.grids), default=math.prod(grid_size(*shape[1:], patch_size)))
-        for inside in insides:
-            for amount in grid.amounts:
-                for backend in backends:
-                    view = View('amsr', layout, amount, patch_size, inside, 'auto' if native else backend)
-                    own = view.of(net)
-                    keep = fixed_keep(own, amount, shape)
-                    tried = Amount('keep', TRIED if keep is None else keep)
-                    full = amsr_view(net, Amount('keep', 1.0), patch_size, inside, view.backend)
-                    masked = amsr_view(net, tried, patch_size, inside, view.backend, mode='dense_masked')
-                    equalities = (
-                        Equality('the dense network where all is active', full, dense),
-                        Equality('the dense-masked reference', amsr_view(net, tried, patch_size, inside, view.backend),
-                                 masked))
-                    form = f'windows {patch_size}' if window else form_name(patch_size, inside or 'calibrated')
-                    by = NATIVE if native else backend
-                    yield Contender(form, by, 'sparse', view, own, keep=keep, slack=0.5 / cells,
-                                    most_macs=limit(amount, costs.dense), equalities=equalities)
-                    if grid.auto:  # what it chooses among is compared already
-                        either = dataclasses.replace(view, mode='auto')
-                        yield Contender(f'auto, {form}', by, 'auto', either, either.of(net), keep=None)
+        for amount in grid.amounts:
+            for backend in backends:
+                view = View('amsr', layout, amount, patch_size, 'auto' if native else backend)
+                own = view.of(net)
+                keep = fixed_keep(own, amount, shape)
+                tried = Amount('keep', TRIED if keep is None else keep)
+                full = amsr_view(net, Amount('keep', 1.0), patch_size, view.backend)
+                masked = amsr_view(net, tried, patch_size, view.backend, mode='dense_masked')
+                equalities = (
+                    Equality('the dense network where all is active', full, dense),
+                    Equality('the dense-masked reference', amsr_view(net, tried, patch_size, view.backend), masked))
+                form = f'windows {patch_size}' if window else form_name(patch_size, calibrated)
+                by = NATIVE if native else backend
+                yield Contender(form, by, 'sparse', view, own, keep=keep, slack=0.5 / cells,
+                                most_macs=limit(amount, costs.dense), equalities=equalities)
+                if grid.auto:  # what it chooses among is compared already
+                    either = dataclasses.replace(view, mode='auto')
+                    yield Contender(f'auto, {form}', by, 'auto', either, either.of(net), keep=None)
 
 
 def fixed_keep(view: Any, amount: Amount, shape: Shape) -> float | None:
@@ -106,9 +103,9 @@ def limit(amount: Amount, dense: int) -> float:
     return amount.value * dense if amount.kind == 'budget' else math.inf
 
 
-def form_name(patch_size: int, way: str) -> str:
-    """'pixels, exact', 'patches 8, masked', 'patches 8, calibrated'."""
-    return f'{f"patches {patch_size}" if patch_size > 1 else "pixels"}, {way}'
+def form_name(patch_size: int, calibrated: bool) -> str:
+    """'pixels', 'patches 8', 'patches 8, calibrated'."""
+    return (f'patches {patch_size}' if patch_size > 1 else 'pixels') + (', calibrated' if calibrated else '')
 
 
 def mga_forms(net: MGA, grid: Grid, shape: Shape) -> Iterator[Contender]:

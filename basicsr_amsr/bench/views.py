@@ -30,14 +30,13 @@ class View:
             converted by `accelerate_`, patches or windows;
             'mga', its variant M; 'plain', the unmodified network that MGA was made of, with random weights.
         layout: memory format of weights and images, see LAYOUTS.
-        amount: how much is computed. patch_size, inside, mode: options of AMSR. backend: of AMSR, or MGA's engine.
+        amount: how much is computed. patch_size, mode: options of AMSR. backend: of AMSR, or MGA's engine.
     """
 
     rule: Literal['dense', 'native', 'amsr', 'mga', 'plain']
     layout: Literal['NCHW', 'channels-last'] = 'channels-last'
     amount: Amount | None = None
     patch_size: int | None = None
-    inside: str | None = None
     backend: str = 'auto'
     mode: str = 'sparse'
 
@@ -64,10 +63,10 @@ class View:
             return mga_view(net, self.amount, self.backend)
         if self.patch_size is None:
             raise ValueError('a form by patches needs their side')
-        return amsr_view(net, self.amount, self.patch_size, self.inside, self.backend, self.mode)
+        return amsr_view(net, self.amount, self.patch_size, self.backend, self.mode)
 
 
-def amsr_view(net: Any, amount: Amount, patch_size: int, inside: str | None, backend: str, mode: str = 'sparse') -> Any:
+def amsr_view(net: Any, amount: Amount, patch_size: int, backend: str, mode: str = 'sparse') -> Any:
     """The converted network with other options, sharing its weights.
 
     Raises:
@@ -83,8 +82,7 @@ def amsr_view(net: Any, amount: Amount, patch_size: int, inside: str | None, bac
                                         patch_size=patch_size)
     budget = amount.value if amount.kind == 'budget' else None
     view = copy.copy(net)
-    view.amsr = dataclasses.replace(net.amsr, selection=selection, inside=inside or net.amsr.inside, budget=budget,
-                                    backend=backend, mode=mode)
+    view.amsr = dataclasses.replace(net.amsr, selection=selection, budget=budget, backend=backend, mode=mode)
     view.costs = {}
     view.set_variant('M')
     return view

@@ -114,7 +114,6 @@ def plan_of(args: argparse.Namespace) -> Plan:
                *(Amount('budget', value) for value in args.budget),
                *(Amount('keep_by_level', value) for value in args.keep_by_level)]
     grid = Grid(once(amounts), once(args.patch_size) if args.patch_size else None,
-                once(args.inside) if args.inside else None,
                 once(args.backend) if args.backend else None, args.auto)
     quality = list_images(resolve(args.hr))[:args.max_hr] if args.hr else []
     return Plan(networks_of(args), grid, once(parse_size(size) for size in args.size),

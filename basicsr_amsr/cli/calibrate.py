@@ -82,7 +82,7 @@ def subject_of(args: argparse.Namespace) -> Subject:
     network = opt['network_g']
     selection = network.get('selection')
     out = network.pop('calibration', None) or Path(opt['path']['pretrain_network_g']).stem + SUFFIX
-    for key in ('keep', 'budget', 'inside', 'unit', 'dense_first'):
+    for key in ('keep', 'budget', 'unit', 'dense_first'):
         network.pop(key, None)
     net = restore_(subject.build(opt))
     subject.load_weights(net, opt)

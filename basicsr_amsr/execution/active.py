@@ -69,22 +69,12 @@ class ActivePatches:
         self.whole = whole
         self.chunk = max(self.count, 1) if whole else chunk_of(size, patches.device)
         self._lists: dict[tuple, list[Gather]] = {}
-        self._dilated: dict[tuple[int, int], ActivePatches] = {}
 
     @classmethod
     def of(cls, mask: torch.Tensor, size: int = 1, whole: bool = False) -> ActivePatches:
         """The patches of a mask (B, 1, H, W) that have an active pixel."""
         patches = F.max_pool2d(mask.float(), size, ceil_mode=True)[:, 0].bool() if size > 1 else mask[:, 0]
         return cls(patches, size, mask.shape[-2], mask.shape[-1], whole)
-
-    def as_pixels(self) -> ActivePatches:
-        """The pixels of the active patches, as a list of single pixels."""
-        if self.size == 1:
-            return self
-        key = (-1, -1)
-        if key not in self._dilated:
-            self._dilated[key] = ActivePatches.of(self.mask, whole=self.whole)
-        return self._dilated[key]
 
     @property
     def mask(self) -> torch.Tensor:
@@ -97,16 +87,6 @@ class ActivePatches:
         """Whether all patches are active."""
         return self.count == self.total
 
-    def dilated(self, rows: int, cols: int) -> ActivePatches:
-        """The active pixels and all that are at most so many rows and columns away (size 1 only)."""
-        if (rows, cols) == (0, 0):
-            return self
-        if (rows, cols) not in self._dilated:
-            reach = (2 * rows + 1, 2 * cols + 1)
-            near = F.max_pool2d(self.mask.float(), reach, 1, (rows, cols)).bool()
-            self._dilated[rows, cols] = ActivePatches.of(near, whole=self.whole)
-        return self._dilated[rows, cols]
-
     def gathers(self, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
         """For each chunk, the map's pixels at these offsets from each patch's upper left pixel, patch by patch."""
         key = ('map', tuple(rows), tuple(cols))
@@ -115,15 +95,15 @@ class ActivePatches:
             self._lists[key] = self._chunks(torch.where(inside, place, 0), inside)
         return self._lists[key]
 
-    def gathers_from(self, source: ActivePatches, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
-        """As `gathers`, from the values of the patches of `source`: a row for each of their pixels, and a row of zeros.
+    def gathers_within(self, rows: Sequence[int], cols: Sequence[int]) -> list[Gather]:
+        """As `gathers`, from the values of the patches: a row for each of their pixels, and a row of zeros.
 
-        The last row, of zeros, is read for what is in no patch of `source`.
+        The last row, of zeros, is read for what is in no patch.
         """
-        key = (source, tuple(rows), tuple(cols))
+        key = ('patches', tuple(rows), tuple(cols))
         if key not in self._lists:
             place, inside = self._places(rows, cols)
-            own, own_inside = source._places(range(source.size), range(source.size))
+            own, own_inside = self._places(range(self.size), range(self.size))
             values = own.numel()
             table = place.new_full((len(self.patches) * self.height * self.width,), values)
             table[own[own_inside]] = torch.arange(values, device=place.device).view_as(own)[own_inside]

@@ -1,4 +1,4 @@
-"""In which order a unit's values are computed at the active pixels, and how far around them."""
+"""In which order a unit's values are computed at the active pixels."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.unit import Node, Unit
 
 Reach = tuple[int, int]  # rows and columns
@@ -29,11 +28,9 @@ class Plan:
 
     Attributes:
         unit: the unit.
-        inside: 'masked' or 'exact'.
     """
 
     unit: Unit
-    inside: Inside
 
     @cached_property
     def outer(self) -> list[bool]:
@@ -57,18 +54,6 @@ class Plan:
         kinds = ['', *(node.kind for node in self.unit.nodes)]
         return [outer or kind == 'cat' for outer, kind in zip(self.outer, kinds, strict=True)]
 
-    @cached_property
-    def halo(self) -> list[Reach]:
-        """How far around the active pixels each value is needed: nowhere if masked."""
-        halo = [(0, 0)] * (len(self.unit.nodes) + 1)
-        if self.inside == 'exact':
-            for number, node in reversed(list(enumerate(self.unit.nodes, 1))):
-                own = (0, 0) if node.kind == 'pool' or self.of_image[number] else halo[number]
-                wanted = tuple(map(sum, zip(own, reach(node), strict=True)))
-                for i in node.inputs:
-                    halo[i] = tuple(map(max, zip(halo[i], wanted, strict=True)))  # type: ignore[assignment]
-        return halo
-
     def parts(self, value: int) -> list[int]:
         """The values whose concatenation is read, or the value alone."""
         node = self.unit.nodes[value - 1] if value else None
@@ -80,14 +65,14 @@ class Plan:
     def stages(self) -> list[list[int]]:
         """Values that can be computed together, chunk by chunk: none looks at its neighbours in another of them.
 
-        A stage is of values of images, or of pixels with one halo.
+        A stage is of values of images, or of pixels.
         """
         number = [0] * (len(self.unit.nodes) + 1)
-        stages: dict[tuple[int, bool, Reach], list[int]] = {}
+        stages: dict[tuple[int, bool], list[int]] = {}
         for value, node in enumerate(self.unit.nodes, 1):
             number[value] = max(number[i] + self._waits(value, node, i) for i in node.inputs)
             if not self.on_demand[value]:
-                stages.setdefault((number[value], self.of_image[value], self.halo[value]), []).append(value)
+                stages.setdefault((number[value], self.of_image[value]), []).append(value)
         return [stages[key] for key in sorted(stages, key=lambda key: (key[0], not key[1]))]
 
     def _waits(self, value: int, node: Node, source: int) -> bool:
@@ -95,9 +80,7 @@ class Plan:
         if self.outer[source] or self.on_demand[value]:
             return False
         other_kind = self.of_image[source] != self.of_image[value]
-        parts = self.parts(source)
-        return other_kind or (not self.of_image[value] and (
-            reach(node) != (0, 0) or any(self.halo[part] != self.halo[value] for part in parts)))
+        return other_kind or (not self.of_image[value] and reach(node) != (0, 0))
 
     def read_later(self, value: int, stage: list[int]) -> bool:
         """Whether another stage reads a value of this one."""

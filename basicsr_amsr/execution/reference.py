@@ -6,33 +6,27 @@ from __future__ import annotations
 
 import torch
 
-from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.execution.graph.run_by_torch import average_of_active
-from basicsr_amsr.execution.graph.skipped_units import INSIDE, Inside
 from basicsr_amsr.execution.plan import Plan
 from basicsr_amsr.execution.unit import Unit, join
 
 
-def dense_masked(unit: Unit, x: torch.Tensor, mask: torch.Tensor, inside: Inside = 'masked',
-                 skipped: torch.Tensor | None = None) -> torch.Tensor:
+def dense_masked(unit: Unit, x: torch.Tensor, mask: torch.Tensor, skipped: torch.Tensor | None = None) -> torch.Tensor:
     """The unit where the mask is true, its input elsewhere.
 
-    `masked`: what a convolution reads is multiplied by the mask, as far as it comes from another convolution, so inner
-    pixels outside it are as 0 as the padding. `exact`: inner pixels are those of the dense unit. An average is that of
-    the active pixels, so without one in the unit active pixels of `exact` have exactly their dense values.
+    What a convolution reads is multiplied by the mask, as far as it comes from another convolution, so inner pixels
+    outside it are as 0 as the padding. An average is that of the active pixels.
 
     Args:
         unit: what is computed.
         x: (B, C, H, W).
         mask: bool (B, 1, H, W).
-        inside: 'masked' or 'exact'.
         skipped: (B, C, H, W), what skipped pixels get in place of x.
 
     Returns:
         (B, C, H, W).
     """
-    check_inside(inside)
-    plan = Plan(unit, inside)
+    plan = Plan(unit)
     values = [x]
 
     def read(value: int) -> torch.Tensor:
@@ -40,16 +34,10 @@ def dense_masked(unit: Unit, x: torch.Tensor, mask: torch.Tensor, inside: Inside
         return join(*parts) if len(parts) > 1 else parts[0]
 
     for node in unit.nodes:
-        if node.kind == 'conv' and inside == 'masked' and not plan.of_image[node.inputs[0]]:
+        if node.kind == 'conv' and not plan.of_image[node.inputs[0]]:
             values.append(node.call(read(node.inputs[0])))
         elif node.kind == 'pool':
             values.append(average_of_active(values[node.inputs[0]], mask))
         else:
             values.append(node.call(*(values[i] for i in node.inputs)))
     return torch.where(mask, values[-1], x if skipped is None else skipped)
-
-
-def check_inside(inside: str) -> None:
-    """UserError for an unknown mode."""
-    if inside not in INSIDE:
-        raise UserError(f"inside is '{inside}'. {suggestion(inside, INSIDE)}")

@@ -32,14 +32,10 @@ class Rows:
         self.local: dict[int, torch.Tensor] = {}
         self.outer: dict[int, torch.Tensor] = {}
 
-    def where(self, value: int) -> ActivePatches:
-        """At which pixels a value is kept."""
-        return self.active.dilated(*self.plan.halo[value]) if self.active.size == 1 else self.active
-
-    def start_chunk(self, where: ActivePatches, number: int, own: Gather) -> None:
+    def start_chunk(self, number: int, own: Gather) -> None:
         """Turn to a chunk of pixels."""
-        self.chunk_of, self.number, self.own = where, number, own
-        self.start = number * where.chunk * where.size**2
+        self.number, self.own = number, own
+        self.start = number * self.active.chunk * self.active.size**2
         self.local = {}
 
     def run(self, fused: Fused, keep: bool, out: tuple[torch.Tensor, Gather] | None = None) -> None:
@@ -81,11 +77,8 @@ class Rows:
             return Read(self.compute(value))
         stored = self.stored[value]
         if self.plan.of_image[value]:
-            return Read(stored.flatten(1), self.chunk_of.images[self.number])
-        where = self.where(value)
-        if where is self.chunk_of:
-            return Read(stored[self.start:self.start + len(self.own.rows)])
-        return Read(stored, self.chunk_of.gathers_from(where, [0], [0])[self.number])
+            return Read(stored.flatten(1), self.active.images[self.number])
+        return Read(stored[self.start:self.start + len(self.own.rows)])
 
     def keep(self, value: int) -> None:
         """Store the chunk's rows of a value."""
@@ -94,9 +87,8 @@ class Rows:
 
     def _room(self, value: int, channels: int, dtype: torch.dtype) -> torch.Tensor:
         """Where the chunk's rows of a value are stored."""
-        where = self.chunk_of
         if value not in self.stored:
-            count = where.count * where.size**2
+            count = self.active.count * self.active.size**2
             self.stored[value] = self.pixels.new_empty(count + 1, channels, dtype=dtype)
             self.stored[value][-1] = 0
         return self.stored[value][self.start:self.start + len(self.own.rows)]
@@ -108,7 +100,7 @@ class Rows:
             return node.call(*(self.stored[i] for i in node.inputs))
         total = None
         for number, own in enumerate(self.active.own()):
-            self.start_chunk(self.active, number, own)
+            self.start_chunk(number, own)
             rows = self.read(node.inputs[0])
             if own.outside is not None:
                 rows = rows.index_fill(0, own.outside, 0)
@@ -120,7 +112,7 @@ class Rows:
         return (total / self.active.per_image).to(rows.dtype)[..., None, None]
 
     def _convolve(self, node: Node, epilogue: Epilogue = PLAIN, place: Place | None = None) -> torch.Tensor:
-        conv, size = node.call, self.chunk_of.size
+        conv, size = node.call, self.active.size
         assert isinstance(conv, nn.Conv2d)
         parts = self.plan.parts(node.inputs[0])
         if reach(node) == (0, 0):
@@ -137,8 +129,8 @@ class Rows:
     def _around(self, value: int, offsets: list[Sequence[int]]) -> Read:
         """A value at the offsets from each of the chunk's patches; 0 where it is not known, or the image ends."""
         if not self.plan.outer[value]:
-            return Read(self.stored[value], self.chunk_of.gathers_from(self.where(value), *offsets)[self.number])
-        gather = self.chunk_of.gathers(*offsets)[self.number]
+            return Read(self.stored[value], self.active.gathers_within(*offsets)[self.number])
+        gather = self.active.gathers(*offsets)[self.number]
         if value == 0:
             return Read(self.pixels, gather)
         if self.backend.whole:  # made once at all pixels, and read from there

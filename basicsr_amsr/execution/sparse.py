@@ -7,16 +7,14 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.active import ActivePatches, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.fusion import fused, readers_of
-from basicsr_amsr.execution.graph.skipped_units import Inside
 from basicsr_amsr.execution.plan import Plan
-from basicsr_amsr.execution.reference import check_inside
 from basicsr_amsr.execution.rows import Rows
 from basicsr_amsr.execution.unit import Unit
 
 
 @torch.no_grad()
-def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, inside: Inside = 'masked',
-             out: torch.Tensor | None = None, backend: str = 'torch') -> torch.Tensor:
+def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, out: torch.Tensor | None = None,
+             backend: str = 'torch') -> torch.Tensor:
     """The unit on the active patches or pixels: equals `dense_masked` with their mask. For inference only.
 
     Where all are active the dense unit runs; where none is, nothing does.
@@ -25,7 +23,6 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, inside: Inside 
         unit: what is computed.
         x: (B, C, H, W), best channels-last; it is not changed.
         active: which patches (size > 1) or pixels (size 1), of the size of x.
-        inside: 'masked' or 'exact', see `dense_masked`.
         out: (B, C, H, W) channels-last, to write the active pixels into: what its other pixels hold is what skipped
             pixels get (a map found by calibration, or x itself in a second buffer that saves copying it). Not x.
         backend: 'torch', 'triton' or 'auto', see `backend_for`. For Triton make `active` with `whole`.
@@ -34,10 +31,9 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, inside: Inside 
         `out`, else a copy of x with the active pixels computed (x itself where none is active).
 
     Raises:
-        UserError: `inside` is unknown, x has another size than the active patches, `out` is not channels-last, or the
-            backend does not run here.
+        UserError: x has another size than the active patches, `out` is not channels-last, or the backend does not run
+            here.
     """
-    check_inside(inside)
     if (len(active.patches), active.height, active.width) != (len(x), *x.shape[-2:]):
         raise UserError(f'x is {tuple(x.shape)}, but the active patches are those of {len(active.patches)} maps of '
                         f'{active.height}x{active.width}.')
@@ -51,9 +47,7 @@ def run_unit(unit: Unit, x: torch.Tensor, active: ActivePatches, inside: Inside 
     x = x.contiguous(memory_format=torch.channels_last)
     if out is None:
         out = x.clone(memory_format=torch.channels_last)
-    if inside == 'exact':  # a list of all pixels that are needed computes none of them twice, as halos do
-        active = active.as_pixels()
-    _stage_by_stage(Rows(Plan(unit, inside), x, active, {}, engine), out)
+    _stage_by_stage(Rows(Plan(unit), x, active, {}, engine), out)
     return out
 
 
@@ -66,10 +60,9 @@ def _stage_by_stage(rows: Rows, out: torch.Tensor) -> None:
             for value in stage:
                 rows.stored[value] = rows.compute_image(value)
             continue
-        where = rows.where(stage[0])
         kept = [value for value in stage if value != last and plan.read_later(value, stage)]
         steps = fused(stage, nodes, calls, readers, kept)
-        for number, own in enumerate(where.own()):
-            rows.start_chunk(where, number, own)
+        for number, own in enumerate(rows.active.own()):
+            rows.start_chunk(number, own)
             for step in steps:
                 rows.run(step, step.value in kept, (target, own) if step.value == last else None)

@@ -33,14 +33,14 @@ def test_the_options_are_those_of_the_class():
 def test_it_is_the_plain_network_converted(name):
     torch.manual_seed(0)
     net = build_network({'type': 'AMSR', 'backbone': {'type': name, 'upscale': 2, **OPTIONS[name]},
-                         'selection': {'keep': 0.5, 'patch_size': 4}, 'inside': 'exact'}).eval()
+                         'selection': {'keep': 0.5, 'patch_size': 4}}).eval()
     plain = get_backbone(name).create(upscale=2, **OPTIONS[name]).eval()
     assert list(plain.state_dict()) == list(net.state_dict())
     plain.load_state_dict(net.state_dict())
     x = image(2, 3, 17, 22)
     with torch.no_grad():
         expected = plain(x)
-        accelerate_(plain, AMSRConfig(HighFrequencyMask(keep=0.5, patch_size=4), inside='exact'))
+        accelerate_(plain, AMSRConfig(HighFrequencyMask(keep=0.5, patch_size=4)))
         torch.testing.assert_close(net(x), plain(x), rtol=1e-5, atol=1e-5)
         assert find_backbone(net) is find_backbone(restore_(plain))
         torch.testing.assert_close(restore_(net)(x), expected, rtol=1e-5, atol=1e-5)
@@ -111,7 +111,7 @@ def test_profile_gives_keep_and_macs_beside_the_dense_network(basicsr):  # noqa:
 @pytest.mark.parametrize(('change', 'words'), [
     ({'backbone': {'type': 'MSRResNett'}}, 'Did you mean MSRResNet'), ({'selection': {'keep': 1.5}}, 'keep'),
     ({'selection': {'keep': 0.5, 'dilation': 1}}, 'dilation'), ({'selection': {'size': 4}}, 'odd'),
-    ({'selection': {'patches': 4}}, 'patch_size'), ({'inside': 'mask'}, 'masked'),
+    ({'selection': {'patches': 4}}, 'patch_size'), ({'mode': 'fast'}, 'sparse'),
     ({'backbone': {'type': 'MSRResNet', 'num_blocks': 2}}, 'num_block'), ({'dense_first': 2}, 'none is left')])
 def test_mistakes_get_one_line(basicsr, change, words):  # noqa: F811
     code, _, err = basicsr('test', options_to_test(network_g={**TINY, **change}))

@@ -227,7 +227,7 @@ def test_mistakes_are_one_line(tmp_path):
     with pytest.raises(UserError, match='too few to fit to'):
         calibrate(net, [image(1, 3, 32, 32)], HighFrequencyMask(keep=1.0, patch_size=4), one_level=False)
     with pytest.raises(UserError, match='leave them out'):
-        AMSRConfig(calibration=calibration, inside='exact')
+        AMSRConfig(calibration=calibration, dense_first=1)
     for rule in ('keep', 'level'):
         with pytest.raises(UserError, match=f'budget is 0.5, but the selection has a {rule}, 0.25'):
             AMSRConfig(calibration=calibration, budget=0.5, selection=HighFrequencyMask(patch_size=4, **{rule: 0.25}))

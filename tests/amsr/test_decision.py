@@ -245,7 +245,7 @@ def test_what_changes_the_time_changes_the_subject():
 
     base = subject()
     assert base == subject() == subject(selection=dataclasses.replace(HALF, keep=0.25))
-    others = [subject('RCAN'), subject('calibrated'), subject(inside='exact'), subject(dense_first=1),
+    others = [subject('RCAN'), subject('calibrated'), subject(dense_first=1),
               subject(unit='conv'), subject(selection=dataclasses.replace(HALF, patch_size=8)),
               subject(change=lambda net: net.to(memory_format=torch.channels_last))]
     assert len({base, *others}) == 1 + len(others)

@@ -26,7 +26,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.bench.tiny import EDSR, FSRCNN, GRID, HALF, QUARTER, RFDN, SWINIR, USUAL, built, image
 from tests.kernels import needs_kernels
 
-ALL = Grid((QUARTER, HALF), patch_sizes=(1, 4), insides=('masked', 'exact'))
+ALL = Grid((QUARTER, HALF), patch_sizes=(1, 4))
 
 
 def forms(options, grid, height=18, width=26):
@@ -42,19 +42,17 @@ def test_the_native_form_is_the_dense_network():
     assert wrong_output(one, image(18, 26)) is None and one.net.native._schedules
 
 
-def test_patches_insides_and_amounts_are_all_combined():
+def test_patches_and_amounts_are_all_combined():
     dense, sparse = forms(EDSR, ALL)
     assert [one.name for one in dense] == ['dense NCHW (torch)', 'dense channels-last (torch)']
     assert [one.name for one in sparse] == [
-        f'{form}, {amount} (torch)' for form in ('pixels, masked', 'pixels, exact', 'patches 4, masked',
-                                                 'patches 4, exact')
-        for amount in ('25 %', '50 %')]
-    assert sparse[-1].view == View('amsr', 'channels-last', HALF, 4, 'exact', 'torch')
+        f'{form}, {amount} (torch)' for form in ('pixels', 'patches 4') for amount in ('25 %', '50 %')]
+    assert sparse[-1].view == View('amsr', 'channels-last', HALF, 4, 'torch')
 
 
 def test_what_is_not_asked_for_is_that_of_the_options():
-    _, sparse = forms({**EDSR, 'inside': 'exact'}, GRID)
-    assert [one.name for one in sparse] == [f'patches 4, exact, 25 % ({USUAL})', f'patches 4, exact, 50 % ({USUAL})']
+    _, sparse = forms(EDSR, GRID)
+    assert [one.name for one in sparse] == [f'patches 4, 25 % ({USUAL})', f'patches 4, 50 % ({USUAL})']
     assert sparse[0].net.amsr.selection.smooth == 3
 
 
@@ -70,7 +68,7 @@ def test_windows_and_patches_are_the_networks_own():
 @pytest.mark.parametrize('options', [EDSR, SWINIR, FSRCNN])
 def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
     x = image(17, 30)
-    grid = Grid((QUARTER, HALF, Amount('keep', 1.0)), (1, 4), ('masked', 'exact'))
+    grid = Grid((QUARTER, HALF, Amount('keep', 1.0)), (1, 4))
     dense, sparse = forms(options, grid, 17, 30)
     costs = []
     for one in [*dense, *sparse]:
@@ -82,8 +80,7 @@ def test_every_form_equals_its_reference_and_computes_what_was_asked(options):
             assert wrong_amount(one, float(one.net.last_keep) - 0.1, counted.macs).startswith('it computed 0.')
             costs.append(counted.macs)
     for form, quarter, half, whole in zip(sparse[::3], costs[::3], costs[1::3], costs[2::3], strict=True):
-        # What is scattered needs much around it if exact, and M of all patches makes no coarse image.
-        assert quarter < half < whole or form.view.inside == 'exact' or form.form == 'patches 4'
+        assert quarter < half < whole or form.form == 'patches 4'  # M of all patches makes no coarse image
 
 
 @torch.no_grad()
@@ -112,10 +109,9 @@ def test_patches_are_never_chosen_by_time():
 
 @torch.no_grad()
 def test_backends_are_combined_with_the_rest(interpreter):
-    _, sparse = forms(EDSR, Grid((QUARTER,), (4,), ('masked', 'exact'), ('torch', 'triton')))
-    assert [one.name for one in sparse] == [f'patches 4, {inside}, 25 % ({backend})' for inside in ('masked', 'exact')
-                                            for backend in ('torch', 'triton')]
-    x, by_torch, by_triton = image(17, 22), *sparse[:2]
+    _, sparse = forms(EDSR, Grid((QUARTER,), (4,), ('torch', 'triton')))
+    assert [one.name for one in sparse] == [f'patches 4, 25 % ({backend})' for backend in ('torch', 'triton')]
+    x, by_torch, by_triton = image(17, 22), *sparse
     assert wrong_output(by_triton, x) is None
     counts = [count(one.net, x) for one in (by_torch, by_triton)]
     assert counts[0].macs == counts[1].macs and not counts[1].uncounted
@@ -219,8 +215,6 @@ def test_a_budget_that_is_too_small_is_refused(calibrated):
     ({'amounts': (Amount('budget', -1.0),)}, r'--budget -1: give a share'),
     ({'amounts': (Amount('keep_by_level', 0.0),)}, r'--keep-by-level 0: give a share'),
     ({'amounts': (HALF,), 'patch_sizes': (8, 0)}, r'--patch-size 0: give the side'),
-    ({'amounts': (HALF,), 'insides': ('mask',)}, r'--inside mask: give masked or exact'),
-    ({'amounts': (Amount('budget', 0.5),), 'insides': ('masked', 'exact')}, 'what --inside exact costs depends on'),
 ])
 def test_impossible_values_are_refused(values, message):
     with pytest.raises(UserError, match=message):

@@ -51,7 +51,7 @@ def test_networks_sizes_and_types_are_all_combined():
     assert all(one['rounds'] == 1 and not one['not_measured'] and one['threads'] == 1 for one in reports)
     forms = [[entry['form'] for entry in one['contenders']] for one in reports[::4]]
     dense = ['dense NCHW', 'dense channels-last']
-    assert forms == [[*dense, 'patches 4, masked', 'patches 4, masked'],
+    assert forms == [[*dense, 'patches 4', 'patches 4'],
                      [*dense, 'unmodified network', 'patches 4', 'patches 4'],
                      [*dense, 'windows 4', 'windows 4']]
     assert [entry['keep'] for entry in reports[0]['contenders']] == [1, 1, 3 / 12, 6 / 12]
@@ -85,13 +85,13 @@ def test_mode_auto_stands_in_table_and_report_but_is_no_rival():
 
 
 def contender(form, kind, amount=None, backend='torch'):
-    return Contender(form, backend, kind, View('amsr', amount=amount, patch_size=8, inside='masked'))
+    return Contender(form, backend, kind, View('amsr', amount=amount, patch_size=8))
 
 
 def by_hand(psnr=True, interrupted=False):
     every = [contender('dense NCHW', 'dense'), contender('dense channels-last', 'dense'),
              contender('dense channels-last', 'dense', backend='torch.compile'),
-             *(contender('patches 8, masked', 'sparse', amount) for amount in (QUARTER, HALF, Amount('budget', 0.8)))]
+             *(contender('patches 8', 'sparse', amount) for amount in (QUARTER, HALF, Amount('budget', 0.8)))]
     keeps = dict(zip([one.name for one in every], [1, 1, 1, 0.25, 0.5, 0.75], strict=True))
     results = {name: [Result([[value]], first, 3 << 20, 1500.0, db, 0.0, {'torch': '2'})
                       for value, first in ((value, 61.5), (3 * value, 2.0))]
@@ -113,16 +113,16 @@ def test_a_report_by_hand():
     assert [one['ideal'] for one in (quarter, half, budget)] == [3.0, 2.0, 1.25]
     assert [one['efficiency'] for one in (quarter, half, budget)] == pytest.approx([2 / 3, 0.6, 0.64])
     assert [one['asked'] for one in (dense, quarter, budget)] == [None, {'keep': 0.25}, {'budget': 0.8}]
-    assert (half['patch_size'], half['inside'], half['keep'], half['macs_share']) == (8, 'masked', 0.5, 0.5)
+    assert (half['patch_size'], half['keep'], half['macs_share']) == (8, 0.5, 0.5)
     # Dense is as good in every form.
     assert [one['psnr'] for one in found['contenders']] == [30, 30, 30, 29, 29.96, 29.99]
     assert half['psnr_loss'] == pytest.approx(0.04) and half['psnr_to_dense'] == 40 and half['peak_memory_mb'] == 3
     assert (half['first_picture_s'], half['first_pictures_s'], half['page_faults']) == (61.5, [61.5, 2.0], 1500.0)
     # Time against dense: 10/12 at 50 %, 15/12 at 75 %.
-    assert found['crossovers'] == [{'form': 'patches 8, masked', 'backend': 'torch', 'keep': pytest.approx(0.6),
+    assert found['crossovers'] == [{'form': 'patches 8', 'backend': 'torch', 'keep': pytest.approx(0.6),
                                     'says': 'dense is faster above 60 % active'}]
     assert [one['form'] for one in found['fastest_within']] == [
-        'dense channels-last', 'patches 8, masked', 'patches 8, masked']
+        'dense channels-last', 'patches 8', 'patches 8']
     assert found['not_measured'] == [
         {'contender': 'patches 4 (torch)', 'why': 'it computed 1.0 of the image', 'absent': False},
         {'contender': 'dense (openvino)', 'why': 'not installed: pip install openvino', 'absent': True}]
@@ -141,15 +141,15 @@ def test_table_and_lines_say_it_in_words():
     rows = list(zip(*(column._cells for column in table.columns), strict=True))
     assert rows[2] == ('dense channels-last*', 'torch.compile', '', '24.00', '18.0 to 30.0', *['1.000'] * 4, '80.0',
                        '61.50', '3', '2 k', '30.000', '0.000')
-    assert rows[5] == ('patches 8, masked', 'torch', 'budget 80 %', '30.00', '22.5 to 37.5', '0.800', '0.640', '0.750',
+    assert rows[5] == ('patches 8', 'torch', 'budget 80 %', '30.00', '22.5 to 37.5', '0.800', '0.640', '0.750',
                        '0.800', '45.0', '61.50', '3', '2 k', '29.990', '0.010')
     assert rows[1][9] == 'equal'
     assert len(report_table(by_hand(psnr=False)).columns) == 13
     text = '\n'.join(lines(found))
     for part in ('best dense form, dense channels-last (torch.compile)',
                  'not measured: dense (openvino): not installed: pip', 'masks: folder (a.png); weights: net.pth',
-                 'patches 8, masked (torch): dense is faster above 60 % active',
-                 'fastest at most 0.1 dB below dense: patches 8, masked 50 % (torch), 20.00 ms, speed-up 1.200',
+                 'patches 8 (torch): dense is faster above 60 % active',
+                 'fastest at most 0.1 dB below dense: patches 8 50 % (torch), 20.00 ms, speed-up 1.200',
                  'fastest at most 0.02 dB below dense: dense channels-last (torch.compile), 24.00 ms',
                  'not measured: patches 4 (torch): it computed 1.0 of the image'):
         assert part in text
@@ -162,7 +162,7 @@ def test_picture_has_a_panel_for_times_and_one_for_quality(psnr, panels):
     picture = cv2.imdecode(np.frombuffer(draw([by_hand(psnr)]), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (440 * panels, 572, 3) and picture.std() > 10
     assert draw([by_hand(psnr)] * 4 + [{**by_hand(), 'contenders': []}])[:4] == b'\x89PNG'
-    assert [entry['keep'] for entry in curves(by_hand())['patches 8, masked (torch)']] == [0.25, 0.5, 0.75]
+    assert [entry['keep'] for entry in curves(by_hand())['patches 8 (torch)']] == [0.25, 0.5, 0.75]
 
 
 def test_psnr_of_networks_with_weights(trained, tmp_path):

@@ -25,7 +25,7 @@ def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
     torch.save({'params': plain_weights()}, 'net.pth')
     options = options_to_test(path={'pretrain_network_g': 'net.pth'})
     code, out, err = basicsr('bench', options, *FAST, '--images', 'data/lq', '--hr', 'data/gt', '--max-hr', '2',
-                             '--keep', '0.25', '0.5', '0.5', '--patch-size', '1', '4', '--inside', 'masked', 'exact',
+                             '--keep', '0.25', '0.5', '0.5', '--patch-size', '1', '4',
                              '--json', 'bench.json', '--plot', 'bench.png')
     assert code == 0 and told(err)
     whole = json.loads(Path('bench.json').read_text())
@@ -36,8 +36,7 @@ def test_option_file_with_weights_to_json_and_picture(basicsr):  # noqa: F811
     assert (one['source'], one['images'], one['rounds'], one['batch']) == ('data/lq', ['a.png', 'b.png', 'c.png'], 1, 1)
     assert [entry['name'] for entry in one['contenders']] == [
         'dense NCHW (torch)', 'dense channels-last (torch)',
-        *(f'{form}, {inside}, {keep} % (torch)' for form in ('pixels', 'patches 4') for inside in ('masked', 'exact')
-          for keep in (25, 50))]
+        *(f'{form}, {keep} % (torch)' for form in ('pixels', 'patches 4') for keep in (25, 50))]
     for entry in one['contenders']:
         assert entry['efficiency'] == pytest.approx(entry['speed_up']['median'] / entry['ideal'])
         assert entry['latency_ms']['q1'] <= entry['latency_ms']['median'] <= entry['latency_ms']['q3']
@@ -74,7 +73,7 @@ def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  
     monkeypatch.setattr(rounds, 'wrong_amount', lambda contender,
                         *args: 'it is wrong' if contender.view.patch_size else None)
     code, out, _ = basicsr('bench', options_to_test(), *FAST, '--keep', '0.5', '--json', 'bench.json')
-    assert code == 1 and f'not measured: patches 8, masked, 50 % ({USUAL}): it is wrong' in out
+    assert code == 1 and f'not measured: patches 8, 50 % ({USUAL}): it is wrong' in out
     one, = json.loads(Path('bench.json').read_text())['comparisons']
     assert len(one['contenders']) == 2 and one['crossovers'] == []
 
@@ -154,7 +153,6 @@ def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatc
      '--keep-by-level is of the patches to which a network was calibrated'),
     (('--network', 'MGA-FSRCNN', '--budget', '0.05'), 'budget 0.05 of the dense MACs is less than'),
     (('--network', 'FSRCNN', '--patch-size', '0'), '--patch-size 0: give the side'),
-    (('--network', 'FSRCNN', '--inside', 'exac'), '--inside exac: give masked or exact'),
     (('--network', 'FSRCNN', '--size', '128'), "--size '128': write the LR image's HEIGHTxWIDTH"),
     (('--network', 'FSRCNN', '--images', 'absent'), "'absent' is not there"),
     (('--network', 'FSRCNN', '--images', 'data'), "Folder 'data' holds no image"),

@@ -32,37 +32,35 @@ def random_case(seed, batch, height, width, size, density):
     return torch.randn(batch, 8, height, width), ActivePatches(patches, size, height, width)
 
 
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('name', UNITS)
 @settings(max_examples=25, deadline=None)
 @given(batch=st.integers(1, 3), height=st.integers(1, 21), width=st.integers(1, 21),
        size=st.sampled_from([1, 3, 4, 8]), density=st.sampled_from([0.0, 0.05, 0.4, 0.9, 1.0]),
        chunk=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 99))
-def test_sparse_equals_the_dense_masked_reference(name, inside, batch, height, width, size, density, chunk, seed):
+def test_sparse_equals_the_dense_masked_reference(name, batch, height, width, size, density, chunk, seed):
     x, active = random_case(seed, batch, height, width, size, density)
     active.chunk = chunk
     unit = UNITS[name]()
     before = x.clone()
-    expected = dense_masked(unit, x, active.mask, inside)
-    torch.testing.assert_close(run_unit(unit, x, active, inside), expected, **TOLERANCE)
+    expected = dense_masked(unit, x, active.mask)
+    torch.testing.assert_close(run_unit(unit, x, active), expected, **TOLERANCE)
     assert torch.equal(x, before)
     skipped = torch.randn(x.shape)
     out = skipped.clone(memory_format=torch.channels_last)
-    result = run_unit(unit, x, active, inside, out)
+    result = run_unit(unit, x, active, out)
     assert result is out
-    torch.testing.assert_close(result, dense_masked(unit, x, active.mask, inside, skipped), **TOLERANCE)
+    torch.testing.assert_close(result, dense_masked(unit, x, active.mask, skipped), **TOLERANCE)
 
 
 @pytest.mark.parametrize('size', [1, 8])
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
-def test_lists_are_made_once_and_serve_units_of_other_shapes(size, inside):
+def test_lists_are_made_once_and_serve_units_of_other_shapes(size):
     x, active = random_case(0, 3, 19, 23, size, 0.4)
     for name in [*UNITS, *UNITS]:
         unit = UNITS[name]()
-        torch.testing.assert_close(run_unit(unit, x, active, inside), dense_masked(unit, x, active.mask, inside),
+        torch.testing.assert_close(run_unit(unit, x, active), dense_masked(unit, x, active.mask),
                                    **TOLERANCE)
         kept = {key: id(value) for key, value in active._lists.items()}
-    run_unit(unit, x, active, inside)
+    run_unit(unit, x, active)
     assert {key: id(value) for key, value in active._lists.items()} == kept
 
 
@@ -74,7 +72,7 @@ def test_all_active_is_the_dense_unit_to_the_bit():
         assert torch.equal(dense_masked(unit, x, active.mask), unit.dense(x))
 
 
-def test_masked_and_exact_by_hand():
+def test_masked_by_hand():
     conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     nn.init.ones_(conv.weight)
     unit = ConvUnit((conv, conv), replace)
@@ -82,8 +80,7 @@ def test_masked_and_exact_by_hand():
     mask = torch.zeros(1, 1, 5, 5, dtype=torch.bool)
     mask[0, 0, 2, 2:4] = True
     # The inner values are 9, at the right border 6: the mask keeps two of the nine that a pixel sums up.
-    assert dense_masked(unit, x, mask, 'masked')[0, 0, 2].tolist() == [1, 1, 18, 18, 1]
-    assert dense_masked(unit, x, mask, 'exact')[0, 0, 2].tolist() == [1, 1, 81, 72, 1]
+    assert dense_masked(unit, x, mask)[0, 0, 2].tolist() == [1, 1, 18, 18, 1]
 
 
 def test_identity_per_convolution_is_a_unit_of_one():
@@ -102,9 +99,7 @@ def test_double_precision_and_other_memory_formats():
     for module in unit.stages:
         module.double()
     x = x.double().to(memory_format=torch.channels_last)
-    for inside in ('masked', 'exact'):
-        torch.testing.assert_close(run_unit(unit, x, active, inside), dense_masked(unit, x, active.mask, inside),
-                                   rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(run_unit(unit, x, active), dense_masked(unit, x, active.mask), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('stages', [
@@ -119,8 +114,6 @@ def test_units_that_cannot_be_skipped_are_refused(stages):
 def test_mistakes_are_named():
     x, active = random_case(0, 1, 8, 8, 4, 0.5)
     unit = UNITS['residual block']()
-    with pytest.raises(UserError, match='masked'):
-        run_unit(unit, x, active, 'mask')
     with pytest.raises(UserError, match='8x8'):
         run_unit(unit, x[..., :4], active)
     with pytest.raises(UserError, match='channels-last'):
@@ -130,14 +123,13 @@ def test_mistakes_are_named():
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('size', [1, 8])
-def test_on_cuda(inside, size):
+def test_on_cuda(size):
     x, active = random_case(0, 3, 37, 41, size, 0.4)
     unit = UNITS['residual block']()
-    expected = dense_masked(unit, x, active.mask, inside)
+    expected = dense_masked(unit, x, active.mask)
     for module in unit.stages:
         module.cuda()
     on_gpu = ActivePatches(active.patches.cuda(), size, 37, 41)
     with torch.backends.cudnn.flags(allow_tf32=False):
-        torch.testing.assert_close(run_unit(unit, x.cuda(), on_gpu, inside).cpu(), expected, **TOLERANCE)
+        torch.testing.assert_close(run_unit(unit, x.cuda(), on_gpu).cpu(), expected, **TOLERANCE)

@@ -45,18 +45,17 @@ def case(size, density, batch=3, height=10, width=13, dtype=torch.float32):
     return torch.randn(batch, 8, height, width).to(dtype), ActivePatches(patches, size, height, width, whole=True)
 
 
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('size', [1, 4])
 @pytest.mark.parametrize('name', [*UNITS, 'joined'])
-def test_units_equal_the_dense_masked_reference(interpreter, monkeypatch, name, size, inside):
+def test_units_equal_the_dense_masked_reference(interpreter, monkeypatch, name, size):
     torch.manual_seed(0)
     x, active = case(size, 0.4)
     unit, skipped = unit_of(name), torch.randn(x.shape)
     if name != 'groups and a sigmoid':  # those are for torch operators
         monkeypatch.setattr(TRITON, 'fallback', None)
     out = skipped.clone(memory_format=torch.channels_last)
-    run_unit(unit, x, active, inside, out, backend='triton')
-    torch.testing.assert_close(out, dense_masked(unit, x, active.mask, inside, skipped), rtol=1e-5, atol=1e-5)
+    run_unit(unit, x, active, out, backend='triton')
+    torch.testing.assert_close(out, dense_masked(unit, x, active.mask, skipped), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('patches', [[(0, 0, 0)], [(2, 1, 1)], []])
@@ -115,21 +114,20 @@ def test_a_network_at_active_patches(interpreter, name, size):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('size', [1, 8])
 @pytest.mark.parametrize('name', [*UNITS, 'joined'])
-def test_on_cuda(name, size, inside):
+def test_on_cuda(name, size):
     pytest.importorskip('triton')
     torch.manual_seed(0)
     x, active = case(size, 0.4, height=37, width=41)
     unit = unit_of(name)
-    expected = dense_masked(unit, x, active.mask, inside)
+    expected = dense_masked(unit, x, active.mask)
     for node in unit.nodes:
         if isinstance(node.call, nn.Module):
             node.call.cuda()
     on_gpu = ActivePatches(active.patches.cuda(), size, 37, 41, whole=True)
     with torch.backends.cudnn.flags(allow_tf32=False):
-        result = run_unit(unit, x.cuda(), on_gpu, inside, backend='triton')
+        result = run_unit(unit, x.cuda(), on_gpu, backend='triton')
     torch.testing.assert_close(result.cpu(), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -56,7 +56,7 @@ def test_a_step_is_the_one_written_by_hand(tmp_path, keep_range):
         torch.testing.assert_close(model.net_g.state_dict()[key], value, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize('network', [{'dense_first': 1}, {'unit': 'conv'}, {'inside': 'exact'}, {'selection': {}},
+@pytest.mark.parametrize('network', [{'dense_first': 1}, {'unit': 'conv'}, {'selection': {}},
                                      {'budget': 0.9, 'selection': {'patch_size': 4}}],
                          ids=lambda given: next(iter(given)))
 def test_every_way_to_accelerate_trains_its_dense_masked_form(tmp_path, network):

@@ -24,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'to which they were fitted; likewise')
     parser.add_argument('--patch-size', nargs='+', type=int, metavar='N',
                         help='AMSR: sides of the patches, 1 for pixels (default: that of the options, 8)')
-    parser.add_argument('--inside', nargs='+', metavar='MODE',
-                        help='AMSR: masked, exact (default: that of the options)')
     parser.add_argument('--backend', nargs='+', choices=['torch', 'triton'],
                         help='AMSR: what convolves (default: triton on a GPU where it is installed, else torch)')
     parser.add_argument('--auto', action='store_true',

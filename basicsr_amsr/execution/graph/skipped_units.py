@@ -1,15 +1,14 @@
 """Units of a graph that a mask skips as a whole: what convolutions inside them find at skipped pixels, and how far
 around the active ones each value is needed.
 
-A skipped pixel keeps what goes into the unit (`Keep`). Inside, convolutions find 0 there (`inside: masked`), or the
-value that the network has (`exact`); what is made of the unit's input pixel by pixel is known everywhere in either
-case. Averages over the image are those of the active pixels.
+A skipped pixel keeps what goes into the unit (`Keep`). Inside, convolutions find 0 there (`Zero`), but for what is made
+of the unit's input pixel by pixel, which is known everywhere. Averages over the image are those of the active pixels.
 """
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,10 +17,6 @@ from basicsr_amsr.execution.graph.ops import Concat, Conv, Enter, Graph, Keep, M
 from basicsr_amsr.execution.graph.rules import kind_of, reach_of
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
-
-# 'masked': what lies inside a unit is 0 outside the mask. 'exact': it is computed wherever an active pixel needs it.
-Inside = Literal['masked', 'exact']
-INSIDE = ('masked', 'exact')
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Units:
         return [value for value, op in enumerate(self.graph.ops, 1) if isinstance(op, Keep)]
 
 
-def units_of(graph: Graph, inside: Inside) -> Units:
+def units_of(graph: Graph) -> Units:
     """The units of a graph that was traced with them marked.
 
     Raises:
@@ -64,8 +59,7 @@ def units_of(graph: Graph, inside: Inside) -> Units:
         new = renumbered(op, made.new)
         if value in members and isinstance(new, Mean):
             new = replace(new, active=not members[op.inputs[0]])
-        elif value in members and isinstance(op, Conv) and inside == 'masked' and not members[value] and any(
-                reach_of(graph, op)):
+        elif value in members and isinstance(op, Conv) and not members[value] and any(reach_of(graph, op)):
             new = replace(new, inputs=(made.zeroed(op.inputs[0], members, outer),))
         made.add(value, new)
     result = replace(graph, ops=tuple(made.ops), outputs=tuple(made.new[value] for value in graph.outputs))

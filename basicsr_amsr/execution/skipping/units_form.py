@@ -13,7 +13,7 @@ from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.sizes import at
-from basicsr_amsr.execution.graph.skipped_units import Inside, PlainTraces, units_of
+from basicsr_amsr.execution.graph.skipped_units import PlainTraces, units_of
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.maps import Map, Patches
@@ -36,8 +36,8 @@ class UnitsSchedule(Schedule):
 
     chunk = 0  # as of calibrated networks
 
-    def __init__(self, graph: Graph, inside: Inside, precision: str) -> None:
-        self.rules = units_of(graph, inside)
+    def __init__(self, graph: Graph, precision: str) -> None:
+        self.rules = units_of(graph)
         super().__init__(self.rules.graph, precision)
         native = {number for segment in self.segments if segment.native for number in segment.ops}
         left = [value for value in self.rules.kept if value - 1 not in native]
@@ -85,15 +85,13 @@ class UnitsForm(NativeForm):
     def __init__(self, traces: Traces) -> None:
         super().__init__(traces)
         self.dense = DenseForm(PlainTraces(traces))
-        self._schedules: dict[tuple[int, Inside, str], UnitsSchedule] = {}
+        self._schedules: dict[tuple[int, str], UnitsSchedule] = {}
 
-    def run(self, net: nn.Module, x: torch.Tensor, patches: Chosen, inside: Inside,
-            precision: str = 'float32') -> torch.Tensor:
+    def run(self, net: nn.Module, x: torch.Tensor, patches: Chosen, precision: str = 'float32') -> torch.Tensor:
         """What the network gives, without gradients, for (B, C, H, W) on the CPU.
 
         Args:
             patches: of the batch.
-            inside: what convolutions inside units find at skipped pixels.
             precision: 'float32' or 'bfloat16', of features and products.
 
         Raises:
@@ -101,21 +99,21 @@ class UnitsForm(NativeForm):
         """
         with undisturbed():
             images, modules = x.detach().float().split(1), self.modules(net)
-            parts = [self._one(net, modules, image, number, patches, inside, precision)
+            parts = [self._one(net, modules, image, number, patches, precision)
                      for number, image in enumerate(images)]
             return torch.cat(parts).to(x.dtype) if len(parts) > 1 else parts[0].to(x.dtype)
 
-    def _one(self, net: nn.Module, modules: Modules, x: torch.Tensor, number: int, patches: Chosen, inside: Inside,
+    def _one(self, net: nn.Module, modules: Modules, x: torch.Tensor, number: int, patches: Chosen,
              precision: str) -> torch.Tensor:
         graph = self.traces.graph(net, x)
-        key = (id(graph), inside, precision)
+        key = (id(graph), precision)
         if key not in self._schedules:
-            self._schedules[key] = UnitsSchedule(graph, inside, precision)
+            self._schedules[key] = UnitsSchedule(graph, precision)
         given = self._schedules[key].given(x, number, patches)
         if given is None:
             return self.dense.run(net, x, precision)
         return self._schedules[key].run(net, modules, x, given)
 
-    def image(self, net: nn.Module, x: torch.Tensor, patches: Chosen, inside: Inside) -> torch.Tensor | None:
+    def image(self, net: nn.Module, x: torch.Tensor, patches: Chosen) -> torch.Tensor | None:
         """The network's image, or None where torch has to run it, see `CalibratedForm.image`."""
-        return self._where_it_can(net, x, lambda precision: self.run(net, x, patches, inside, precision))
+        return self._where_it_can(net, x, lambda precision: self.run(net, x, patches, precision))

@@ -27,23 +27,21 @@ def marked(name, scale=4, **config):
     return net, channels, Traces(marked_forward)
 
 
-def check(name, kinds, sizes, insides=('masked', 'exact'), size=4, batch=1, **config):
+def check(name, kinds, sizes, size=4, batch=1, **config):
     net, channels, traces = marked(name, **config)
     form = UnitsForm(traces)
     for height, width in sizes:
         x = image(batch, channels, height, width).to(memory_format=torch.channels_last)
-        for inside in insides:
-            units = units_of(traces.graph(net, x), inside)
-            for kind in kinds:
-                chosen = patches_of(kind, x, size)
+        units = units_of(traces.graph(net, x))
+        for kind in kinds:
+            chosen = patches_of(kind, x, size)
 
-                def patches(rows, columns, chosen=chosen, height=height):
-                    return chosen, size * (rows // height)
+            def patches(rows, columns, chosen=chosen, height=height):
+                return chosen, size * (rows // height)
 
-                with torch.no_grad():
-                    wanted = run_by_torch.run(units.graph, net, x, lambda h, w: expand_patches(*patches(h, w), h, w))
-                found = form.run(net, x, patches, inside)
-                assert difference(found, wanted) <= 1e-5, (height, width, inside, kind)
+            with torch.no_grad():
+                wanted = run_by_torch.run(units.graph, net, x, lambda h, w: expand_patches(*patches(h, w), h, w))
+            assert difference(form.run(net, x, patches), wanted) <= 1e-5, (height, width, kind)
 
 
 @needs_kernels
@@ -77,25 +75,24 @@ def test_bf16_is_near(name):
     net, channels, traces = marked(name)
     x = image(1, channels, 21, 30)
     chosen = patches_of('random', x, 4)
-    graph = units_of(traces.graph(net, x), 'masked').graph
+    graph = units_of(traces.graph(net, x)).graph
     with torch.no_grad():
         wanted = run_by_torch.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w))
         with torch.autocast('cpu', torch.bfloat16):
             autocast = run_by_torch.run(graph, net, x, lambda h, w: expand_patches(chosen, 4, h, w)).float()
-    found = UnitsForm(traces).run(net, x, lambda h, w: (chosen, 4), 'masked', 'bfloat16')
+    found = UnitsForm(traces).run(net, x, lambda h, w: (chosen, 4), 'bfloat16')
     error = [float((one - wanted).square().mean().sqrt()) for one in (found, autocast)]
     assert 0 < error[0] <= 1.5 * error[1]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('inside', ['masked', 'exact'])
 @pytest.mark.parametrize('name', ['EDSR', 'RCAN', 'RFDN', 'CARN_M', 'PAN'])
-def test_the_graph_is_the_form_that_trains(name, inside):
-    net, channels, traces = marked(name, mode='dense_masked', inside=inside)
+def test_the_graph_is_the_form_that_trains(name):
+    net, channels, traces = marked(name, mode='dense_masked')
     x = image(2, channels, 18, 25)
     marks = traces.graph(net, x)
     patches = HALF.patches(x)
-    found = run_by_torch.run(units_of(marks, inside).graph, net, x, lambda h, w: expand_patches(patches, 4, h, w))
+    found = run_by_torch.run(units_of(marks).graph, net, x, lambda h, w: expand_patches(patches, 4, h, w))
     assert torch.allclose(found, net(x), atol=1e-6)
     net.set_variant('D')
     plain = PlainTraces(traces).graph(net, x)
@@ -135,4 +132,4 @@ def test_what_cannot_be_skipped_is_named():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 1, 1), Pooled())
     traces = Traces(lambda net, x: mark(net[1], net[0](x)))
     with pytest.raises(Unreadable, match=r'max_pool2d.*cannot be skipped pixel by pixel'):
-        units_of(traces.graph(net, image(1, 3, 8, 8)), 'masked')
+        units_of(traces.graph(net, image(1, 3, 8, 8)))
