@@ -95,7 +95,8 @@ class CalibratedBuild(AveragesOfActive):
         self.active, self.skipped, self.band = (self.program.patches() for _ in range(3))
 
     def where(self, value: int) -> Patches:
-        return self.active if self.rules.form(value) == 'rows' else super().where(value)
+        listed = self.rules.form(value) == 'rows' or value in self.rules.resized_for_active
+        return self.active if listed else super().where(value)
 
     def _units(self) -> list[Unit]:
         apart = {self.rules.anchor, *self.rules.contexts}

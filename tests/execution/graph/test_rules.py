@@ -46,6 +46,27 @@ def test_channels_of_skipped_values_are_skipped():
     assert [rules.facts[value].kind for value in rules.contexts] == ['slice']
 
 
+class Gated(nn.Module):
+    """What is read of a small map that is enlarged: the pixel itself, or its neighbours too."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.first, self.small = nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.second, self.last = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(16, 8, side, 1, side // 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        small = nn.functional.interpolate(self.small(x), x.shape[-2:], mode='bilinear', align_corners=False)
+        x = self.second(x)
+        return self.last(torch.cat([x * small, small], 1)) if self.last.kernel_size == (3, 3) else x * small
+
+
+@pytest.mark.parametrize(('side', 'number'), [(1, 1), (3, 0)])
+def test_maps_that_are_enlarged_for_active_pixels_alone(side, number):
+    rules = rules_of(Traces().graph(Gated(side), image(1, 3, 9, 12)))
+    assert len(rules.resized_for_active) == number
+
+
 class Strided(nn.Module):
     """Its first feature is smaller than the image."""
 
