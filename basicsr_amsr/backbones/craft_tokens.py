@@ -60,8 +60,8 @@ def fused(net: Any, group: Any, numbers: range, value: torch.Tensor, form: Any) 
     for number in numbers:
         low = value
         for block in group.srwa_blocks[2 * number:2 * number + 2]:
-            low = low + within_windows(net, block, block.norm1(low), form)
-            low = low + block.mlp.fc2(block.mlp.act(block.mlp.fc1(block.norm2(low))))
+            low = within_windows(net, block, low, form)
+            low = form.linear(form.linear(low, block.mlp.fc1, block.norm2, gelu=True), block.mlp.fc2, add=low)
         high = enhanced(group.hfer_blocks[number], value, form)
         block = group.hf_blocks[number]
         low = low + between_channels(block.attn, block.norm1.body(low), high, form)
@@ -70,10 +70,11 @@ def fused(net: Any, group: Any, numbers: range, value: torch.Tensor, form: Any) 
 
 
 def within_windows(net: Any, block: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
-    """SRWAB's attention; shifted windows attend to all that they hold."""
-    query, key, own = block.qkv(value).chunk(3, -1)
-    store = form.keys(torch.cat([key, own], -1))
-    half = query.shape[-1] // 2
+    """SRWAB's attention, added to its input; shifted windows attend to all that they hold."""
+    channels = value.shape[-1]
+    query, keys = form.linear(value, block.qkv, block.norm1).tensor_split((channels,), -1)
+    own, store = keys[..., channels:], form.keys(keys)
+    half = channels // 2
     parts = []
     for number, (branch, way) in enumerate(zip(block.attns, 'hv', strict=True)):
         down, right = block.shift_size[::-1] if number else block.shift_size
@@ -83,7 +84,7 @@ def within_windows(net: Any, block: Any, value: torch.Tensor, form: Any) -> torc
             query[..., first:first + half], store[..., first:first + half], store[..., 2 * half + first:][..., :half],
             window, branch.num_heads, branch.scale,
             lambda branch=branch, way=way: positions(net, branch, way), branch))
-    result: torch.Tensor = block.proj(torch.cat(parts, -1) + form.conv(own, block.get_v))
+    result: torch.Tensor = form.linear(torch.cat(parts, -1) + form.conv(own, block.get_v), block.proj, add=value)
     return result
 
 
@@ -98,26 +99,24 @@ def positions(net: Any, branch: Any, way: str) -> torch.Tensor:
 def enhanced(block: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
     """HFERB."""
     local = block.act(form.conv(value[..., :block.mid_dim], block.conv))
-    strong = block.act(pixelwise(block.fc, form.max_pool(value[..., block.mid_dim:], 3)))
-    return value + pixelwise(block.last_fc, torch.cat([local, strong], -1))
+    strong = form.linear(form.max_pool(value[..., block.mid_dim:], 3), block.fc, gelu=True)
+    result: torch.Tensor = form.linear(torch.cat([local, strong], -1), block.last_fc, add=value)
+    return result
 
 
 def between_channels(attn: Any, low: torch.Tensor, high: torch.Tensor, form: Any) -> torch.Tensor:
     """Attention of channels: queries of what is high, keys and values of what is low."""
-    query = form.conv(pixelwise(attn.q, high), attn.q_dwconv)
-    key, own = form.conv(pixelwise(attn.kv, low), attn.kv_dwconv).chunk(2, -1)
+    query = form.conv(form.linear(high, attn.q), attn.q_dwconv)
+    key, own = form.conv(form.linear(low, attn.kv), attn.kv_dwconv).chunk(2, -1)
     found = form.moments(query, key, attn.num_heads)
     lengths = [each.sqrt().clamp(min=1e-12).view(len(each), attn.num_heads, -1) for each in (found.queries, found.keys)]
     scores = found.products / lengths[0][..., None] / lengths[1][:, :, None] * attn.temperature
-    return pixelwise(attn.project_out, form.times(own, scores.softmax(-1)))
+    result: torch.Tensor = form.linear(form.times(own, scores.softmax(-1)), attn.project_out)
+    return result
 
 
 def feed_forward(ffn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
     """Gated, with a depthwise convolution."""
-    gate, kept = form.conv(pixelwise(ffn.project_in, value), ffn.dwconv).chunk(2, -1)
-    return pixelwise(ffn.project_out, F.gelu(gate) * kept)
-
-
-def pixelwise(conv: Any, value: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution of tokens."""
-    return F.linear(value, conv.weight.flatten(1), conv.bias)
+    gate, kept = form.conv(form.linear(value, ffn.project_in), ffn.dwconv).chunk(2, -1)
+    result: torch.Tensor = form.linear(F.gelu(gate) * kept, ffn.project_out)
+    return result

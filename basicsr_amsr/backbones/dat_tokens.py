@@ -16,7 +16,7 @@ def holds(net: Any) -> bool:
     """Whether a network is a DAT whose cells fit its windows."""
     first: Any = getattr(next(iter(getattr(net, 'layers', ())), None), 'blocks', ())
     return (hasattr(net, 'before_RG') and len(first) > DENSE and hasattr(first[0].attn, 'attns')
-            and all(side % 8 == 0 for side in first[0].attn.split_size))
+            and isinstance(first[0].ffn.act, nn.GELU) and all(side % 8 == 0 for side in first[0].attn.split_size))
 
 
 def everywhere(net: Any) -> tuple[str, ...]:
@@ -52,15 +52,16 @@ def blocks(modules: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
     """Blocks, one after the other."""
     for block in modules:
         attend = between_channels if hasattr(block.attn, 'temperature') else within_windows
-        value = value + attend(block.attn, block.norm1(value), form)
-        value = value + feed_forward(block.ffn, block.norm2(value), form)
+        value = attend(block.attn, value, block.norm1, form)
+        value = feed_forward(block.ffn, value, block.norm2, form)
     return value
 
 
-def within_windows(attn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
-    """Adaptive_Spatial_Attention."""
-    query, key, own = attn.qkv(value).chunk(3, -1)
-    store = form.keys(torch.cat([key, own], -1))
+def within_windows(attn: Any, value: torch.Tensor, norm: nn.LayerNorm, form: Any) -> torch.Tensor:
+    """A block's Adaptive_Spatial_Attention, added to its input."""
+    channels = value.shape[-1]
+    query, keys = form.linear(value, attn.qkv, norm).tensor_split((channels,), -1)
+    own, store = keys[..., channels:], form.keys(keys)
     half = query.shape[-1] // 2
     shifted = (attn.b_idx > 0 and (attn.b_idx - 2) % 4 == 0) if attn.rg_idx % 2 == 0 else attn.b_idx % 4 == 0
     down, right = attn.shift_size if shifted else (0, 0)
@@ -74,15 +75,15 @@ def within_windows(attn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
             window, branch.num_heads, branch.scale, lambda branch=branch: positions(branch), branch))
     attended = torch.cat(parts, -1)
     local = F.gelu(normed(attn.dwconv[1], form.conv(own, attn.dwconv[0])))
-    channels = form.spread(of_channels(attn, form.mean(local)))
-    attended, local = attended * channels.sigmoid(), local * of_tokens(attn, attended).sigmoid()
-    result: torch.Tensor = attn.proj(attended + local)
+    gate = form.spread(of_channels(attn, form.mean(local)))
+    attended, local = attended * gate.sigmoid(), local * of_tokens(attn, attended, form).sigmoid()
+    result: torch.Tensor = form.linear(attended + local, attn.proj, add=value)
     return result
 
 
-def between_channels(attn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
-    """Adaptive_Channel_Attention."""
-    query, key, own = attn.qkv(value).chunk(3, -1)
+def between_channels(attn: Any, value: torch.Tensor, norm: nn.LayerNorm, form: Any) -> torch.Tensor:
+    """A block's Adaptive_Channel_Attention, added to its input."""
+    query, key, own = form.linear(value, attn.qkv, norm).chunk(3, -1)
     found = form.moments(query, key, attn.num_heads)
     lengths = [each.sqrt().clamp(min=1e-12).view(len(each), attn.num_heads, -1) for each in (found.queries, found.keys)]
     scores = found.products / lengths[0][..., None] / lengths[1][:, :, None] * attn.temperature
@@ -91,15 +92,15 @@ def between_channels(attn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
     mean = form.mean(own).view(*lengths[0].shape, 1)
     local = F.gelu(normed(attn.dwconv[1], form.conv(own, attn.dwconv[0])))
     channels = form.spread(of_channels(attn, (matrices @ mean).flatten(1)))
-    attended, local = attended * of_tokens(attn, local).sigmoid(), local * channels.sigmoid()
-    result: torch.Tensor = attn.proj(attended + local)
+    attended, local = attended * of_tokens(attn, local, form).sigmoid(), local * channels.sigmoid()
+    result: torch.Tensor = form.linear(attended + local, attn.proj, add=value)
     return result
 
 
-def feed_forward(ffn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
-    """SGFN."""
-    kept, gate = ffn.act(ffn.fc1(value)).chunk(2, -1)
-    result: torch.Tensor = ffn.fc2(kept * form.conv(ffn.sg.norm(gate), ffn.sg.conv))
+def feed_forward(ffn: Any, value: torch.Tensor, norm: nn.LayerNorm, form: Any) -> torch.Tensor:
+    """A block's SGFN, added to its input."""
+    kept, gate = form.linear(value, ffn.fc1, norm, gelu=True).chunk(2, -1)
+    result: torch.Tensor = form.linear(kept * form.conv(ffn.sg.norm(gate), ffn.sg.conv), ffn.fc2, add=value)
     return result
 
 
@@ -109,7 +110,7 @@ def convolved(module: nn.Module, value: torch.Tensor, form: Any) -> torch.Tensor
         if not isinstance(each, nn.Conv2d):
             value = each(value)
         elif each.kernel_size == (1, 1):
-            value = pixelwise(each, value)
+            value = form.linear(value, each)
         else:
             value = form.conv(value, each)
     return value
@@ -128,15 +129,11 @@ def of_channels(attn: Any, mean: torch.Tensor) -> torch.Tensor:
     return found.flatten(1)
 
 
-def of_tokens(attn: Any, value: torch.Tensor) -> torch.Tensor:
+def of_tokens(attn: Any, value: torch.Tensor, form: Any) -> torch.Tensor:
     """spatial_interaction."""
     narrow, norm, act, wide = attn.spatial_interaction
-    return pixelwise(wide, act(normed(norm, pixelwise(narrow, value))))
-
-
-def pixelwise(conv: nn.Conv2d, value: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution of tokens."""
-    return F.linear(value, conv.weight.flatten(1), conv.bias)
+    found: torch.Tensor = form.linear(act(normed(norm, form.linear(value, narrow))), wide)
+    return found
 
 
 def normed(norm: nn.BatchNorm2d, value: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import train_predictions_
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.native.library import library
 from tests.execution.tokens.networks import NETWORKS
 from tests.kernels import needs_kernels
 
@@ -54,6 +55,27 @@ def zeros(prediction):
     tail = type(prediction.tail)(prediction.tail.image * 0, type(feature)(feature.weight * 0, feature.bias * 0,
                                                                           feature.scale))
     return type(prediction)(contexts, tail)
+
+
+@needs_kernels
+@pytest.mark.parametrize('mode', ['dense', 'sparse'])
+@torch.no_grad()
+def test_bf16_under_autocast(made, mode):
+    net, calibration = made
+    x = images(27)[-1][..., :45, :53]
+    exact = net(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        autocast = net(x)
+    sr.accelerate_(net, AMSRConfig(
+        mode=mode, backend='native' if mode == 'dense' else 'auto', calibration=calibration))
+    wanted = net(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = net(x)
+    restore_(net)
+    assert found.dtype == torch.float32
+    error = float((found - wanted).square().mean())
+    assert error <= float((autocast - exact).square().mean())
+    assert (error > 0) == library().has_bf16
 
 
 def test_masked_form_and_training(made):

@@ -12,6 +12,7 @@ from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import placed
 from basicsr_amsr.backbones.tokens import TokenFamily, token_family
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.dense.form import precision_of
 from basicsr_amsr.execution.native.selection import patches
 from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.prediction import Prediction
@@ -84,13 +85,13 @@ class TokenDense:
 
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The images, or None where the network itself has to run."""
-        family = token_family(net)
+        family, bf16 = token_family(net), precision_of(x) == 'bfloat16'
         with torch.no_grad(), in_full_precision(x.device):
             if family is None or not native_for(x):
                 return None
             padded = family.pad(net, x)
             cells = self.biases.whole(len(x), padded.shape[2], padded.shape[3], family.cell)
-            return cropped(family.forward(net, padded, Packed(padded, None, cells, self.biases)), x, padded)
+            return cropped(family.forward(net, padded, Packed(padded, None, cells, self.biases, bf16)), x, padded)
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ class TokenRegion:
         assert family is not None
         padded = family.pad(net, x)
         cells = cells_of(family, patches, config.selection.patch_size, x, padded)
+        bf16 = precision_of(x) == 'bfloat16'
         with in_full_precision(x.device):
             prediction = placed(net, self.prediction, x, self._placed)
             given = padded, prediction, cells
-            form: Any = Reference(*given) if masked else Packed(*given, self.biases)
+            form: Any = Reference(*given) if masked else Packed(*given, self.biases, bf16)
             return cropped(family.forward(net, padded, form), x, padded)
 
     def patches(self, net: nn.Module, x: torch.Tensor, config: Any) -> torch.Tensor:

@@ -42,13 +42,15 @@ class AttentionLists:
 
 
 def attention(library: Library, lists: AttentionLists, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
-              near_bias: torch.Tensor, far_bias: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
+              near_bias: torch.Tensor, far_bias: torch.Tensor, heads: int, scale: float,
+              bf16: bool = False) -> torch.Tensor:
     """softmax(scale · q · kᵀ + bias) · v in float32, for all windows and heads.
 
     Args:
         query: (n, C) rows. key, value: (m, C) rows; of all of them channels are contiguous.
         near_bias: (heads, cells, area, cells, area), far_bias: (heads, cells, area, cells), contiguous.
         heads: C / heads channels each.
+        bf16: products may be of bf16, where the CPU has them; scores and sums are float32 all the same.
     """
     out = torch.empty(len(query), query.shape[1])
     if not lists.windows:
@@ -57,7 +59,7 @@ def attention(library: Library, lists: AttentionLists, query: torch.Tensor, key:
                    query_row=query.stride(0), key_row=key.stride(0), value_row=value.stride(0), out_row=out.stride(0),
                    near_bias=near_bias.data_ptr(), far_bias=far_bias.data_ptr(), windows=lists.windows, heads=heads,
                    channels=query.shape[1] // heads, cells=lists.cells, area=lists.area,
-                   threads=min(torch.get_num_threads(), 255), scale=scale,
+                   threads=min(torch.get_num_threads(), 255), bf16=bf16, scale=scale,
                    **{name: address(held) for name, held in lists.held.items()})
     space = np.empty(library.c.amsr_attention_scratch(ctypes.byref(c)) + 64, np.uint8)
     space = space[-space.ctypes.data % 64:]
@@ -74,7 +76,7 @@ def depthwise(library: Library, value: torch.Tensor, others: torch.Tensor, index
     Args:
         value: (n, C) rows of the cells. others: further rows; of both channels are contiguous.
         index: int32 (cells, side + kernel - 1, the same), rows of value, and behind them of the others.
-        weight: (C, 1, kernel, kernel), odd, at most 9.
+        weight: (C, 1, kernel, kernel), odd; side + kernel at most 17.
     """
     kernel, channels = weight.shape[-1], value.shape[1]
     taps = weight.detach().flatten(1).T.contiguous()

@@ -31,7 +31,7 @@ SETS: dict[str, dict[str, list[str]]] = {
                'avx512amx': [*BF16, '-mamx-tile', '-mamx-bf16']},
     'aarch64': {'plain': [], 'neon': []},
 }
-COMMON = ('attention', 'dispatch', 'lists', 'memory', 'pool', 'run', 'selection')
+COMMON = ('attention', 'dispatch', 'linear', 'lists', 'memory', 'pool', 'run', 'selection')
 
 
 class BuildError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 6
+ABI = 7
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -119,7 +119,7 @@ class CAttention(ctypes.Structure):
                 *((name, _ptr) for name in ('near_bias', 'far_bias', 'query_start', 'cell_start', 'key_start', 'whole',
                                             'query_cells', 'query_rows', 'key_cells', 'key_rows', 'query_regions',
                                             'key_regions')),
-                *((name, _i32) for name in ('windows', 'heads', 'channels', 'cells', 'area', 'threads')),
+                *((name, _i32) for name in ('windows', 'heads', 'channels', 'cells', 'area', 'threads', 'bf16')),
                 ('scale', _f32), ('scratch', _ptr), ('scratch_bytes', _i64)]
 
 
@@ -130,10 +130,18 @@ class CStencil(ctypes.Structure):
                 *((name, _i32) for name in ('count', 'cells', 'side', 'kernel', 'channels', 'threads'))]
 
 
+class CLinear(ctypes.Structure):
+    """AmsrLinear."""
+    _fields_ = [*((name, _ptr) for name in ('input', 'weights', 'bias', 'factor', 'offset', 'add', 'out')),
+                *((name, _i64) for name in ('in_row', 'add_row', 'out_row', 'rows')),
+                *((name, _i32) for name in ('inputs', 'outputs', 'threads', 'normalised', 'gelu', 'bf16')),
+                ('epsilon', _f32), ('scratch', _ptr), ('scratch_bytes', _i64)]
+
+
 def declare(library: ctypes.CDLL) -> None:
     """Give the library's functions their types."""
     op, source, program = ctypes.POINTER(COp), ctypes.POINTER(CSource), ctypes.POINTER(CProgram)
-    detail, attention = ctypes.POINTER(CDetail), ctypes.POINTER(CAttention)
+    detail, attention, linear = ctypes.POINTER(CDetail), ctypes.POINTER(CAttention), ctypes.POINTER(CLinear)
     for name, result, arguments in (
             ('abi', ctypes.c_int, []), ('available', ctypes.c_char_p, []), ('select', ctypes.c_int, [ctypes.c_char_p]),
             ('selected', ctypes.c_char_p, []), ('lanes', ctypes.c_int, []), ('has_bf16', ctypes.c_int, []),
@@ -145,6 +153,7 @@ def declare(library: ctypes.CDLL) -> None:
             ('check_list', ctypes.c_int, [_ptr, _i64, ctypes.c_int, ctypes.c_int, _ptr]),
             ('detail_scratch', _i64, [detail]), ('detail', ctypes.c_int, [detail]),
             ('attention_scratch', _i64, [attention]), ('stencil', None, [ctypes.POINTER(CStencil)]),
-            ('attention', ctypes.c_int, [attention])):
+            ('attention', ctypes.c_int, [attention]), ('linear_scratch', _i64, [linear]),
+            ('linear', ctypes.c_int, [linear])):
         function = getattr(library, f'amsr_{name}')
         function.restype, function.argtypes = result, arguments

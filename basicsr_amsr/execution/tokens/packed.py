@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from basicsr_amsr.execution.native.attention import attention, depthwise
 from basicsr_amsr.execution.native.library import library
+from basicsr_amsr.execution.native.linear import linear
 from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells, Kind, Window
-from basicsr_amsr.execution.tokens.whole_maps import Bias, Moments, of_sums, summary
+from basicsr_amsr.execution.tokens.whole_maps import Bias, Moments, linear_by_torch, of_sums, summary, weights_of
 
 SIZES = 4  # whose lists are kept
 
@@ -32,6 +33,19 @@ def depthwise_like(conv: nn.Conv2d) -> bool:
 def rows_of(value: torch.Tensor) -> torch.Tensor:
     """Rows whose channels lie side by side."""
     return value if value.stride(1) == 1 else value.contiguous()
+
+
+def moments_of_rows(q: torch.Tensor, k: torch.Tensor, heads: int) -> Moments:
+    """The moments of an image's rows (n, C)."""
+    return Moments.of(q[None], k[None], heads)
+
+
+def moments_of_all(q: torch.Tensor, k: torch.Tensor, heads: int) -> Moments:
+    """The same by one product of all heads with all, of which the blocks of equal ones are taken: fewer passes over
+    long rows of few channels."""
+    blocks = (q.T @ k).view(heads, q.shape[1] // heads, heads, -1)
+    products = blocks.diagonal(0, 0, 2).permute(2, 0, 1)[None]
+    return Moments(products, *(each.square().sum(0, keepdim=True) for each in (q, k)))
 
 
 class BiasTables:
@@ -84,10 +98,13 @@ class Packed:
         prediction: what the other tokens have where active ones read them; None where all are active.
         cells: the active ones.
         biases: kept from image to image.
+        bf16: products of linear layers and attention may be of bf16, where the native library computes them and the
+            CPU has such instructions; all else stays float32.
     """
 
-    def __init__(self, x: torch.Tensor, prediction: Prediction | None, cells: Cells, biases: BiasTables) -> None:
-        self.x, self.prediction, self.cells, self.biases = x, prediction, cells, biases
+    def __init__(self, x: torch.Tensor, prediction: Prediction | None, cells: Cells, biases: BiasTables,
+                 bf16: bool = False) -> None:
+        self.x, self.prediction, self.cells, self.biases, self.bf16 = x, prediction, cells, biases, bf16
         self.number = 0
         self._band: dict[tuple[int, int], torch.Tensor] = {}
         self._sum: torch.Tensor | None = None
@@ -100,7 +117,8 @@ class Packed:
 
     def everywhere(self) -> Packed:
         batch, _, height, width = self.x.shape
-        return Packed(self.x, None, self.biases.whole(batch, height, width, self.cells.side), self.biases)
+        return Packed(self.x, None, self.biases.whole(batch, height, width, self.cells.side), self.biases,
+                      self.bf16)
 
     def pack(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens.reshape(-1, tokens.shape[-1]).index_select(0, self.cells.place)
@@ -109,6 +127,13 @@ class Packed:
         rows = value.new_empty(self.x.shape[0] * self.x.shape[-2] * self.x.shape[-1], value.shape[1])
         self._write(rows, value)
         return rows.view(len(self.x), -1, value.shape[1])
+
+    def linear(self, value: torch.Tensor, layer: nn.Module, norm: nn.LayerNorm | None = None, gelu: bool = False,
+               add: torch.Tensor | None = None) -> torch.Tensor:
+        loaded = library() if native_for(value) else None
+        if loaded is None:
+            return linear_by_torch(value, layer, norm, gelu, add)
+        return linear(loaded, value, *weights_of(layer), norm=norm, gelu=gelu, add=add, bf16=self.bf16)
 
     def conv(self, value: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
         reach = conv.kernel_size[0] // 2, conv.kernel_size[1] // 2
@@ -144,7 +169,8 @@ class Packed:
         number = self._next()
         if self.cells.outside is not None:
             q = q.index_fill(0, self.cells.outside, 0)
-        parts = [Moments.of(a[None], b[None], heads) for a, b in zip(
+        of = moments_of_all if native_for(q) else moments_of_rows
+        parts = [of(a, b, heads) for a, b in zip(
             q.split(self.cells.of_image), k.split(self.cells.of_image), strict=True)]
         found = Moments(*(torch.cat(each) for each in zip(*parts, strict=True)))
         if self.cells.outside is not None:
@@ -152,6 +178,10 @@ class Packed:
         return found if self.prediction is None else found.plus(self._of_skipped(number))
 
     def times(self, value: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+        loaded = library() if native_for(value) else None
+        if loaded is not None:  # zeros between the heads cost less than products of ten channels each
+            return torch.cat([linear(loaded, rows, torch.block_diag(*matrix), bf16=self.bf16) for rows, matrix in zip(
+                value.split(self.cells.of_image), matrices, strict=True)])
         parts = [torch.bmm(rows.view(len(rows), len(matrix), matrix.shape[2]).transpose(0, 1), matrix.transpose(1, 2))
                  for rows, matrix in zip(value.split(self.cells.of_image), matrices, strict=True)]
         return torch.cat(parts, 1).transpose(0, 1).reshape(value.shape)
@@ -171,7 +201,7 @@ class Packed:
         lists = self.cells.windows(window)
         loaded = library() if native_for(q) else None
         if loaded is not None:
-            return attention(loaded, lists.native, q, keys, values, near, far, heads, scale)
+            return attention(loaded, lists.native, q, keys, values, near, far, heads, scale, self.bf16)
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         for kind in lists.kinds:
             rows, attended = self._attend(kind, q, keys, values, near, far, heads, scale)

@@ -3,7 +3,7 @@ the form that trains, and the reference of the packed one."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,19 @@ class Moments(NamedTuple):
         products = self.products + flat[:, :-2 * channels].view_as(self.products)
         queries, keys = self.queries + flat[:, -2 * channels:-channels], self.keys + flat[:, -channels:]
         return Moments(products, queries.clamp(min=1e-12), keys.clamp(min=1e-12))
+
+
+def linear_by_torch(value: torch.Tensor, layer: nn.Module, norm: nn.LayerNorm | None, gelu: bool,
+                    add: torch.Tensor | None) -> torch.Tensor:
+    """See `Reference.linear`."""
+    made = F.linear(value if norm is None else norm(value), *weights_of(layer))
+    made = F.gelu(made) if gelu else made
+    return made if add is None else made + add
+
+
+def weights_of(layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The matrix and the bias of a linear layer or a 1x1 convolution."""
+    return layer.weight.flatten(1), layer.bias
 
 
 def summary(anchor: torch.Tensor) -> torch.Tensor:
@@ -82,6 +95,11 @@ class Reference:
     def pack(self, tokens: torch.Tensor) -> torch.Tensor:
         """The active ones of all tokens (B, H · W, C)."""
         return tokens
+
+    def linear(self, value: torch.Tensor, layer: nn.Module, norm: nn.LayerNorm | None = None, gelu: bool = False,
+               add: torch.Tensor | None = None) -> torch.Tensor:
+        """act(layer(norm(value))) + add, of a linear layer or a 1x1 convolution."""
+        return linear_by_torch(value, layer, norm, gelu, add)
 
     def conv(self, value: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
         """A convolution that keeps height and width."""

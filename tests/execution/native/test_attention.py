@@ -41,6 +41,11 @@ def test_is_that_of_torch(native, isa, heads, channels, cells, area, regions):
             found = attention(native, AttentionLists([one], area, cells), query, key, value, near, far, heads, 0.3)
             wanted = attended(one, 0, query, key, value, near, far, heads)
             assert torch.allclose(found[one.query_rows[0]], wanted, atol=2e-5, rtol=1e-5)
+            half = attention(native, AttentionLists([one], area, cells), query, key, value, near, far, heads, 0.3, True)
+            with torch.autocast('cpu', torch.bfloat16):
+                autocast = attended(one, 0, query, key, value, near, far, heads)
+            error = (half[one.query_rows[0]] - wanted).norm()
+            assert error <= (autocast - wanted).norm() + 1e-5 * wanted.norm()
 
 
 def attended(kind: Kind, number: int, query, key, value, near, far, heads: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.tokens import packed
 from basicsr_amsr.execution.tokens.cells import Cells, Window
 from basicsr_amsr.execution.tokens.packed import BiasTables, Packed, by_cells
@@ -73,6 +74,26 @@ def test_all_active_is_the_network(made, size):
                  lambda image: Packed(image, None, cells, biases)):
         found = run(net, form, x)[..., :wanted.shape[-2], :wanted.shape[-1]]
         assert near(found, wanted)
+
+
+@torch.no_grad()
+def test_bf16_is_as_near_as_autocast(made):
+    net, prediction, biases = made
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(6))
+    cells, wanted = mask(net, x, 2.0, 0), net(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        autocast = net(x).float()
+    found = run(net, lambda image: Packed(image, None, cells, biases, bf16=True), x)
+    found = found[..., :wanted.shape[-2], :wanted.shape[-1]]
+    error = [float((each - wanted).square().mean()) for each in (found, autocast)]
+    assert error[0] <= error[1]
+    half = mask(net, x, 0.5, 0)
+    found = run(net, lambda image: Packed(image, prediction, half, biases, bf16=True), x)
+    wanted = run(net, lambda image: Packed(image, prediction, half, biases), x)
+    assert float((found - wanted).square().mean()) <= error[1]
+    loaded = library()
+    if loaded is not None and loaded.has_bf16:
+        assert not torch.equal(found, wanted)
 
 
 @torch.no_grad()

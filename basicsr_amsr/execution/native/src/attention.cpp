@@ -18,7 +18,7 @@ int64_t floats_of(const AmsrAttention &a) {
     const int64_t keys = a.key_start[w + 1] - a.key_start[w];
     if (keys > most) most = keys;
   }
-  most = (most + 15) / 16 * 16;
+  most = (most + 31) / 32 * 32;
   return most * (2 * a.channels + 4) + 4 * ((a.channels + 15) / 16 * 16) + 16;
 }
 
@@ -47,8 +47,9 @@ int amsr_attention(const AmsrAttention *a) {
   run_parallel(use.threads, [](void *context, int thread) {
     Work &w = *(Work *)context;
     const AmsrAttention &a = *w.attention;
+    // Head after head: the biases of one stay in the cache.
     for (int part; (part = w.next.fetch_add(1)) < a.windows * a.heads;)
-      selected()->attention(a, part / a.heads, part % a.heads, a.scratch + w.floats * thread);
+      selected()->attention(a, part % a.windows, part / a.windows, a.scratch + w.floats * thread);
   }, &work);
   return 0;
 }

@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 6 };
+enum { AMSR_ABI = 7 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -161,10 +161,13 @@ struct AmsrAttention {
   const int32_t *key_cells, *key_rows;        // cell of the window; row of each key
   const int32_t *query_regions, *key_regions; // beside query_cells and key_cells: what differs is kept apart; or null
   int32_t windows, heads, channels, cells, area, threads;  // channels: of a head
+  int32_t bf16;             // products may be of bf16
   float scale;
   float *scratch;           // aligned to 64
   int64_t scratch_bytes;
 };
+
+enum { AMSR_STENCIL = 16 };  // side + kernel - 1, at most
 
 // A depthwise convolution of listed cells of side x side tokens.
 struct AmsrStencil {
@@ -175,6 +178,20 @@ struct AmsrStencil {
   float *out;                  // side^2 rows for each cell
   int64_t row, other_row, out_row;  // elements from row to row
   int32_t count, cells, side, kernel, channels, threads;
+};
+
+// out = activation(weights * norm(in) + bias) + add, row by row.
+struct AmsrLinear {
+  const float *in, *weights, *bias;  // weights: [output][input]; bias: or null
+  const float *factor, *offset;      // of the layer normalisation, or null
+  const float *add;                  // or null
+  float *out;
+  int64_t in_row, add_row, out_row, rows;  // elements from row to row
+  int32_t inputs, outputs, threads;
+  int32_t normalised, gelu, bf16;    // bf16: products may be
+  float epsilon;                     // of the normalisation
+  char *scratch;                     // aligned to 64
+  int64_t scratch_bytes;
 };
 
 AMSR_EXPORT int amsr_abi(void);
@@ -207,4 +224,6 @@ AMSR_EXPORT int64_t amsr_detail_scratch(const AmsrDetail *detail);
 AMSR_EXPORT int amsr_detail(const AmsrDetail *detail);         // 0, or -1 where scratch is too small
 AMSR_EXPORT int64_t amsr_attention_scratch(const AmsrAttention *attention);
 AMSR_EXPORT void amsr_stencil(const AmsrStencil *stencil);
+AMSR_EXPORT int64_t amsr_linear_scratch(const AmsrLinear *linear);
+AMSR_EXPORT int amsr_linear(const AmsrLinear *linear);           // 0, or -1 where scratch is too small
 AMSR_EXPORT int amsr_attention(const AmsrAttention *attention);  // 0, or -1 where scratch is too small

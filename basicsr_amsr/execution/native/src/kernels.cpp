@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "attention.h"
 #include "direct.h"
+#include "linear.h"
 #include "predict.h"
 #include "scatter.h"
 #include "selection.h"
@@ -175,4 +176,5 @@ enum { BF16 = 0 };
 extern const Kernels JOIN(kernels_, SET);
 const Kernels JOIN(kernels_, SET) = {TEXT(SET),          SET::LANES,        BF16,      SET::run_group, SET::packed_lanes,
                                      SET::lane_channels, SET::packed_bytes, SET::pack, SET::scratch_bytes,
-                                     SET::detail,        SET::stencil,      SET::attention};
+                                     SET::detail,        SET::stencil,      SET::attention, SET::pack_linear,
+                                     SET::linear};

@@ -37,4 +37,8 @@ struct Kernels {
   void (*detail)(const DetailRun &, int phase, int from, int to);
   void (*stencil)(const AmsrStencil &, int cell);
   void (*attention)(const AmsrAttention &, int window, int head, float *scratch);
+  void (*pack_linear)(const AmsrLinear &, char *packed);
+  void (*linear)(const AmsrLinear &, const char *packed, int64_t first, int count, char *scratch);
 };
+
+inline int64_t linear_row(const AmsrLinear &l) { return (l.inputs + 15) / 16 * 16; }  // of prepared rows
