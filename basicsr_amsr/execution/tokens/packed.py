@@ -14,7 +14,15 @@ from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.linear import linear
 from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells, Kind, Window
-from basicsr_amsr.execution.tokens.whole_maps import Bias, Moments, linear_by_torch, of_sums, summary, weights_of
+from basicsr_amsr.execution.tokens.whole_maps import (
+    LINEAR,
+    Bias,
+    Moments,
+    linear_by_torch,
+    of_sums,
+    summary,
+    weights_of,
+)
 
 SIZES = 4  # whose lists are kept
 
@@ -130,7 +138,7 @@ class Packed:
 
     def linear(self, value: torch.Tensor, layer: nn.Module, norm: nn.LayerNorm | None = None, gelu: bool = False,
                add: torch.Tensor | None = None) -> torch.Tensor:
-        loaded = library() if native_for(value) else None
+        loaded = library() if native_for(value) and isinstance(layer, LINEAR) else None
         if loaded is None:
             return linear_by_torch(value, layer, norm, gelu, add)
         return linear(loaded, value, *weights_of(layer), norm=norm, gelu=gelu, add=add, bf16=self.bf16)

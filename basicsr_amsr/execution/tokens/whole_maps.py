@@ -13,6 +13,7 @@ from basicsr_amsr.execution.region.prediction import Affine, Prediction, rectifi
 from basicsr_amsr.execution.tokens.cells import Cells, Window
 
 Bias = Callable[[], torch.Tensor]
+LINEAR = (nn.Linear, nn.Conv2d)  # whose weights say what they do: not what wraps or quantises them
 
 
 class Moments(NamedTuple):
@@ -43,7 +44,8 @@ class Moments(NamedTuple):
 def linear_by_torch(value: torch.Tensor, layer: nn.Module, norm: nn.LayerNorm | None, gelu: bool,
                     add: torch.Tensor | None) -> torch.Tensor:
     """See `Reference.linear`."""
-    made = F.linear(value if norm is None else norm(value), *weights_of(layer))
+    value = value if norm is None else norm(value)
+    made = F.linear(value, *weights_of(layer)) if isinstance(layer, LINEAR) else layer(value)
     made = F.gelu(made) if gelu else made
     return made if add is None else made + add
 

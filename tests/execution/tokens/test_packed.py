@@ -120,6 +120,29 @@ def test_biases_follow_the_weights():
     assert not torch.equal(kept(), before) and torch.equal(kept(), by_cells(bias(), window, 4)[0])
 
 
+class Wrapped(torch.nn.Module):
+    """A layer with something added to what it gives; its weight is the layer's."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.weight, self.bias = layer, layer.weight, layer.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + x[..., :1]
+
+
+@torch.no_grad()
+def test_a_wrapped_layer_is_called(made):
+    net = copy.deepcopy(made[0])
+    layer = 'ffn' if hasattr(net, 'before_RG') else 'mlp'
+    owner = next(module for name, module in net.named_modules() if name.endswith(layer))
+    owner.fc1 = Wrapped(owner.fc1)
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(8))
+    cells, wanted = mask(net, x, 2.0, 0), net(x)
+    for form in (Reference, lambda image: Packed(image, None, cells, BiasTables())):
+        assert near(run(net, form, x)[..., :wanted.shape[-2], :wanted.shape[-1]], wanted)
+
+
 def test_without_the_native_library(made, monkeypatch):
     net, prediction, biases = made
     x = torch.rand(1, 3, 24, 40)
