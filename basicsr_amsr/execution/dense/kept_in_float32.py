@@ -38,15 +38,14 @@ def _summands(graph: Graph, unit: Unit, fixed: set[int]) -> list[int]:
     return [unit.value, other.number]
 
 
-def winograd_is_faster(kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], inputs: int,
-                       outputs: int) -> bool:
+def winograd_is_faster(kernel: Sequence[int], stride: Sequence[int], inputs: int, outputs: int) -> bool:
     """Whether F(4x4, 3x3) can do a convolution and is faster than the direct form.
 
     Args:
-        kernel, stride, padding: vertically and horizontally.
+        kernel, stride: vertically and horizontally.
         inputs, outputs: channels of a group.
     """
-    return (*kernel, *stride, *padding) == (3, 3, 1, 1, 1, 1) and min(inputs, outputs) >= WINOGRAD
+    return (*kernel, *stride) == (3, 3, 1, 1) and min(inputs, outputs) >= WINOGRAD
 
 
 def _is_winograd(graph: Graph, unit: Unit) -> bool:
@@ -54,4 +53,4 @@ def _is_winograd(graph: Graph, unit: Unit) -> bool:
     if not isinstance(op, Conv) or op.transposed or unit.fold or unit.half != Half.ALL:
         return False
     outputs, inputs, *kernel = graph.weights[op.weight].shape
-    return winograd_is_faster(kernel, op.stride, op.padding, inputs, outputs // op.groups)
+    return winograd_is_faster(kernel, op.stride, inputs, outputs // op.groups)

@@ -359,7 +359,7 @@ class Build:
         feature = exact or any(_dtype(source.map) == 'bfloat16' for source in sources)
         # what a residual network's upsampler rounds is in the picture as it is: EDSR_baseline is 2.6 dB nearer so
         upsamples = exact and unit.shuffle > 1
-        fits = winograd_is_faster((kernel,) * 2, (stride,) * 2, (padding,) * 2, inputs, channels // op.groups)
+        fits = winograd_is_faster((kernel,) * 2, (stride,) * 2, inputs, channels // op.groups)
         self.program.conv(sources, weight, bias, out, out_channels=channels, kernel=kernel, stride=stride,
                           padding=padding, groups=op.groups, shuffle=shuffle, steps=steps,
                           method=self._winograd(unit) if fits and not upsamples else 'direct',

@@ -56,7 +56,7 @@ class MapsBuild(Build):
         if self.precision != 'float32' or not isinstance(op, Conv) or op.transposed or unit.enlarged > 1:
             return 'winograd'
         outputs, inputs, *kernel = self.graph.weights[op.weight].shape
-        if not winograd_is_faster(kernel, op.stride, op.padding, inputs, outputs // op.groups):
+        if op.padding != (1, 1) or not winograd_is_faster(kernel, op.stride, inputs, outputs // op.groups):
             return 'winograd'
         sides = [at(side, self.graph.traced) for side in self.graph.shape(unit.source)[2:]]
         four, six = (math.prod(-(-side // edge) for side in sides) * (edge + 2)**2 for edge in (4, 6))

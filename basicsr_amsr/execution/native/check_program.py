@@ -55,7 +55,7 @@ def _check_numbers(op: Op) -> None:
     _need(op.out_channels % (op.groups * op.shuffle ** 2) == 0,
           f'{op.out_channels} channels in {op.groups} groups cannot be shuffled by {op.shuffle}')
     if op.kind in (OpKind.WINOGRAD, OpKind.WINOGRAD6):
-        _need((op.kernel, op.stride, op.pad) == (3, 1, 1), 'Winograd needs kernel 3, stride 1, padding 1')
+        _need((op.kernel, op.stride) == (3, 1), 'Winograd needs kernel 3, stride 1')
 
 
 def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
@@ -98,7 +98,7 @@ def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
     resampling = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
     _need(one.layout != Layout.PLANAR or op.kind == OpKind.POINTWISE, f'{one} is an image: copy it into a map first')
     if op.kind == OpKind.MEAN:
-        _need(one.grid is patches.grid and one.scale == 1, f'{one} is of another grid than the patches')
+        _need(one.grid is patches.grid and one.scale <= MOST_SCALE, f'{one} is of another grid than the patches')
     elif not resampling and op.stride == 1 and op.kind != OpKind.GATHER and (
             op.pad == (op.kernel - 1) // 2):  # else the output has another size
         _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the output')

@@ -62,7 +62,7 @@ class Tables:
         c.kernel, c.stride, c.pad, c.groups = op.kernel, op.stride, op.pad, op.groups
         c.in_channels, c.out_channels, c.shuffle = op.in_channels, op.out_channels, op.shuffle
         c.scale = op.out[0].map.scale // op.shuffle if same_grid else 1
-        if op.kind == OpKind.COLLECT:
+        if op.kind in (OpKind.COLLECT, OpKind.MEAN):
             c.scale = op.sources[0].map.scale
         c.source, c.sources, c.step, c.steps = source, len(op.sources), step, len(op.steps)
         c.planar, c.accumulate = op.out[0].map.layout == Layout.PLANAR, op.accumulate

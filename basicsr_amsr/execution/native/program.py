@@ -147,7 +147,7 @@ class Program(Declarations):
                 size: (size + 2 * padding - kernel) // stride + 1.
             out: a map, a range of its channels, a local map or an image. With `shuffle` = r it has out_channels / r^2
                 channels and r times the scale.
-            method: 'direct', or 'winograd' for kernel 3, stride 1, padding 1: faster from about 16 channels a group on;
+            method: 'direct', or 'winograd' for kernel 3, stride 1: faster from about 16 channels a group on;
                 'winograd6' for the same in float32 on lists of patches of 6x6 pixels: less work where maps consist of
                 few of these, ten times its rounding error.
             compute: 'float32' or 'bfloat16': what products are rounded to; sums are float32. Without an instruction for

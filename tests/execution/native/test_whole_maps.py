@@ -45,6 +45,22 @@ def test_channel_attention(native, isa, size, channels, dtype, share):
     assert error(found, wanted) < (1e-5 if dtype == 'float32' else .005)
 
 
+@given(SIZES, st.integers(1, 40), st.integers(2, 4), st.sampled_from(['float32', 'bfloat16']))
+@FAST
+def test_mean_of_a_map_of_more_pixels(native, isa, size, channels, scale, dtype):
+    x = numbers(1, channels, *(side * scale for side in size)).to(getattr(torch, dtype)).float()
+    program = Program()
+    one = program.grid(lambda height, width: (1, 1))
+    image, result = program.image(channels, scale=scale), program.image(channels, grid=one)
+    large, mean = program.map(channels, scale=scale, dtype=dtype), program.map(channels, grid=one)
+    program.pointwise(image, large)
+    program.mean(large, mean)
+    program.pointwise(mean, result)
+    found = torch.zeros(channels, 1, 1)
+    Runner(program, native, 2).run({image: x, result: found})
+    assert (found[:, 0, 0] - x.double().mean((1, 2))).abs().max() < 1e-5 * x.abs().max()
+
+
 @given(SIZES, SIZES, st.integers(1, 40), st.sampled_from(['bilinear', 'nearest']),
        st.sampled_from(['float32', 'bfloat16']))
 @FAST

@@ -157,9 +157,9 @@ INLINE void transform_sources(const Context &c, const AmsrOp &op, int group, con
     const int channels = source.channels / op.groups, first = source.channel + group * channels;
     for (int ch = 0; ch < channels; ch += LANES, u += LANES) {
       if (m.type == AMSR_BF16)
-        tile_in<EDGE>(address<bf16>(c, m, spot, 1, 1) + first + ch, m.row, m.pixel, u, stride);
+        tile_in<EDGE>(address<bf16>(c, m, spot, 1, op.pad) + first + ch, m.row, m.pixel, u, stride);
       else
-        tile_in<EDGE>(address<float>(c, m, spot, 1, 1) + first + ch, m.row, m.pixel, u, stride);
+        tile_in<EDGE>(address<float>(c, m, spot, 1, op.pad) + first + ch, m.row, m.pixel, u, stride);
     }
   }
 }
