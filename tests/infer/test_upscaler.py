@@ -229,7 +229,18 @@ def test_what_is_no_picture(tiny, array):
 
 @needs_kernels
 def test_what_the_kernels_do_not_run_is_said():
-    cugan = pytest.importorskip('spandrel.architectures.RealCUGAN')
-    upscale = Upscaler(Network(cugan.UpCunet2x().eval(), 'cugan', 2, 3, least=40), device='cpu')
+    ditn = pytest.importorskip('spandrel.architectures.DITN')
+    upscale = Upscaler(Network(ditn.DITN().eval(), 'ditn', 4, 3, least=8), device='cpu')
     assert upscale.form.kind in ('dense', 'plain')  # as OpenVINO is there or not
-    assert 'native kernels would do' in str(upscale.form) and 'torch 6 operators' in str(upscale.form)
+    assert 'native kernels would do' in str(upscale.form) and 'torch 165 operators' in str(upscale.form)
+
+
+@needs_kernels
+def test_kernels_that_take_turns_with_torch():
+    cugan = pytest.importorskip('spandrel.architectures.RealCUGAN')
+    net, x = cugan.UpCunet2x().eval(), torch.rand(1, 3, 41, 50)
+    with torch.no_grad():
+        plain = net(x)
+    upscale = Upscaler(Network(net, 'cugan', 2, 3, least=40), device='cpu', dtype='fp32')
+    assert 'by native kernels' in str(upscale.form)
+    torch.testing.assert_close(upscale(x), plain.clamp(0, 1), rtol=0, atol=1e-4)

@@ -117,6 +117,31 @@ def test_says_why_a_network_is_left_to_torch():
         accelerate_(Dilated(), AMSRConfig(mode='dense', backend='native'))
 
 
+class Turning(nn.Module):
+    """In its middle a convolution of few MACs that only torch has."""
+
+    def __init__(self, channels, kernel):
+        super().__init__()
+        middle = nn.Conv2d(channels, channels, 3, 1, 2, 2, groups=channels)
+        before, behind = (nn.Conv2d(channels, channels, kernel, padding='same') for _ in range(2))
+        self.body = nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1), before, middle, behind,
+                                  nn.Conv2d(channels, 3, 3, 1, 1))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+def test_takes_turns_with_torch_where_that_is_worth_the_copies():
+    net = Turning(96, 3).eval()
+    x = image(1, 3, 20, 24)
+    with torch.no_grad():
+        plain = net(x)
+        accelerate_(net, AMSRConfig(mode='dense', backend='native'))
+        torch.testing.assert_close(net(x), plain, rtol=0, atol=1e-4)
+    with pytest.raises(UserError, match=r'Turning: native kernels would do 9\d % of its MACs in 2 turns'):
+        accelerate_(Turning(32, 1), AMSRConfig(mode='dense', backend='native'))
+
+
 @pytest.fixture
 def accelerated():
     """RFDN in the dense form, and the same network plain."""
