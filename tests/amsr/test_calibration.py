@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
-from basicsr_amsr.amsr.calibration.choose import KEEPS, Meter, Trial, calibrate, search
+from basicsr_amsr.amsr.calibration.choose import EQUAL, KEEPS, Meter, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import ConvolutionCounter
@@ -257,6 +257,19 @@ def test_the_search_finds_the_last_keep_before_the_loss():
         assert found.keep == pytest.approx(point.keep, abs=0.04)
     with pytest.raises(UserError, match='allow more'):
         search(net, HALF, trial, -1.0)
+
+
+def test_nearness_is_that_of_all_channels():
+    net = network('EDSR', 2)
+    images = [image(1, 3, 48, 48) ** (i + 1) for i in range(3)]
+    calibration = calibrate(net, images[:2], HALF, one_level=False)
+    everything = dataclasses.replace(calibration.fit, selection=dataclasses.replace(HALF, keep=1.0))
+    calibration = dataclasses.replace(calibration, fit=everything)
+    meter = Meter(net, Trial(images[:2], images[2:], None, 2))
+    assert meter.measure(calibration).fidelity == EQUAL  # finite, so that it does not hide others in a mean
+    colour = meter.dense[0].astype(int) + [0, -12, 24]  # blue, green, red: luminance is nearly the same
+    meter.dense = (colour.clip(0, 255).astype('uint8'),)
+    assert meter.measure(calibration).fidelity < 30
 
 
 def test_a_network_of_gray_images():

@@ -21,11 +21,12 @@ from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import ConvolutionCounter
 from basicsr_amsr.execution.region.read_network import read_network
-from basicsr_amsr.psnr import published_psnr
+from basicsr_amsr.psnr import plain_psnr, published_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import by_one_level, quantiles
 
 KEEPS = tuple(round(0.95 - 0.05 * step, 2) for step in range(18))  # 0.95 … 0.10
+EQUAL = 100.0  # dB, of an image that equals the dense one, in a mean
 
 
 class Point(NamedTuple):
@@ -34,7 +35,8 @@ class Point(NamedTuple):
     Attributes:
         keep: share of active patches.
         macs: multiply-accumulates as a share of the dense network's.
-        fidelity: PSNR in dB against the dense network's image.
+        fidelity: PSNR in dB against the dense network's image, of 8 bits, over all pixels and channels; where they are
+            equal it counts as `EQUAL`.
         loss: dB by which its PSNR against ground truth is below the dense network's; None without ground truth.
     """
 
@@ -123,7 +125,7 @@ class Meter:
         for number, image in enumerate(self.trial.held):
             result, macs = self._run(image)
             row = [float(self.net.last_keep), macs / self.macs[number],  # type: ignore[arg-type]
-                   published_psnr(result, self.dense[number], self.trial.scale)]
+                   min(plain_psnr(result, self.dense[number], 255), EQUAL)]
             if self.trial.truth is not None:
                 truth = self.trial.truth[number]
                 row.append(published_psnr(self.dense[number], truth, self.trial.scale)
