@@ -1,16 +1,19 @@
 """Checkpoints that others published, as they are, beside PyTorch: whole, and with a calibration fitted on the way.
 
     python -m benchmarks.foreign -i DIR --weights FILE… [--side 256] [--pictures 3] [--rounds 3]
+    python -m benchmarks.foreign -i DIR --weights FILE --network FILE.py:CLASS
 
 The folder's first pictures are measured on, as squares of --side pixels from their middles; the others are what a
 calibration is fitted to, as `basicsr infer` fits one to a long folder, whether it would pay there or not. Seconds are
 medians of a warm pass, all forms in turn in one process; dB is PSNR to the picture of PyTorch in fp32, 8 bits, all
-channels. Where there is no calibration, the reason stands in its row. A file that spandrel recognises needs it.
+channels. Where there is no calibration, the reason stands in its row. A file that spandrel recognises needs it; of any
+other, --network names the class in its authors' code.
 """
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import tempfile
 from collections.abc import Sequence
@@ -21,8 +24,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from torch import nn
 
 from basicsr_amsr import allocator
+from basicsr_amsr.backbones.checkpoint import load_checkpoint
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.timing import timed
 from basicsr_amsr.infer import fitting, picture
@@ -30,6 +35,19 @@ from basicsr_amsr.infer.find_network import Network, find_network
 from basicsr_amsr.infer.pixels import Array
 from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.psnr import plain_psnr
+
+
+def of_authors(named: str, weights: Path) -> nn.Module:
+    """A network of a class in a file of Python, with its weights."""
+    file, _, name = named.rpartition(':')
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--network {named}: '{file}' is no file of Python.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    net = getattr(module, name)()
+    net.load_state_dict(load_checkpoint(weights))
+    return net.eval()
 
 
 def plain_form(network: Network) -> Upscaler:
@@ -85,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-i', '--input', type=Path, required=True, help='a folder of pictures')
     parser.add_argument('--weights', type=Path, nargs='+', required=True)
+    parser.add_argument('--network', metavar='FILE.py:CLASS')
     parser.add_argument('--side', type=int, default=256)
     parser.add_argument('--pictures', type=int, default=3)
     parser.add_argument('--rounds', type=int, default=3)
@@ -97,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print('| file | network | form | seconds | dB | computed |\n|---|---|---|---|---|---|')
     for file in args.weights:
         told: list[str] = []
-        network = find_network(file)
+        network = find_network(of_authors(args.network, file) if args.network else file)
         rows = measured(forms(network, files[args.pictures:], told), pictures, args.rounds)
         for name, row in rows.items():
             print(f'| {file.name} | {type(network.net).__name__} | {name}: {row["form"]} | {row["seconds"]:.2f} | '
