@@ -3,6 +3,7 @@ import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -267,7 +268,7 @@ def test_nearness_is_that_of_all_channels():
     calibration = dataclasses.replace(calibration, fit=everything)
     meter = Meter(net, Trial(images[:2], images[2:], None, 2))
     assert meter.measure(calibration).fidelity == EQUAL  # finite, so that it does not hide others in a mean
-    colour = meter.dense[0].astype(int) + [0, -12, 24]  # blue, green, red: luminance is nearly the same
+    colour = meter.dense[0] + np.array([0, -12, 24])  # blue, green, red: luminance is nearly the same
     meter.dense = (colour.clip(0, 255).astype('uint8'),)
     assert meter.measure(calibration).fidelity < 30
 
