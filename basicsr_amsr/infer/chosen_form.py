@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -80,7 +80,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def choose_dtype(dtype: Dtype | None, device: torch.device) -> Dtype:
+def choose_dtype(dtype: Dtype | torch.dtype | None, device: torch.device) -> Dtype:
     """The number format that is asked for, else the fastest that stays near fp32: bf16 where the CPU has instructions
     for it, fp16 on NVIDIA's GPUs.
 
@@ -89,10 +89,11 @@ def choose_dtype(dtype: Dtype | None, device: torch.device) -> Dtype:
     """
     if dtype is None:
         return 'fp16' if device.type == 'cuda' else 'bf16' if device.type == 'cpu' and cpu_has_bf16() else 'fp32'
-    if dtype not in DTYPES:
+    named: Dtype | None = next((name for name in get_args(Dtype) if dtype in (name, DTYPES[name])), None)
+    if named is None:
         raise UserError(f"dtype '{dtype}' is unknown: {', '.join(DTYPES)}.")
-    check_arithmetic(dtype, device, 'dtype')
-    return dtype
+    check_arithmetic(named, device, 'dtype')
+    return named
 
 
 def choose_tile(tile: int | None, net: nn.Module, channels: int, least: int) -> int | None:
@@ -123,7 +124,8 @@ def choose_tile(tile: int | None, net: nn.Module, channels: int, least: int) -> 
 
 
 def bring_to_form(network: Network, keep: float | None, calibration: Calibration | None, dense: bool,
-                  device: str | torch.device | None, dtype: Dtype | None, tile: int | None, tile_pad: int) -> Form:
+                  device: str | torch.device | None, dtype: Dtype | torch.dtype | None, tile: int | None,
+                  tile_pad: int) -> Form:
     """Accelerate a network, in place, in the fastest way that it can be, and move it to its device.
 
     Args:

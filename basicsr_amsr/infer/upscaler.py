@@ -40,8 +40,8 @@ class Upscaler:
         scale: enlarge by this factor, resizing the network's picture where it has another; of weights for several
             scales the network of this one is taken. None: the network's.
         device: 'cpu', 'cuda', 'cuda:1', 'mps'; None: a GPU where there is one.
-        dtype: 'fp32', 'bf16' or 'fp16'; None: bf16 on CPUs that have instructions for it, fp16 on NVIDIA's GPUs, else
-            fp32.
+        dtype: 'fp32', 'bf16' or 'fp16', or PyTorch's of these; None: bf16 on CPUs that have instructions for it, fp16
+            on NVIDIA's GPUs, else fp32.
         tile: larger pictures are computed in tiles of that side in pixels; 0: never; None: so that a feature map stays
             under a gigabyte.
         tile_pad: so many pixels around itself a tile reads too.
@@ -64,7 +64,7 @@ class Upscaler:
     def __init__(self, source: str | os.PathLike[str] | nn.Module | Descriptor | Network, *,
                  keep: float | None = None, calibration: str | os.PathLike[str] | Calibration | None = None,
                  dense: bool = False, scale: float | None = None, device: str | torch.device | None = None,
-                 dtype: Dtype | None = None, tile: int | None = None, tile_pad: int = 32) -> None:
+                 dtype: Dtype | torch.dtype | None = None, tile: int | None = None, tile_pad: int = 32) -> None:
         number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
         if scale is not None and not (number and 0 < scale <= 64):
             raise UserError(f'scale is {scale!r}: give a factor over 0, at most 64.')

@@ -26,7 +26,8 @@ def dense_picture(net, array):
 @needs_kernels
 def test_dense_is_the_network_itself(tiny):
     array = picture(24, 31)
-    upscale = Upscaler(tiny, device='cpu', dtype='fp32')
+    upscale = Upscaler(tiny, device='cpu', dtype=torch.float32)
+    assert upscale.form.dtype == 'fp32'
     assert upscale.form.kind == 'dense' and 'no calibration' in str(upscale.form) and upscale.scale == 2
     result = upscale(array.astype(np.float32) / 255)
     assert np.abs(result - dense_picture(tiny, array)).max() < 1e-5
