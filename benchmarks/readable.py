@@ -32,7 +32,8 @@ from basicsr_amsr.weights.pretrained import load_pretrained
 
 WEIGHTS = Path(os.environ.get('BASICSR_AMSR_SHARED', Path(__file__).resolve().parents[2] / 'shared')) / 'weights'
 REQUIRED = {'MMRRDBNet_test': {'num_in_ch': 3, 'num_out_ch': 3}, 'SPAN': {'num_in_ch': 3, 'num_out_ch': 3},
-            'SAFMN': {'dim': 36}, 'SAFMN_BCIE': {'dim': 36},
+            'SAFMN': {'dim': 36}, 'SAFMN_BCIE': {'dim': 36}, 'HAT': {'window_size': 16}, 'SwinIR': {'window_size': 8},
+            'Swin2SR': {'window_size': 8},
             'UnetUpsampler': {'dim': 16, 'image_size': 64, 'input_image_size': 16}}
 
 
@@ -63,7 +64,7 @@ def architectures(only: Sequence[str]) -> Iterator[tuple[str, nn.Module | str]]:
             if own and asked(f'spandrel {name}', only):
                 torch.manual_seed(0)
                 try:
-                    yield f'spandrel {name}', cls(**REQUIRED.get(name, {})).eval()
+                    yield f'spandrel {name}', cls(**REQUIRED.get(cls.__name__, {})).eval()
                 except Exception as error:  # whatever a constructor raises
                     yield f'spandrel {name}', f'cannot be built: {type(error).__name__}: {error}'
 

@@ -52,8 +52,9 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
     attempts: list[tuple[Any, bool]] = [(free, False), (free, True), (None, False)]
     first: Exception | None = None
     with _quiet(), _evaluating(net), torch.inference_mode(False), torch.no_grad():
-        example = torch.zeros(x.shape, dtype=weights_type(net, x.dtype), device=x.device)
         for sizes, strict in attempts:
+            # anew, since torch.export marks a tensor whose sizes were free
+            example = torch.zeros(x.shape, dtype=weights_type(net, x.dtype), device=x.device)
             try:
                 if strict:  # that keeps what the last run left in tensors that are stored in forward
                     wrapped(example[:, :, :SMALL, :SMALL])

@@ -80,6 +80,25 @@ def test_one_trace_serves_the_sizes_that_the_network_treats_alike():
     assert small is not graphs[48, 48] and not graphs[48, 48].holds_for((1, 8, 8))
 
 
+def test_a_network_whose_sizes_cannot_be_free_is_traced_for_each(monkeypatch):
+    export = torch.export.export
+
+    def fixed_sizes(*args, dynamic_shapes, **options):
+        program = export(*args, dynamic_shapes=dynamic_shapes, **options)
+        if dynamic_shapes is not None:  # as where sympy cannot say for which sizes a trace holds
+            raise NotImplementedError('The inequality cannot be solved')
+        return program
+
+    monkeypatch.setattr(torch.export, 'export', fixed_sizes)
+    net, traces = build('FSRCNN'), Traces()
+    for size in ((9, 12), (10, 12)):
+        x = image(1, 3, *size)
+        graph = traces.graph(net, x)
+        assert graph.holds_for((1, *size)) and not graph.holds_for((1, 9, 14))
+        with torch.no_grad():
+            assert torch.equal(run(graph, net, x), net(x))
+
+
 def test_gradients_are_the_networks():
     net, x = build('PAN'), image(2, 3, 9, 11)
     graph = Traces().graph(net, x)
