@@ -22,6 +22,7 @@ from basicsr_amsr.execution.graph.ops import (
     renumbered,
     weights_of,
 )
+from basicsr_amsr.execution.graph.sizes import OfValues
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable, export
 
 VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
@@ -85,12 +86,11 @@ class _Reader:
         """All ops on which the outputs rest, which are one if not `several`."""
         specs = {spec.arg.name: spec for spec in self.program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
         for node in self.program.graph.nodes:
-            if node.op == 'placeholder':
-                self.values[node] = self._input(node, specs[node.name])
-            elif isinstance(node.meta.get('val'), (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)):
-                self.values[node] = self.symbols.read(node.meta['val'])
-            elif node.op == 'call_function' and not _check(node):
-                self._call(node)
+            try:
+                self._read(node, specs)
+            except OfValues:
+                raise Unreadable(f'{self.name} has sizes that follow from what its image holds '
+                                 f'({where(node)}).') from None
         results = self.program.graph_signature.user_outputs
         nodes = {node.name: node for node in self.program.graph.nodes}
         found = [self.values.get(nodes[name]) if name in nodes else None for name in results]
@@ -99,6 +99,14 @@ class _Reader:
             raise Unreadable(f'{self.name} returns {len(found)} things: only one image can be read.')
         self.ops = [self._with_padding(op) for op in self.ops]
         return self._pruned(outputs)
+
+    def _read(self, node: fx.Node, specs: dict[str, Any]) -> None:
+        if node.op == 'placeholder':
+            self.values[node] = self._input(node, specs[node.name])
+        elif isinstance(node.meta.get('val'), (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)):
+            self.values[node] = self.symbols.read(node.meta['val'])
+        elif node.op == 'call_function' and not _check(node):
+            self._call(node)
 
     def _with_padding(self, op: Op) -> Op:
         """A convolution of a map with zeros around it as one that pads."""

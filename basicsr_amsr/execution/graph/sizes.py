@@ -14,6 +14,10 @@ FUNCTIONS = {'torch': torch, 'math': math, 'min': min, 'max': max, 'float': floa
              'abs': abs}
 
 
+class OfValues(Exception):
+    """A number that follows from what the image holds, not from its size."""
+
+
 @dataclass(frozen=True)
 class Size:
     """A number that follows from the image's size.

@@ -6,7 +6,7 @@ from typing import Any
 import sympy
 from torch.utils._sympy.printers import PythonPrinter
 
-from basicsr_amsr.execution.graph.sizes import NAMES, Size
+from basicsr_amsr.execution.graph.sizes import NAMES, OfValues, Size
 
 
 class Symbols:
@@ -30,7 +30,7 @@ class Symbols:
                 self.fixed.append(f'{name} == {self._source(expression)}')
 
     def read(self, number: Any) -> Any:
-        """A number of a trace as a number, or as a Size."""
+        """A number of a trace as a number, or as a Size; raises OfValues."""
         expression = _expression(number)
         if not isinstance(expression, sympy.Basic):
             return expression
@@ -39,7 +39,7 @@ class Symbols:
         return Size(self._source(expression))
 
     def condition(self) -> Size:
-        """For which sizes a trace holds: a Size that is a truth."""
+        """For which sizes a trace holds: a Size that is a truth; raises OfValues."""
         parts = list(self.fixed)
         if self.environment is not None:
             for symbol, name in self.names.items():
@@ -51,7 +51,10 @@ class Symbols:
 
     def _source(self, expression: Any) -> str:
         expression = sympy.sympify(expression).xreplace(self.replaced)
-        return PythonPrinter().doprint(expression.xreplace(self.names))
+        expression = expression.xreplace(self.names)
+        if expression.free_symbols - set(self.names.values()):
+            raise OfValues
+        return PythonPrinter().doprint(expression)
 
 
 def _expression(number: Any) -> Any:
