@@ -24,38 +24,36 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.backbones.skipping import Skipping
 from basicsr_amsr.backbones.skips import SkipUnit
 from basicsr_amsr.bench.networks import by_name
-from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.run_by_torch import average_of_active
+from basicsr_amsr.execution.graph.ops import Conv, Mean
+from basicsr_amsr.execution.graph.run_by_torch import Weights, average_of_active, call
 from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 
-def unfold_conv(conv: nn.Conv2d, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def unfold_conv(conv: Conv, weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor,
+                mask: torch.Tensor) -> torch.Tensor:
     """The convolution at the active pixels, 0 elsewhere; unfolds the whole image, so it is a reference, not fast.
 
     Args:
-        conv: stride 1, zero padding that keeps height and width.
+        conv: stride 1, zero padding that keeps height and width. weight, bias: its own.
         x: (B, C, H, W).
         mask: bool (B, 1, H, W).
 
     Returns:
         (B, out channels, H, W).
     """
-    if conv.stride != (1, 1) or isinstance(conv.padding, str):
-        raise UserError(f'{conv} has no unfolded form here: stride 1 and a padding in pixels are needed.')
-    columns = F.unfold(x, conv.kernel_size, conv.dilation, conv.padding)  # (B, C·k·k, H·W)
+    columns = F.unfold(x, weight.shape[2:], conv.dilation, conv.padding)  # (B, C·k·k, H·W)
     chosen = columns.transpose(1, 2)[mask.flatten(1)]
     # A 1×1 convolution of a list of pixels, group by group.
     values = torch.matmul(chosen.unflatten(1, (conv.groups, -1)).transpose(0, 1),
-                          conv.weight.flatten(1).unflatten(0, (conv.groups, -1)).transpose(1, 2))
+                          weight.flatten(1).unflatten(0, (conv.groups, -1)).transpose(1, 2))
     values = values.transpose(0, 1).flatten(1)
-    if conv.bias is not None:
-        values = values + conv.bias
-    out = x.new_zeros(x.shape[0], x.shape[2] * x.shape[3], conv.out_channels)
+    if bias is not None:
+        values = values + bias
+    out = x.new_zeros(x.shape[0], x.shape[2] * x.shape[3], len(weight))
     out[mask.flatten(1)] = values
-    return out.transpose(1, 2).reshape(x.shape[0], conv.out_channels, *x.shape[-2:])
+    return out.transpose(1, 2).reshape(x.shape[0], len(weight), *x.shape[-2:])
 
 
 class Unfolded(SkipUnit):
@@ -63,17 +61,16 @@ class Unfolded(SkipUnit):
 
     def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
         """The unit on the active pixels."""
-        size = x.shape[-2:]
-        mask = skipping.once(('mask', size), lambda: expand_patches(*skipping.patches(*size), *size))
-        values = [x]
-        for node in self.block.bind(module).nodes:
-            inputs = [values[i] for i in node.inputs]
-            if node.kind == 'conv' and inputs[0].shape[-2:] == size:  # the others are of averages
-                values.append(unfold_conv(node.call, inputs[0], mask))
-            elif node.kind == 'pool':
-                values.append(average_of_active(inputs[0], mask))
+        values, graph = [x], self.unit.graph
+        weights, mask = Weights(module, graph), skipping.mask(*x.shape[-2:])
+        for op in graph.ops:
+            source = values[op.inputs[0]]
+            if isinstance(op, Conv) and source.shape[-2:] == x.shape[-2:]:  # the others are of averages
+                values.append(unfold_conv(op, weights[op.weight], weights.get(op.bias), source, mask))
+            elif isinstance(op, Mean):
+                values.append(average_of_active(source, mask))
             else:
-                values.append(node.call(*inputs))
+                values.append(call(op, values, weights, (len(x), *x.shape[-2:]), x))
         return torch.where(mask, values[-1], x)
 
 
@@ -84,7 +81,7 @@ def converted(net: nn.Module, patch_size: int, keep: float, unfold: bool = False
     if unfold:
         for module in own.modules():
             if isinstance(vars(module).get('skip'), SkipUnit):
-                module.skip = Unfolded(module.skip.block)
+                module.skip = Unfolded(module.skip.unit)
     return own
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from basicsr_amsr.execution.active import pixel_rows
+from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.timer import PairedTimes, time_paired
 from basicsr_amsr.profiling.subject import parse_size
 

@@ -31,14 +31,15 @@ from rich.table import Table
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActivePatches, pixel_rows
 from basicsr_amsr.execution.backends.choice import TORCH, TRITON
 from basicsr_amsr.execution.backends.interface import Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
+from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.graphs import Graph
-from basicsr_amsr.execution.sparse import run_unit
+from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.run_unit import run_unit
+from basicsr_amsr.execution.region.unit import read_unit
 from basicsr_amsr.execution.timer import time_paired
-from basicsr_amsr.execution.unit import ConvUnit
 from basicsr_amsr.profiling.subject import parse_size
 
 DTYPES = {'fp16': torch.float16, 'bf16': torch.bfloat16, 'fp32': torch.float32}
@@ -64,6 +65,14 @@ class Case(NamedTuple):
                 f'{f"patches {self.patch_size}" if self.patch_size > 1 else "pixels"}, {self.keep:.0%} active')
 
 
+class Residual(nn.Sequential):
+    """x and what a chain makes of it, added."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum."""
+        return x + super().forward(x)
+
+
 class Prepared:
     """A case on a device: a map, patches, the lists, a residual unit."""
 
@@ -76,11 +85,14 @@ class Prepared:
         grid = (-(-height // case.patch_size), -(-width // case.patch_size))
         patches = torch.zeros(grid[0] * grid[1], dtype=torch.bool, device=device)
         patches[torch.randperm(len(patches))[:round(case.keep * len(patches))].to(device)] = True
-        self.active = ActivePatches(patches.view(1, *grid), case.patch_size, height, width, whole=True)
-        self.gather = self.active.gathers(*[range(-1, case.patch_size + 1)] * 2)[0]
+        self.layout = Layout(patches.view(1, *grid), case.patch_size, height, width, 0, whole=True)
+        every, around = slice(0, self.layout.active), range(-1, case.patch_size + 1)
+        self.own = self.layout.own(self.layout.groups[0], every)
+        self.gather = self.layout.gather(False, 1, (around, around), self.layout.groups[0], every)
         self.first, self.second = (nn.Conv2d(case.channels, case.channels, 3, padding=1, **where).to(
             memory_format=torch.channels_last) for _ in range(2))
-        self.unit = ConvUnit((self.first, nn.ReLU(), self.second))
+        self.block = Residual(self.first, nn.ReLU(), self.second)
+        self.unit = read_unit(self.block)
 
     def convolutions(self, compiled: bool) -> Calls:
         """One convolution with ReLU."""
@@ -95,21 +107,19 @@ class Prepared:
                 'torch': listed(TORCH), 'triton': listed(TRITON)}
 
     def units(self, compiled: bool) -> Calls:
-        """A residual unit; the skipped pixels are in the other buffer already."""
-        out = self.x.clone(memory_format=torch.channels_last)
-
+        """A residual unit."""
         def listed(backend: str) -> Callable[[torch.Tensor], torch.Tensor]:
-            return lambda x: run_unit(self.unit, x, self.active, out=out, backend=backend)
+            return lambda x: run_unit(self.unit, self.block, x, self.layout, backend)
 
-        dense = self.unit.dense
+        dense = self.block
         return {'dense': dense, **({'dense compiled': torch.compile(dense, dynamic=False)} if compiled else {}),
                 'torch': listed('torch'), 'triton': listed('triton')}
 
     def check(self) -> None:
         """UserError where Triton's convolution is wrong."""
-        own = self.active.own()[0]
+        own = self.own
         rows = self.convolutions(False)['triton'](self.x)[own.index >= 0].float()
-        expected = pixel_rows(F.relu(self.first(self.x)))[own.rows[own.index >= 0]].float()
+        expected = pixel_rows(F.relu(self.first(self.x)))[own.rows[own.index >= 0].long()].float()
         allowed = 1e-2 if self.case.dtype == 'fp32' else 4 * torch.finfo(DTYPES[self.case.dtype]).eps  # TF32
         wrong = ((rows - expected).abs().max() / expected.abs().max()).item()
         if not wrong <= allowed:
@@ -121,7 +131,7 @@ class Prepared:
         read, written, listed = pixels, pixels, 0
         if not dense:
             index = self.gather.index
-            read, written, listed = len(index[index >= 0].unique()), len(self.active.own()[0].rows), len(index)
+            read, written, listed = len(index[index >= 0].unique()), len(self.own.rows), len(index)
         weights = self.first.weight.numel()
         return ((read + written) * self.case.channels + weights) * self.x.element_size() + 4 * listed, (
             2.0 * written * weights)

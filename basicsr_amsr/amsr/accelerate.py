@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,19 @@ from basicsr_amsr.amsr.structure import residual_blocks
 from basicsr_amsr.amsr.whole import Whole
 from basicsr_amsr.backbones.checkpoint import find_backbone
 from basicsr_amsr.backbones.skipping import CURRENT, Selection, Skipping, marked_forward
-from basicsr_amsr.backbones.skips import Skip, SkipConv
+from basicsr_amsr.backbones.skips import Skip, SkipUnit
 from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.dense.form import DenseForm, NotNative
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.execution.region.read_network import OURS, plain_forward
 from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.execution.tiles import is_large
-from basicsr_amsr.execution.unit import unfit
 from basicsr_amsr.selection.keep import at_keep
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -276,8 +277,9 @@ def _convolutions(net: nn.Module, skips: Mapping[str, Skip]) -> dict[str, Skip]:
     found: dict[str, Skip] = {}
     for unit in skips:
         for path, module in net.get_submodule(unit).named_modules(prefix=unit):
-            if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels and not unfit(module):
-                found[path] = SkipConv()
+            if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels:
+                with suppress(Unreadable):
+                    found[path] = SkipUnit.of(module)
     return found
 
 

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from basicsr_amsr.backbones.skipping import CURRENT, Skipping
 from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
-from basicsr_amsr.execution.plan import Plan
-from basicsr_amsr.execution.unit import Unit
+from basicsr_amsr.execution.graph.ops import Conv
+from basicsr_amsr.execution.region.unit import Unit
 
 
 class Costs(NamedTuple):
@@ -74,13 +74,13 @@ class Survey(Skipping):
         self.grids: set[tuple[int, float]] = set()
         self.once_macs = 0
 
-    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+    def run(self, unit: Unit, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The input."""
         patches, side = self.patches(*x.shape[-2:])
         self.grids.add((patches[0].numel(), patches[0].numel() * side**2 / x[0, 0].numel()))
-        flags = Plan(unit).of_image[1:]
-        self.once_macs += sum(node.call.weight.numel() for node, flag in zip(unit.nodes, flags, strict=True)
-                              if flag and isinstance(node.call, nn.Conv2d))
+        program = unit.program
+        self.once_macs += sum(program.graph.weights[op.weight].numel() for value, op in enumerate(program.graph.ops, 1)
+                              if isinstance(op, Conv) and program.form(value) == 'image')
         return x
 
     def run_windows(self, layer: Callable[..., torch.Tensor], x: torch.Tensor, size: int, shift: int) -> torch.Tensor:

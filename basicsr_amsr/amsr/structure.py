@@ -4,8 +4,10 @@ from __future__ import annotations
 from torch import nn
 
 from basicsr_amsr.backbones.skips import Skip, SkipUnit
+from basicsr_amsr.execution.fusion import is_sum
+from basicsr_amsr.execution.graph.ops import Arithmetic, BatchNorm, Graph, Pointwise
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.reading import read_block
+from basicsr_amsr.execution.region.unit import read_unit
 
 
 def residual_blocks(net: nn.Module) -> dict[str, Skip]:
@@ -21,9 +23,22 @@ def residual_blocks(net: nn.Module) -> dict[str, Skip]:
         if not path or not list(module.children()) or any(inner.startswith(f'{path}.') for inner in found):
             continue
         try:
-            block = read_block(module)
+            unit = read_unit(module)
         except Unreadable:
             continue
-        if block.is_residual:
-            found[path] = SkipUnit(block)
+        if is_residual(unit.graph):
+            found[path] = SkipUnit(unit)
     return dict(reversed(found.items()))
+
+
+def is_residual(graph: Graph) -> bool:
+    """Whether the input itself is added near the end, before activations and scalings at most."""
+    value = graph.output
+    while value:
+        op = graph.ops[value - 1]
+        if is_sum(op):
+            return 0 in op.inputs and op.inputs != (0, 0)
+        if not isinstance(op, Pointwise | Arithmetic | BatchNorm) or len(op.inputs) != 1:
+            return False
+        value = op.inputs[0]
+    return False

@@ -123,6 +123,6 @@ register_backbone(
     'FSRCNN', FSRCNN, defaults={'upscale': 4}, convert=convert,
     identify=lambda state: identifier(read_options, ['feature.0.weight', 'shrink.0.weight',
                                                          'upsampler.deconv.weight'])(convert(state)),
-    split=split, split_blocks=SPLIT_BLOCKS, skips=lambda net: {'mapping': SkipLayers()},
+    split=split, split_blocks=SPLIT_BLOCKS, skips=lambda net: {'mapping': SkipLayers(net.mapping)},
     divide=divider(r'mapping\.(\d+)\.', ['upsampler.'], layers=2),
     source='Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016')

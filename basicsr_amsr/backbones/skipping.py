@@ -4,19 +4,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.graph.markers import marked
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native.selection import patches
-from basicsr_amsr.execution.reference import dense_masked
-from basicsr_amsr.execution.sparse import run_unit
-from basicsr_amsr.execution.unit import Unit
+from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.run_unit import run_unit
+from basicsr_amsr.execution.region.unit import Unit
 from basicsr_amsr.execution.windows import ActiveWindows, run_windows
 from basicsr_amsr.padding import pad_to, pad_to_multiple
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -56,15 +57,20 @@ class Skipping:
         self._made: dict[Hashable, Any] = {}
         self._windows: dict[tuple[int, int, int, int], torch.Tensor] = {}
 
-    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
-        """The unit on the active pixels of x (B, C, H, W); the others keep their values."""
-        size = x.shape[-2:]
+    def run(self, unit: Unit, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """A module's unit on the active pixels of x (B, C, H, W); the others keep their values."""
         if self.differentiable:
-            mask = self.once(('mask', size), lambda: expand_patches(*self.patches(*size), *size))
-            return dense_masked(unit, x, mask)
+            return unit.masked(module, x, self.mask)
+        height, width = x.shape[-2:]
         whole = backend_for(self.backend, x.device).whole
-        active = self.once(('active', size), lambda: ActivePatches(*self.patches(*size), size[0], size[1], whole))
-        return run_unit(unit, x, active, backend=self.backend)
+        layout = self.once(('layout', height, width),
+                           lambda: Layout(*self.patches(height, width), height, width, 0, whole))
+        return run_unit(unit, module, x, layout, self.backend)
+
+    def mask(self, height: int, width: int) -> torch.Tensor:
+        """The active pixels of a feature map, bool (B, 1, height, width)."""
+        return self.once(('mask', height, width),
+                         lambda: expand_patches(*self.patches(height, width), height, width))
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:
@@ -126,8 +132,8 @@ class Skipping:
     def keep(self) -> float | torch.Tensor:
         """Mean share of active pixels or windows over the masks that were used; 1 where none was."""
         masks = [patches for patches, _ in self._patches.values()] or list(self._windows.values())
-        keeps = [mask.float().mean() for mask in masks]
-        return torch.stack(keeps).mean() if keeps else 1.0
+        keeps = [mask.mean(dtype=torch.float32) for mask in masks]
+        return (torch.stack(keeps).mean() if len(keeps) > 1 else keeps[0]) if keeps else 1.0
 
 
 class Marking(Skipping):
@@ -136,9 +142,9 @@ class Marking(Skipping):
     def __init__(self, image: torch.Tensor) -> None:
         super().__init__(image, HighFrequencyMask(keep=1.0), differentiable=False)
 
-    def run(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+    def run(self, unit: Unit, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The whole unit, marked."""
-        return marked(unit.dense, x)
+        return marked(partial(unit.forward, module), x)
 
     def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
                     shift: int) -> torch.Tensor:

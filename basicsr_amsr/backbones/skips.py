@@ -2,51 +2,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from basicsr_amsr.backbones.skipping import Skipping
-from basicsr_amsr.execution.reading import Block, read_block
-from basicsr_amsr.execution.unit import ConvUnit, replace
+from basicsr_amsr.execution.region.unit import Unit, read_unit
 
 
 class Skip(Protocol):
-    """The sparse form of a module. It holds no modules and no tensors: networks are copied and replicated."""
+    """The sparse form of a module. It holds no modules and no weights: networks are copied and replicated."""
 
     def forward(self, module: Any, skipping: Skipping, *args: Any) -> torch.Tensor:
         """Runs the module where the mask is; stands in for `module.forward(*args)`."""
 
 
 class SkipUnit:
-    """The module is a residual unit: what it computes is read off its `forward` (`read_block`).
+    """The module is a unit: what it computes is read off its `forward` (`read_unit`). A convolution by itself is one
+    too, whose skipped pixels keep its input: the paper's identity per convolution.
 
     Args:
-        block: what was read.
+        unit: what was read.
     """
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
 
     @classmethod
     def of(cls, module: nn.Module) -> SkipUnit:
         """Reads how a module skips, once for all modules that are built alike."""
-        return cls(read_block(module))
+        return cls(read_unit(module))
 
     def forward(self, module: nn.Module, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
         """The unit on the active pixels."""
-        return skipping.run(self.block.bind(module), x)
+        return skipping.run(self.unit, module, x)
 
 
-class SkipConv:
-    """The module is a convolution whose skipped pixels keep its input: the paper's identity per convolution."""
+@dataclass(frozen=True)
+class Layer:
+    """Some stages of a chain of modules, from `start` to before `stop`."""
 
-    def forward(self, module: nn.Conv2d, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
-        """The convolution at the active pixels."""
-        plain = nn.Conv2d.__new__(nn.Conv2d)  # a view of the module whose forward is the plain one
-        plain.__dict__ = {**module.__dict__}
-        return skipping.run(ConvUnit((plain,), replace), x)
+    start: int
+    stop: int
+
+    def __call__(self, module: Any, x: torch.Tensor) -> torch.Tensor:
+        """What they make of x."""
+        for stage in module[self.start:self.stop]:
+            x = stage(x)
+        return x
 
 
 class SkipLayers:
@@ -55,15 +61,14 @@ class SkipLayers:
     A skipped pixel keeps the value from before the convolution, so training has to follow.
     """
 
+    def __init__(self, module: Any) -> None:
+        starts = [number for number, stage in enumerate(module) if isinstance(stage, nn.Conv2d)]
+        self.units = [read_unit(module, Layer(*each)) for each in pairwise([*starts, len(module)])]
+
     def forward(self, module: nn.Sequential, skipping: Skipping, x: torch.Tensor) -> torch.Tensor:
         """One layer after the other at the active pixels."""
-        layers: list[list[nn.Module]] = []
-        for stage in module:
-            if isinstance(stage, nn.Conv2d):
-                layers.append([])
-            layers[-1].append(stage)
-        for layer in layers:
-            x = skipping.run(ConvUnit(tuple(layer), replace), x)
+        for unit in self.units:
+            x = skipping.run(unit, module, x)
         return x
 
 

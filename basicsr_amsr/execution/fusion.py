@@ -1,36 +1,33 @@
 """What can be done to a convolution's values before they are first written: activation, scaling, sum, activation."""
 from __future__ import annotations
 
-import operator
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Container, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from basicsr_amsr.execution.graph import ops as graph
+from basicsr_amsr.execution.graph.ops import Arithmetic, Op, Pointwise, Weight
 from basicsr_amsr.execution.graph.run_by_torch import Weights
-from basicsr_amsr.execution.reading import Call
-from basicsr_amsr.execution.unit import add
-
-ADD = {operator.add, torch.add, torch.Tensor.add}
-MUL = {operator.mul, torch.mul, torch.Tensor.mul}
-RELU = {F.relu, torch.relu, torch.Tensor.relu}
 
 
 class Activation(NamedTuple):
-    """x where x ≥ 0, else slope · x: ReLU (0), LeakyReLU (a number), PReLU (a tensor of 1 or C)."""
+    """x where x ≥ 0, else slope · x: ReLU (0), LeakyReLU (a number), PReLU (a tensor of 1 or C, or its name)."""
 
-    slope: float | torch.Tensor
+    slope: float | torch.Tensor | Weight
 
     def into(self, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Of rows (n, C), written into `out`, which may be `rows`."""
+        """Of rows (n, C), written into `out`; if that is `rows`, they may be a new tensor."""
         if isinstance(self.slope, torch.Tensor):
-            return out.copy_(F.prelu(rows, self.slope))
+            values = F.prelu(rows, self.slope)
+            return values if out is rows and values.dtype == out.dtype else out.copy_(values)
         if self.slope:
             return torch.ops.aten.leaky_relu.out(rows, self.slope, out=out)
         return torch.clamp_min(rows, 0, out=out)
+
+    def bound(self, weights: Weights) -> Activation:
+        """With a slope that is a weight's name as that weight."""
+        return Activation(weights[self.slope.name]) if isinstance(self.slope, Weight) else self
 
 
 class Epilogue(NamedTuple):
@@ -40,6 +37,13 @@ class Epilogue(NamedTuple):
     scale: float = 1.0
     added: Any = None
     after: Activation | None = None
+
+    def bound(self, weights: Weights) -> Epilogue:
+        """With the activations' weights."""
+        if self.before is None and self.after is None:
+            return self
+        return self._replace(before=self.before and self.before.bound(weights),
+                             after=self.after and self.after.bound(weights))
 
 
 PLAIN = Epilogue()
@@ -56,41 +60,14 @@ class Fused(NamedTuple):
     epilogue: Epilogue = PLAIN
 
 
-class BoundOp(NamedTuple):
-    """An op of a graph with the weights of a network."""
-
-    op: graph.Op
-    weights: Weights
-
-
-class Operation(Protocol):
-    """What is common to the nodes of units and the facts of graphs."""
-
-    @property
-    def kind(self) -> str:
-        """'conv', 'pointwise' or another."""
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """Numbers of the values that it takes."""
-
-
-def readers_of(operations: Sequence[Operation]) -> dict[int, list[int]]:
-    """The values that are made of each value, of operations that make value 1, 2, …"""
-    readers: dict[int, list[int]] = {}
-    for number, operation in enumerate(operations, 1):
-        for i in operation.inputs:
-            readers.setdefault(i, []).append(number)
-    return readers
-
-
-def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence[Any],
-          readers: Mapping[int, Sequence[int]], kept: Container[int]) -> list[Fused]:
+def fused(stage: Collection[int], ops: Sequence[Op], convs: Container[int], readers: Mapping[int, Sequence[int]],
+          kept: Container[int]) -> list[Fused]:
     """The values of a stage in the order in which to compute them, each convolution with the epilogue fused into it.
 
     Args:
-        stage: ascending numbers of values. operations, calls: of value 1, 2, …
-        readers: `readers_of` the operations.
+        stage: ascending numbers of values. ops: of value 1, 2, …
+        convs: the values that are convolutions.
+        readers: the values that are made of each value.
         kept: values that are needed after the stage, so that they have to be written.
     """
     found: list[Fused] = []
@@ -98,15 +75,14 @@ def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence
     for value in stage:
         if value in done:
             continue
-        if operations[value - 1].kind != 'conv':
+        if value not in convs:
             found.append(Fused(value, None))
             continue
         last, epilogue = value, PLAIN
         while last not in kept and len(readers.get(last, ())) == 1:
             reader = readers[last][0]
-            longer = reader in stage and operations[reader - 1].kind == 'pointwise' and _extended(
-                epilogue, calls[reader - 1], operations[reader - 1].inputs, last, value)
-            if not longer:
+            longer = _extended(epilogue, ops[reader - 1], last, value) if reader in stage else None
+            if longer is None:
                 break
             last, epilogue = reader, longer
             done.add(reader)
@@ -114,66 +90,41 @@ def fused(stage: Sequence[int], operations: Sequence[Operation], calls: Sequence
     return found
 
 
-def _extended(epilogue: Epilogue, call: Any, inputs: tuple[int, ...], last: int,
-              conv: int) -> Epilogue | None:
+def _extended(epilogue: Epilogue, op: Op, last: int, conv: int) -> Epilogue | None:
     """The epilogue with one more operation on value `last`, or None where that has no place in it."""
     if epilogue.after:
         return None
-    activation = activation_of(call)
+    activation = activation_of(op)
     if activation is not None:
         if epilogue.added is not None:
             return epilogue._replace(after=activation)
         return None if epilogue.before or epilogue.scale != 1 else epilogue._replace(before=activation)
     if epilogue.added is not None:
         return None
-    if is_sum(call) and len(inputs) == 2:
-        other = inputs[0] if inputs[1] == last else inputs[1]
+    if is_sum(op):
+        other = op.inputs[0] if op.inputs[1] == last else op.inputs[1]
         return epilogue._replace(added=other) if other < conv else None  # a later value is not there yet
-    factor = factor_of(call)
+    factor = factor_of(op)
     return None if factor is None else epilogue._replace(scale=epilogue.scale * factor)
 
 
-def activation_of(call: Any) -> Activation | None:
-    """The activation that a module, a `Call` or a `BoundOp` is, if it is one of those."""
-    if isinstance(call, BoundOp):
-        function = getattr(call.op, 'function', None) if isinstance(call.op, graph.Pointwise) else None
-        if function == 'prelu':
-            return Activation(call.weights[call.op.weight])  # type: ignore[attr-defined]
-        slope = {'relu': 0.0, 'leaky_relu': next(iter(getattr(call.op, 'arguments', ())), 0.0)}.get(function or '')
-        return None if slope is None else Activation(float(slope))
-    if isinstance(call, nn.ReLU):
-        return Activation(0.0)
-    if isinstance(call, nn.LeakyReLU):
-        return Activation(float(call.negative_slope))
-    if isinstance(call, nn.PReLU):
-        return Activation(call.weight)
-    if not isinstance(call, Call) or not call.args or not isinstance(call.args[0], graph.Value):
+def activation_of(op: Op) -> Activation | None:
+    """The activation that an op is, if it is one of those."""
+    if not isinstance(op, Pointwise):
         return None
-    if call.function in RELU and len(call.args) == 1 and not call.kwargs:
-        return Activation(0.0)
-    if call.function is F.leaky_relu and not set(call.kwargs) - {'negative_slope'}:
-        slope = call.kwargs.get('negative_slope', call.args[1] if len(call.args) > 1 else 0.01)
-        return Activation(float(slope)) if isinstance(slope, (int, float)) else None
-    return None
+    if op.function == 'prelu':
+        return Activation(Weight(op.weight)) if op.weight else None
+    slope = {'relu': 0.0, 'leaky_relu': next(iter(op.arguments), 0.0)}.get(op.function)
+    return None if slope is None else Activation(float(slope))
 
 
-def is_sum(call: Any) -> bool:
+def is_sum(op: Op) -> bool:
     """Whether two values are added, without a factor."""
-    if isinstance(call, BoundOp):
-        return isinstance(call.op, graph.Arithmetic) and call.op.function == 'add' and len(call.op.inputs) == 2
-    if call is add:
-        return True
-    return isinstance(call, Call) and call.function in ADD and not call.kwargs and all(
-        isinstance(arg, graph.Value) for arg in call.args)
+    return isinstance(op, Arithmetic) and op.function == 'add' and len(op.inputs) == 2
 
 
-def factor_of(call: Any) -> float | None:
+def factor_of(op: Op) -> float | None:
     """The number that a value is multiplied by."""
-    if isinstance(call, BoundOp):
-        if not isinstance(call.op, graph.Arithmetic) or call.op.function != 'mul':
-            return None
-        return next((float(side) for side in (call.op.left, call.op.right) if isinstance(side, (int, float))), None)
-    if not isinstance(call, Call) or call.function not in MUL or call.kwargs or len(call.args) != 2:
+    if not isinstance(op, Arithmetic) or op.function != 'mul':
         return None
-    numbers = [arg for arg in call.args if isinstance(arg, (int, float)) and not isinstance(arg, bool)]
-    return float(numbers[0]) if len(numbers) == 1 and any(isinstance(arg, graph.Value) for arg in call.args) else None
+    return next((float(side) for side in (op.left, op.right) if isinstance(side, (int, float))), None)

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
-from basicsr_amsr.amsr.structure import residual_blocks
-from basicsr_amsr.execution.active import ActivePatches
-from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.reading import read_block
-from basicsr_amsr.execution.reference import dense_masked
-from basicsr_amsr.execution.sparse import run_unit
+from basicsr_amsr.amsr.structure import is_residual, residual_blocks
+from basicsr_amsr.execution.graph import run_by_torch
+from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.region.run_unit import run_unit
+from basicsr_amsr.execution.region.unit import read_unit
 from tests.amsr.test_accelerate import Chosen, mask_of, run
 from tests.backbones.tiny import image, network
+from tests.execution.test_units import masked
 
 
 class Plain(nn.Module):
@@ -133,19 +133,16 @@ def test_finds_what_the_adapters_name():
 def test_blocks_equal_their_reference(make, size):
     torch.manual_seed(1)
     module = make().eval()
-    block = read_block(module)
-    assert block.is_residual == (make is not InPlace)
-    unit = block.bind(module)
+    unit = read_unit(module)
+    assert is_residual(unit.graph) == (make is not InPlace)
     x = torch.randn(3, 8, 17, 14)
-    torch.testing.assert_close(unit.dense(x.clone()), module(x.clone()))
+    with torch.no_grad():
+        torch.testing.assert_close(run_by_torch.run(unit.graph, module, x), module(x.clone()))
     for density in (0.05, 0.5, 0.9):
         patches = torch.rand(3, -(-17 // size), -(-14 // size)) < density
         patches[1] = False
-        active = ActivePatches(patches, size, 17, 14)
-        active.chunk = 2 if size > 1 else 7
-        before = x.clone()
-        torch.testing.assert_close(run_unit(unit, x, active), dense_masked(unit, x, active.mask),
-                                   rtol=1e-5, atol=1e-5)
+        layout, before = Layout(patches, size, 17, 14, 0), x.clone()
+        torch.testing.assert_close(run_unit(unit, module, x, layout), masked(module, x, layout), rtol=1e-5, atol=1e-5)
         assert torch.equal(x, before)
 
 
@@ -162,21 +159,12 @@ def test_what_lies_outside_the_mask_is_zero_inside_but_for_the_input_itself():
             return self.b(torch.cat([x, self.a(x)], 1)) + x
 
     module = Hand()
-    unit, x = read_block(module).bind(module), torch.ones(1, 1, 5, 5)
-    mask = torch.zeros(1, 1, 5, 5, dtype=torch.bool)
-    mask[0, 0, 2, 2:4] = True
-    assert dense_masked(unit, x, mask)[0, 0, 2].tolist() == [1, 1, 9 + 18 + 1, 9 + 18 + 1, 1]
-    for size in (1, 2):
-        active = ActivePatches.of(mask, size)
-        torch.testing.assert_close(run_unit(unit, x, active), dense_masked(unit, x, active.mask))
-
-
-@pytest.mark.parametrize('module', [
-    nn.Sequential(nn.Conv2d(8, 8, 3, stride=2)), nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Softmax(1)),
-    nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Conv2d(8, 8, 1)), nn.Sequential(nn.ReLU()), nn.Bilinear(8, 8, 8)])
-def test_other_modules_are_unreadable(module):
-    with pytest.raises(Unreadable):
-        read_block(module)
+    x, patches = torch.ones(1, 1, 5, 5), torch.zeros(1, 5, 5, dtype=torch.bool)
+    patches[0, 2, 2:4] = True
+    pixels, squares = Layout(patches, 1, 5, 5, 0), Layout(torch.ones(1, 3, 3, dtype=torch.bool).tril(), 2, 5, 5, 0)
+    assert masked(module, x, pixels)[0, 0, 2].tolist() == [1, 1, 9 + 18 + 1, 9 + 18 + 1, 1]
+    for layout in (pixels, squares):
+        torch.testing.assert_close(run_unit(read_unit(module), module, x, layout), masked(module, x, layout))
 
 
 def test_configuration_defaults_halve_the_patches():

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue, Fused, fused, readers_of
-from basicsr_amsr.execution.reading import read_block
+from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue, Fused, activation_of, fused
+from basicsr_amsr.execution.graph.from_export import read
+from basicsr_amsr.execution.graph.ops import Conv
+from basicsr_amsr.execution.graph.run_by_torch import Weights
 
 
 class Block(nn.Module):
@@ -22,9 +24,13 @@ class Block(nn.Module):
 
 def groups(follow, kept=()):
     """The groups of a block, as one stage."""
-    nodes = Block(follow).eval()
-    nodes = read_block(nodes).bind(nodes).nodes
-    return fused(range(1, len(nodes) + 1), nodes, [node.call for node in nodes], readers_of(nodes), kept)
+    graph = read(Block(follow), torch.zeros(2, 4, 16, 12))
+    readers = {}
+    for value, op in enumerate(graph.ops, 1):
+        for i in op.inputs:
+            readers.setdefault(i, []).append(value)
+    convs = {value for value, op in enumerate(graph.ops, 1) if isinstance(op, Conv)}
+    return fused(range(1, len(graph.ops) + 1), graph.ops, convs, readers, kept)
 
 
 RELU = Activation(0.0)
@@ -55,11 +61,11 @@ def test_what_is_fused(follow, expected):
     assert groups(follow) == expected
 
 
-def test_slopes_of_prelu_are_the_modules_own():
+def test_slopes_of_prelu_are_the_networks_own():
     block = Block(lambda m, x: m.prelu(m.first(x)))
-    nodes = read_block(block).bind(block).nodes
-    [group] = fused([1, 2], nodes, [node.call for node in nodes], readers_of(nodes), ())
-    assert group.epilogue.before.slope is block.prelu.weight
+    [group] = groups(block.follow)
+    weights = Weights(block, read(block, torch.zeros(2, 4, 16, 12)))
+    assert group.epilogue.bound(weights).before.slope is block.prelu.weight
 
 
 def test_what_is_kept_or_read_twice_is_written():
@@ -73,7 +79,7 @@ def test_what_is_kept_or_read_twice_is_written():
 
 @pytest.mark.parametrize('module', [nn.ReLU(), nn.LeakyReLU(0.3), nn.PReLU(), nn.PReLU(5, 0.1)])
 def test_activations_are_those_of_the_modules(module):
-    from basicsr_amsr.execution.fusion import activation_of
-
-    rows = torch.randn(7, 5)
-    assert torch.equal(activation_of(module).into(rows, torch.empty_like(rows)), module(rows))
+    rows, graph = torch.randn(7, 5), read(module, torch.zeros(2, 5, 4, 4))
+    activation = activation_of(graph.ops[0]).bound(Weights(module, graph))
+    assert torch.equal(activation.into(rows, torch.empty_like(rows)), module(rows))
+    assert torch.equal(activation.into(rows.clone(), rows.clone()), module(rows))

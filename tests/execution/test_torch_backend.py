@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.backends.torch_backend import TorchBackend
 from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue
+from basicsr_amsr.execution.gather import Gather
 
 ROWS = 11
 ADDED = torch.linspace(-2, 2, ROWS * 6).view(ROWS, 6)

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.active import ActivePatches, Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import TORCH, TRITON, backend_for
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.backends.triton_backend import supported
 from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue
+from basicsr_amsr.execution.gather import Gather, pixel_rows
+from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.profiling.macs import MacCounter
 
 HEIGHT, WIDTH = 11, 13
@@ -22,18 +23,28 @@ def case(conv, size, density=0.4, batch=3, dtype=torch.float32, device='cpu'):
     generator = torch.Generator().manual_seed(size)
     x = torch.randn(batch, conv.in_channels, HEIGHT, WIDTH, generator=generator).to(device, dtype)
     patches = torch.rand(batch, -(-HEIGHT // size), -(-WIDTH // size), generator=generator).to(device) < density
-    active = ActivePatches(patches, size, HEIGHT, WIDTH, whole=True)
+    layout = Layout(patches, size, HEIGHT, WIDTH, 0, whole=True)
     reach = [d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
     offsets = [range(-r, size + r, d if size == 1 else 1) for r, d in zip(reach, conv.dilation, strict=True)]
-    return x.to(memory_format=torch.channels_last), active, active.gathers(*offsets)[0]
+    return x.to(memory_format=torch.channels_last), layout, gathered(layout, *offsets)
 
 
-def dense(conv, x, active):
+def gathered(layout, *offsets):
+    """What all patches read at these offsets."""
+    group = layout.groups[-1]
+    return layout.gather(False, 1, offsets, group, slice(0, group.count))
+
+
+def own_of(layout):
+    return layout.own(layout.groups[-1], slice(0, layout.active))
+
+
+def dense(conv, x, layout):
     """The convolution at the active pixels, as rows, in double precision."""
     double = F.conv2d(x.double(), conv.weight.double(), None if conv.bias is None else conv.bias.double(),
                       padding=conv.padding, dilation=conv.dilation)
-    own = active.own()[0]
-    return own, pixel_rows(double)[own.rows]
+    own = own_of(layout)
+    return own, pixel_rows(double)[own.rows.long()]
 
 
 def inside(own, rows):
@@ -62,8 +73,8 @@ def test_equals_the_dense_convolution(interpreter, name, size):
     channels, out, kernel, options = CONVOLUTIONS[name]
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, out, kernel, padding='same', **options)
-    x, active, gather = case(conv, size)
-    own, expected = dense(conv, x, active)
+    x, layout, gather = case(conv, size)
+    own, expected = dense(conv, x, layout)
     rows = TRITON.convolve(conv, [Read(pixel_rows(x), gather)], size)
     torch.testing.assert_close(inside(own, rows).double(), inside(own, expected), rtol=1e-5, atol=1e-5)
 
@@ -73,8 +84,8 @@ def test_equals_the_dense_convolution(interpreter, name, size):
 def test_half_precision_is_rounded_once(interpreter, dtype, size):
     torch.manual_seed(0)
     conv = nn.Conv2d(20, 9, 3, padding=1).to(dtype)
-    x, active, gather = case(conv, size, dtype=dtype)
-    own, expected = dense(conv, x, active)
+    x, layout, gather = case(conv, size, dtype=dtype)
+    own, expected = dense(conv, x, layout)
     rows = TRITON.convolve(conv, [Read(pixel_rows(x), gather)], size)
     assert rows.dtype == dtype
     torch.testing.assert_close(inside(own, rows).double(), inside(own, expected),
@@ -84,13 +95,13 @@ def test_half_precision_is_rounded_once(interpreter, dtype, size):
 @pytest.mark.parametrize('density', [0.0, 0.01, 1.0])
 def test_no_patch_one_and_all(interpreter, density):
     conv = nn.Conv2d(4, 5, 3, padding=1)
-    x, active, gather = case(conv, 8, density, batch=1)
+    x, layout, gather = case(conv, 8, density, batch=1)
     if density == 0.01:
-        active = ActivePatches(torch.tensor([[[False, False], [False, True]]]), 8, HEIGHT, WIDTH, whole=True)
-        gather = active.gathers(range(-1, 9), range(-1, 9))[0]
-    own, expected = dense(conv, x, active)
+        layout = Layout(torch.tensor([[[False, False], [False, True]]]), 8, HEIGHT, WIDTH, 0, whole=True)
+        gather = gathered(layout, range(-1, 9), range(-1, 9))
+    own, expected = dense(conv, x, layout)
     rows = TRITON.convolve(conv, [Read(pixel_rows(x), gather)], 8)
-    assert len(rows) == 64 * active.count
+    assert len(rows) == 64 * layout.active
     torch.testing.assert_close(inside(own, rows).double(), inside(own, expected), rtol=1e-5, atol=1e-5)
 
 
@@ -111,8 +122,8 @@ def test_what_follows_equals_torch_operators(interpreter, name, listed):
     """In place at listed rows, the others left alone; what is added read by a list or in turn."""
     torch.manual_seed(0)
     conv, epilogue = nn.Conv2d(6, 6, 3, padding=1), EPILOGUES[name]
-    x, active, gather = case(conv, 4)
-    own = active.own()[0]
+    x, layout, gather = case(conv, 4)
+    own = own_of(layout)
     if epilogue.added:
         table = torch.randn(3 * HEIGHT * WIDTH, 6)
         epilogue = epilogue._replace(added=Read(table, own) if listed else Read(table[own.rows]))
@@ -132,8 +143,8 @@ def test_what_follows_equals_torch_operators(interpreter, name, listed):
 def test_parts_are_read_side_by_side(interpreter, kernel):
     torch.manual_seed(0)
     conv = nn.Conv2d(3 + 20 + 5, 7, kernel, padding='same')
-    x, active, gather = case(conv, 4)
-    own, expected = dense(conv, x, active)
+    x, layout, gather = case(conv, 4)
+    own, expected = dense(conv, x, layout)
     parts = [Read(pixel_rows(part), gather) for part in x.split([3, 20, 5], 1)]
     after = Epilogue(Activation(0.1), 0.5, Read(torch.ones(len(own.rows), 7)))
     with MacCounter() as counter:
@@ -249,8 +260,8 @@ def test_on_cuda(name, size, dtype):
     channels, out, kernel, options = CONVOLUTIONS[name]
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, out, kernel, padding='same', **options).to('cuda', dtype)
-    x, active, gather = case(conv, size, dtype=dtype, device='cuda')
-    own, expected = dense(conv, x, active)
+    x, layout, gather = case(conv, size, dtype=dtype, device='cuda')
+    own, expected = dense(conv, x, layout)
     with torch.backends.cudnn.flags(allow_tf32=False):
         rows = TRITON.convolve(conv, [Read(pixel_rows(x), gather)], size)
     torch.testing.assert_close(inside(own, rows).double(), inside(own, expected), **tolerance(dtype))
@@ -261,8 +272,8 @@ def test_on_cuda(name, size, dtype):
 def test_what_follows_on_cuda(name):
     pytest.importorskip('triton')
     conv, epilogue = nn.Conv2d(6, 6, 3, padding=1).cuda(), EPILOGUES[name]
-    x, active, gather = case(conv, 4, device='cuda')
-    own = active.own()[0]
+    x, layout, gather = case(conv, 4, device='cuda')
+    own = own_of(layout)
     moved = [None if each is None else Activation(each.slope.cuda() if torch.is_tensor(each.slope) else each.slope)
              for each in (epilogue.before, epilogue.after)]
     added = Read(torch.randn(3 * HEIGHT * WIDTH, 6, device='cuda'), own) if epilogue.added else None

@@ -4,17 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.active import ActivePatches
 from basicsr_amsr.execution.backends.choice import TRITON
-from basicsr_amsr.execution.reading import read_block
-from basicsr_amsr.execution.reference import dense_masked
+from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import run_masked
 from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.execution.region.run_sparse import run_sparse
-from basicsr_amsr.execution.sparse import run_unit
 from tests.backbones.tiny import image
 from tests.execution.test_region import net_of, random_patches, random_prediction
-from tests.execution.test_sparse import UNITS
+from tests.execution.test_units import UNITS, masked, sparse
 
 
 class Joined(nn.Module):
@@ -33,29 +30,25 @@ class Joined(nn.Module):
 
 
 def unit_of(name):
-    if name != 'joined':
-        return UNITS[name]()
-    block = Joined()
-    return read_block(block).bind(block)
+    return UNITS[name]() if name != 'joined' else Joined()
 
 
 def case(size, density, batch=3, height=10, width=13, dtype=torch.float32):
     torch.manual_seed(size)
     patches = torch.rand(batch, -(-height // size), -(-width // size)) < density
-    return torch.randn(batch, 8, height, width).to(dtype), ActivePatches(patches, size, height, width, whole=True)
+    return torch.randn(batch, 8, height, width).to(dtype), Layout(patches, size, height, width, 0, whole=True)
 
 
 @pytest.mark.parametrize('size', [1, 4])
 @pytest.mark.parametrize('name', [*UNITS, 'joined'])
 def test_units_equal_the_dense_masked_reference(interpreter, monkeypatch, name, size):
     torch.manual_seed(0)
-    x, active = case(size, 0.4)
-    unit, skipped = unit_of(name), torch.randn(x.shape)
+    x, layout = case(size, 0.4)
+    module = unit_of(name)
     if name != 'groups and a sigmoid':  # those are for torch operators
         monkeypatch.setattr(TRITON, 'fallback', None)
-    out = skipped.clone(memory_format=torch.channels_last)
-    run_unit(unit, x, active, out, backend='triton')
-    torch.testing.assert_close(out, dense_masked(unit, x, active.mask, skipped), rtol=1e-5, atol=1e-5)
+    result = sparse(module, x, layout, backend='triton')
+    torch.testing.assert_close(result, masked(module, x, layout), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('patches', [[(0, 0, 0)], [(2, 1, 1)], []])
@@ -64,24 +57,20 @@ def test_one_patch_and_none(interpreter, patches):
     active = torch.zeros(3, 2, 2, dtype=torch.bool)
     for place in patches:
         active[place] = True
-    x, active = torch.randn(3, 8, 9, 13), ActivePatches(active, 8, 9, 13, whole=True)
-    unit = unit_of('residual block')
-    torch.testing.assert_close(run_unit(unit, x, active, backend='triton'), dense_masked(unit, x, active.mask),
-                               rtol=1e-5, atol=1e-5)
+    x, layout = torch.randn(3, 8, 9, 13), Layout(active, 8, 9, 13, 0, whole=True)
+    module = unit_of('residual block')
+    torch.testing.assert_close(sparse(module, x, layout, backend='triton'), masked(module, x, layout), rtol=1e-5,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision(interpreter, dtype):
     """Against the unit in double precision: three values are rounded, of sizes up to 4."""
     torch.manual_seed(0)
-    x, active = case(4, 0.4, dtype=dtype)
-    unit = unit_of('residual block')
-    for stage in unit.stages:
-        stage.to(dtype)
-    result = run_unit(unit, x, active, backend='triton')
-    for stage in unit.stages:
-        stage.double()
-    expected = dense_masked(unit, x.double(), active.mask)
+    x, layout = case(4, 0.4, dtype=dtype)
+    module = unit_of('residual block').to(dtype)
+    result = sparse(module, x, layout, backend='triton')
+    expected = masked(module.double(), x.double(), layout)
     torch.testing.assert_close(result.double(), expected, rtol=0, atol=3 * 4 * torch.finfo(dtype).eps)
 
 
@@ -89,16 +78,15 @@ def test_a_unit_is_as_many_launches_as_it_has_convolutions(interpreter, monkeypa
     """Activation, sum and writing back are in the kernels: no other operator touches the rows."""
     from basicsr_amsr.profiling.macs import MacCounter
 
-    x, active = case(4, 0.4)
-    x = x.to(memory_format=torch.channels_last)
-    unit, out = unit_of('residual block'), torch.empty_like(x)
-    run_unit(unit, x, active, out=out, backend='triton')  # lists are made
+    x, layout = case(4, 0.4)
+    x, module = x.to(memory_format=torch.channels_last), unit_of('residual block')
+    sparse(module, x, layout, backend='triton')  # lists are made, and memory is there
     with MacCounter() as counter:
-        run_unit(unit, x, active, out=out, backend='triton')
+        sparse(module, x, layout, backend='triton')
     assert counter.by_op['basicsr_amsr::convolve_rows'].calls == 2
-    # new_empty of the inner values, 0 in their last row; views apart.
+    # What skipped pixels keep is copied; views apart.
     written = {name for name, tally in counter.free.items() if tally.elements > 64}
-    assert written <= {'aten::new_empty', 'aten::empty'} and not counter.uncounted
+    assert written <= {'aten::clone'} and not counter.uncounted
 
 
 @pytest.mark.parametrize('name, size', [('CARN', 4), ('EDSR', 1), ('RFDN', 1), ('RFDN', 4), ('PAN', 4), ('RRDBNet', 4)])
@@ -119,15 +107,12 @@ def test_a_network_at_active_patches(interpreter, name, size):
 def test_on_cuda(name, size):
     pytest.importorskip('triton')
     torch.manual_seed(0)
-    x, active = case(size, 0.4, height=37, width=41)
-    unit = unit_of(name)
-    expected = dense_masked(unit, x, active.mask)
-    for node in unit.nodes:
-        if isinstance(node.call, nn.Module):
-            node.call.cuda()
-    on_gpu = ActivePatches(active.patches.cuda(), size, 37, 41, whole=True)
+    x, layout = case(size, 0.4, height=37, width=41)
+    module = unit_of(name)
+    expected = masked(module, x, layout)
+    on_gpu = Layout(layout.patches.cuda(), size, 37, 41, 0, whole=True)
     with torch.backends.cudnn.flags(allow_tf32=False):
-        result = run_unit(unit, x.cuda(), on_gpu, backend='triton')
+        result = sparse(module.cuda(), x.cuda(), on_gpu, backend='triton')
     torch.testing.assert_close(result.cpu(), expected, rtol=1e-5, atol=1e-5)
 
 

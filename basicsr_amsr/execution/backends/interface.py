@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
+from basicsr_amsr.execution.gather import Gather
 
 
 class Convolution(NamedTuple):
@@ -43,7 +43,7 @@ class Read(NamedTuple):
 
     def fetch(self) -> torch.Tensor:
         """The rows (n, C)."""
-        return self.rows if self.gather is None else self.gather.clear(self.gather.read(self.rows))
+        return self.rows if self.gather is None else self.gather.read(self.rows)
 
 
 class Place(NamedTuple):

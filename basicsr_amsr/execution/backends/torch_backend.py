@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.active import pixel_rows, write
 from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.fusion import PLAIN, Epilogue
-from basicsr_amsr.execution.plan import conv_reach
+from basicsr_amsr.execution.gather import pixel_rows
 
 
 class TorchBackend:
@@ -26,10 +25,10 @@ class TorchBackend:
         if place is None:
             return followed(rows, epilogue)
         added = epilogue.added
-        target = place.tensor(rows.dtype if added is None else torch.promote_types(rows.dtype, added.rows.dtype))
+        target = place.tensor(rows.dtype if added is None else widest(rows.dtype, added.rows.dtype))
         if place.into is None:
             return followed(rows, epilogue, target)
-        write(place.into, followed(rows, epilogue).to(target.dtype), target)
+        place.into.write(followed(rows, epilogue).to(target.dtype), target)
         return target
 
 
@@ -40,7 +39,7 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
     if before:
         steps.append(before.into)
     if added is not None:
-        rows = rows.to(torch.promote_types(rows.dtype, added.rows.dtype))
+        rows = rows.to(widest(rows.dtype, added.rows.dtype))
         steps.append(lambda rows, out: torch.add(added.fetch(), rows, alpha=scale, out=out))
     elif scale != 1:
         steps.append(lambda rows, out: torch.mul(rows, scale, out=out))
@@ -51,6 +50,11 @@ def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = 
     for step in steps[:-1]:
         rows = step(rows, rows)
     return steps[-1](rows, rows if out is None else out)
+
+
+def widest(first: torch.dtype, second: torch.dtype) -> torch.dtype:
+    """The format of a sum of two, without asking the dispatcher where both are alike."""
+    return first if first == second else torch.promote_types(first, second)
 
 
 def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
@@ -68,11 +72,12 @@ def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor],
 
 def convolve_rows(conv: nn.Conv2d | Convolution, read: torch.Tensor, size: int) -> torch.Tensor:
     """The convolution of what was gathered around patches: (patches · size², out channels)."""
-    (rows, cols), channels = conv_reach(conv), conv.in_channels
+    channels = conv.in_channels
     if conv.kernel_size == (1, 1) and conv.groups == 1:
         return F.linear(read, conv.weight.flatten(1), conv.bias)
     if size > 1:
-        patches = read.view(-1, size + 2 * rows, size + 2 * cols, channels)
+        rows, cols = (size + d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+        patches = read.view(-1, rows, cols, channels)
         return pixel_rows(unpadded(conv, patches.permute(0, 3, 1, 2)))
     if conv.groups > 1:
         patches = read.view(-1, *conv.kernel_size, channels).permute(0, 3, 1, 2)

@@ -39,18 +39,20 @@ def image_channels(net: nn.Module) -> int:
     return 1 if first is not None and first.in_channels == 1 else 3
 
 
-def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, several: bool = False) -> Graph:
+def read(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, several: bool = False,
+         strict: bool = True) -> Graph:
     """The graph of a network, as it is for images of the shape of x and for every other that it `holds` for.
 
     Args:
         net: on any device; traced in evaluation mode.
         x: (B, C, H, W); its shape and device matter, and its type where the network has no parameters.
         forward: called as `forward(net, x)` in place of `net(x)`. several: it may return several maps, not one image.
+        strict: see `export`.
 
     Raises:
         UserError: the network cannot be read; names the operator and the line.
     """
-    program, merges = export(net, x, forward)
+    program, merges = export(net, x, forward, strict)
     try:
         return _Reader(net, program, merges, x).graph(several)
     except _Aliased:

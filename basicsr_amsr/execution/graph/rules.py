@@ -58,7 +58,8 @@ class Rules:
     Attributes:
         graph: the network.
         facts: of each value; of the image, 0, as well.
-        anchor: the value from which skipped pixels are predicted.
+        anchor: the value from which skipped pixels are predicted; 0, what goes in, in a unit whose skipped pixels keep
+            that.
     """
 
     graph: Graph
@@ -152,9 +153,17 @@ def rules_of(graph: Graph) -> Rules:
     anchor = next((number for number, op in enumerate(graph.ops, 1) if isinstance(op, Conv)), None)
     if anchor is None:
         raise Unreadable(f'{graph.name} has no convolution that its image rests on.')
-    sides = _Sides(graph)
-    if sides.scale(anchor) != 1:
+    if _Sides(graph).scale(anchor) != 1:
         raise Unreadable(f'{graph.name}: its first convolution gives maps of another size than the image has.')
+    facts = facts_of(graph, anchor)
+    if not any(fact.form == 'rows' and fact.kind == 'conv' for fact in facts):
+        raise Unreadable(f'{graph.name}: behind its first convolution nothing can be skipped pixel by pixel.')
+    return Rules(graph, facts, anchor)
+
+
+def facts_of(graph: Graph, anchor: int) -> tuple[Fact, ...]:
+    """What is known of each value where the anchor is known everywhere, and what rests on it at active pixels."""
+    sides = _Sides(graph)
     facts = [Fact('map', 'map', 1, sides.channels(0))]
     behind = {anchor}  # values that rest on the anchor
     for value, op in enumerate(graph.ops, 1):
@@ -167,9 +176,7 @@ def rules_of(graph: Graph) -> Rules:
             kind = 'pointwise' if form == 'image' else 'map'
         reach = reach_of(graph, op) if kind == 'conv' and isinstance(op, Conv) else (0, 0)
         facts.append(Fact(kind, form, scale, channels, reach))
-    if not any(fact.form == 'rows' and fact.kind == 'conv' for fact in facts):
-        raise Unreadable(f'{graph.name}: behind its first convolution nothing can be skipped pixel by pixel.')
-    return Rules(graph, tuple(facts), anchor)
+    return tuple(facts)
 
 
 class _Sides:

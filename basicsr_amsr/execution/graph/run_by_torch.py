@@ -43,10 +43,11 @@ class Weights:
 
     Args:
         net: the network. graph: its graph, for constants.
+        live: batch normalisation is done by the network's own layers where they are in training mode.
     """
 
-    def __init__(self, net: nn.Module, graph: Graph) -> None:
-        self.net, self.constants = net, graph.constants
+    def __init__(self, net: nn.Module, graph: Graph, live: bool = False) -> None:
+        self.net, self.constants, self.live = net, graph.constants, live
 
     def __getitem__(self, name: str) -> torch.Tensor:
         path, _, leaf = name.rpartition('.')
@@ -56,6 +57,11 @@ class Weights:
             return self.constants[name]
         return found if isinstance(found, torch.Tensor) else self.constants[name]
 
+    def training(self, op: BatchNorm) -> nn.Module | None:
+        """The layer of an op where that has to do it, as it normalises by the batch and learns from it."""
+        layer = self.net.get_submodule(op.mean.rpartition('.')[0]) if self.live else None
+        return layer if layer is not None and layer.training else None
+
     def get(self, name: str | None) -> torch.Tensor | None:
         """The weight, or None where there is no name."""
         return None if name is None else self[name]
@@ -64,7 +70,8 @@ class Weights:
 Mask = Callable[[int, int], torch.Tensor]  # of a map's height and width, bool (B, 1, height, width)
 
 
-def run(graph: Graph, net: nn.Module, x: torch.Tensor, mask: Mask | None = None) -> torch.Tensor:
+def run(graph: Graph, net: nn.Module, x: torch.Tensor, mask: Mask | None = None,
+        live: bool = False) -> torch.Tensor:
     """What `net(x)` gives in evaluation mode.
 
     Args:
@@ -72,8 +79,9 @@ def run(graph: Graph, net: nn.Module, x: torch.Tensor, mask: Mask | None = None)
         net: whose weights are taken.
         x: (B, C, H, W).
         mask: of the active pixels, where the graph has units that are skipped.
+        live: see `Weights`.
     """
-    weights, size = Weights(net, graph), (x.shape[0], x.shape[2], x.shape[3])
+    weights, size = Weights(net, graph, live), (x.shape[0], x.shape[2], x.shape[3])
     values: list[Any] = [x]
     last = graph.last_readers()
     for number, op in enumerate(graph.ops):
@@ -116,6 +124,9 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
         function = getattr(operator, op.function if op.function != 'div' else 'truediv')
         return function(operand(op.left), operand(op.right))
     if isinstance(op, BatchNorm):
+        layer = weights.training(op)
+        if layer is not None:
+            return layer(source)
         return F.batch_norm(source, weights[op.mean], weights[op.variance], weights.get(op.weight),
                             weights.get(op.bias), eps=op.eps)
     if isinstance(op, Concat):

@@ -33,13 +33,14 @@ class Wrapped(nn.Module):
         return self.net(x) if self.call is None else self.call(self.net, x)
 
 
-def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> tuple[Any, bool]:
+def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, strict: bool = True) -> tuple[Any, bool]:
     """What a network does to images of a size, and where it can be told for every size.
 
     Args:
         net: in evaluation mode or not, it is traced in evaluation mode.
         x: an image, of which shape and device matter, and the type where the network has no parameters.
         forward: called as `forward(net, x)` in place of `net(x)`.
+        strict: where it cannot be told by running it on shapes, analyse Python's bytecode, then try for the one size.
 
     Returns:
         The exported program; whether the network sets weights in its forward.
@@ -49,18 +50,18 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None) -> t
     """
     wrapped = Wrapped(net, forward)
     free = {dim: torch.export.Dim.AUTO for dim in (0, 2, 3) if x.shape[dim] > 1}  # 1 would be taken as fixed
-    attempts: list[tuple[Any, bool]] = [(free, False), (free, True), (None, False)]
+    attempts: list[tuple[Any, bool]] = [(free, False), *([(free, True), (None, False)] if strict else [])]
     first: Exception | None = None
     with _quiet(), _evaluating(net), torch.inference_mode(False), torch.no_grad():
-        for sizes, strict in attempts:
+        for sizes, analyse in attempts:
             # anew, since torch.export marks a tensor whose sizes were free
             example = torch.zeros(x.shape, dtype=weights_type(net, x.dtype), device=x.device)
             try:
-                if strict:  # that keeps what the last run left in tensors that are stored in forward
+                if analyse:  # that keeps what the last run left in tensors that are stored in forward
                     wrapped(example[:, :, :SMALL, :SMALL])
                 shapes = None if sizes is None else (sizes,)
-                with _unchanged(net), nullcontext() if strict else _hurried(net):  # strict follows into hooks
-                    return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=strict), strict
+                with _unchanged(net), nullcontext() if analyse else _hurried(net):  # strict follows into hooks
+                    return torch.export.export(wrapped, (example,), dynamic_shapes=shapes, strict=analyse), analyse
             except Unreadable:
                 raise
             except Exception as error:  # whatever a forward raises that is run on shapes

@@ -1,1 +1,1 @@
-"""A whole network computed at the active patches alone, from its first convolution to its image."""
+"""Units and whole networks computed at the active patches alone, by torch."""

@@ -1,10 +1,13 @@
 """Where the rows of a value lie in memory: patch by patch, then the pixels around the patches, then a row of zeros."""
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 
-from basicsr_amsr.execution.active import Gather
+from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.gather import Gather
 from basicsr_amsr.execution.region.patches import Patches, put_together
 
 
@@ -15,25 +18,60 @@ class Layout:
         patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), the active ones.
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
-        halo: how many pixels around the patches are known too (the band).
+        halo: how many pixels around the patches are known too (the band); 0 where skipped pixels hold nothing.
+            Then no patch is computed that is not active.
         whole: compute all of them at once; else squares of patches that are all active are computed as larger patches.
 
     Attributes:
         groups: the patches of each side, the largest first.
+        spare: memory of rows that are done, by rows, channels and format; the last row is 0.
+
+    Raises:
+        UserError: the patches are not those of such a map.
     """
 
     def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, halo: int,
                  whole: bool = False) -> None:
+        grid = (-(-height // size), -(-width // size))
+        if patches.shape[1:] != grid:
+            raise UserError(f'patches of shape {tuple(patches.shape)}: a map of {height}x{width} has '
+                            f'{grid[0]}x{grid[1]} patches of {size}x{size}.')
         self.patches, self.size, self.height, self.width, self.halo = patches, size, height, width, halo
         self.groups: list[Patches] = []
         for squares, side in [(patches, size)] if whole else put_together(patches, size):
-            self.groups.append(Patches(squares, side, height, width, self.rows(1), whole))
+            self.groups.append(Patches(squares, side, height, width, self.rows(1), whole, exact=not halo))
         self._cache: dict[tuple, torch.Tensor] = {}
         self._gathers: dict[tuple, Gather] = {}
+        self.spare: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
+
+    @cached_property
+    def skipped(self) -> torch.Tensor:
+        """Positions of skipped pixels in the flat map of the anchor."""
+        return (~self.mask(1)).flatten().nonzero()[:, 0]
+
+    @cached_property
+    def band(self) -> torch.Tensor:
+        """Positions of the pixels around the patches."""
+        if not self.halo:
+            return torch.empty(0, dtype=torch.int64, device=self.patches.device)
         mask = self.mask(1)
-        near = F.max_pool2d(mask.float(), 2 * halo + 1, 1, halo).bool() if halo else mask
-        self.skipped = (~mask).flatten().nonzero()[:, 0]  # positions in the flat anchor map
-        self.band = (near & ~mask).flatten().nonzero()[:, 0]
+        near = F.max_pool2d(mask.float(), 2 * self.halo + 1, 1, self.halo).bool()
+        return (near & ~mask).flatten().nonzero()[:, 0]
+
+    @cached_property
+    def active(self) -> int:
+        """Number of active patches."""
+        return sum(group.active * group.size**2 for group in self.groups) // self.size**2
+
+    @property
+    def full(self) -> bool:
+        """Whether all patches are active."""
+        return self.active == self.patches.numel()
+
+    @cached_property
+    def pixels(self) -> torch.Tensor:
+        """How many pixels are active in each image, (B, 1); 1 where there is none."""
+        return self.mask(1).flatten(1).sum(1, keepdim=True).clamp_(min=1)
 
     def mask(self, scale: int) -> torch.Tensor:
         """The pixels of the active patches, bool (B, 1, scale · H, scale · W)."""
@@ -75,11 +113,19 @@ class Layout:
             if kept:
                 self._gathers[key] = Gather(self._stored(scale, *offsets, group)[part].flatten())
             else:
-                place, outside, ends = group.places(scale, *offsets)
-                start, stop = ends[part.start], ends[part.stop]
-                if outside is not None:
-                    outside = outside[start:stop] - part.start * place.shape[1] if stop > start else None
-                self._gathers[key] = Gather(place[part].flatten(), outside)
+                self._gathers[key] = group.places(scale, *offsets).part(part)
+        return self._gathers[key]
+
+    def own(self, group: Patches, part: slice) -> Gather:
+        """Where the own pixels of some patches are in the map."""
+        side = range(group.size)
+        return self.gather(False, 1, (side, side), group, part)
+
+    def images(self, size: int, group: Patches, part: slice) -> Gather:
+        """The image that each pixel of some patches belongs to, in a map where their side is `size`."""
+        key = ('images', size, group.size, part.start, part.stop)
+        if key not in self._gathers:
+            self._gathers[key] = Gather(group.image[part].repeat_interleave(size**2))
         return self._gathers[key]
 
     def zero(self, scale: int) -> int:
@@ -106,9 +152,11 @@ class Layout:
             table = rows.new_full((len(self.patches), high + 2 * border, wide + 2 * border), zero)
             patches = table[:, border:border + high, border:border + wide]
             self.write_whole(rows[:self.rows(scale), None], scale, patches[..., None])
-            patches[:, self.height * scale:], patches[:, :, self.width * scale:] = zero, zero
-            place = self.enlarged(self.band, scale, (*table.shape[1:], border))
-            table.view(-1).index_copy_(0, place, rows[self.rows(scale):])
+            if (high, wide) != (self.height * scale, self.width * scale):
+                patches[:, self.height * scale:], patches[:, :, self.width * scale:] = zero, zero
+            if len(self.band):
+                place = self.enlarged(self.band, scale, (*table.shape[1:], border))
+                table.view(-1).index_copy_(0, place, rows[self.rows(scale):])
             self._cache[key] = table
         return self._cache[key]
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from basicsr_amsr.execution.gather import Gather
+
 CHUNK_CPU, CHUNK_GPU = 3 << 19, 1 << 25  # numbers computed at a time: a cache holds them; a GPU wants to be filled
 LARGE = (16, 8, 4)  # sides of the squares that smaller patches are put together to
 LEAST = 8192  # pixels of such squares that are worth a pass of their own
@@ -19,12 +21,19 @@ class Places(NamedTuple):
     Attributes:
         place: (patches, pixels), 0 for what lies outside the map.
         outside: which of these, counted through, do, ascending; None for none.
-        ends: how many of `outside` belong to the first 0, 1, … patches.
     """
 
     place: torch.Tensor
     outside: torch.Tensor | None
-    ends: list[int]
+
+    def part(self, part: slice) -> Gather:
+        """What some patches read."""
+        if self.outside is None or (part.start, part.stop) == (0, len(self.place)):
+            return Gather(self.place[part].flatten(), self.outside)
+        first = part.start * self.place.shape[1]
+        ends = torch.tensor([first, part.stop * self.place.shape[1]], device=self.outside.device)
+        start, stop = torch.searchsorted(self.outside, ends).tolist()
+        return Gather(self.place[part].flatten(), self.outside[start:stop] - first if stop > start else None)
 
 
 class Patches:
@@ -35,23 +44,25 @@ class Patches:
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
         first: how many pixels are stored before theirs.
-        whole: compute all of them at once.
+        whole: compute all of them at once. exact: compute no others.
 
     Attributes:
-        active: number of patches. count: of those that are computed, a few more.
+        active: number of patches. count: of those that are computed, a few more if not `exact`.
         image, row, col: (count,), of which image and where in the grid each is.
     """
 
     def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, first: int = 0,
-                 whole: bool = False) -> None:
+                 whole: bool = False, exact: bool = False) -> None:
         self.batch, self.size, self.height, self.width = len(patches), size, height, width
         self.first, self.whole, self.device = first, whole, patches.device
         places = patches.nonzero()
         self.active = len(places)
-        if self.active and not whole:  # the last patch again, which is computed and left
+        if self.active and not (whole or exact):  # the last patch again, which is computed and left
             places = torch.cat([places, places[-1:].expand(self._more(self.active), 3)])
+        self.grid = places  # image, row and column of each
         self.image, self.row, self.col = places.unbind(1)
         self.count = len(places)
+        self._first: dict[tuple[int, int, int], torch.Tensor] = {}  # positions of their first pixels in maps
         self._places: dict[tuple[int, range, range], Places] = {}
 
     def _more(self, count: int) -> int:
@@ -84,7 +95,7 @@ class Patches:
     def inside(self, scale: int) -> torch.Tensor:
         """Which of the patches' own pixels lie in a map of that scale, bool (patches, pixels)."""
         side = range(self.size * scale)
-        place, outside, _ = self.places(scale, side, side)
+        place, outside = self.places(scale, side, side)
         inside = torch.ones(place.numel(), dtype=torch.bool, device=place.device)
         return (inside if outside is None else inside.index_fill_(0, outside, False)).view(place.shape)
 
@@ -123,9 +134,11 @@ class Patches:
         side = self.size * scale
         # These are the longest lists there are, so they take 32 bits and one sum.
         kind = torch.int32 if self.batch * height * width < 1 << 30 else torch.int64
-        down, right = (torch.tensor(each, dtype=kind, device=self.device) for each in (rows, cols))
-        first = (self.image * height + self.row * side + border) * width + self.col * side + border
-        return first.to(kind)[:, None] + (down[:, None] * width + right).flatten()
+        if (side, height, width) not in self._first:
+            steps = torch.tensor([height * width, side * width, side], device=self.device)
+            self._first[side, height, width] = (self.grid * steps).sum(1, keepdim=True, dtype=kind)
+        around = [(down + border) * width + right + border for down in rows for right in cols]
+        return self._first[side, height, width] + torch.tensor(around, dtype=kind, device=self.device)
 
     def places(self, scale: int, rows: range, cols: range) -> Places:
         """Where what lies at these offsets from each patch's upper left pixel is in a map of that scale. Where some lie
@@ -133,23 +146,24 @@ class Patches:
         key = (scale, rows, cols)
         if key not in self._places:
             height, width, side = self.height * scale, self.width * scale, self.size * scale
-            place = self.within(scale, rows, cols, height, width)
-            if self.fits and min(rows[0], cols[0]) >= 0 and max(rows[-1], cols[-1]) < side:
-                return self._places.setdefault(key, Places(place, None, [0] * (self.count + 1)))
-            down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
-            y, x = self.row * side, self.col * side
-            near = (y + rows[0] < 0) | (y + rows[-1] >= height) | (x + cols[0] < 0) | (x + cols[-1] >= width)
-            near[self.active:] = True
-            near = near.nonzero()[:, 0]
-            y, x = y[near, None] + down, x[near, None] + right
-            inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-            inside[near >= self.active] = False
-            patch, pixel = (~inside).flatten(1).nonzero().unbind(1)
-            outside = near[patch] * place.shape[1] + pixel
-            place.view(-1).index_fill_(0, outside, 0)
-            ends = torch.arange(self.count + 1, device=outside.device) * place.shape[1]
-            self._places[key] = Places(place, outside if len(outside) else None,
-                                       torch.searchsorted(outside, ends).tolist())
+            place, outside = self.within(scale, rows, cols, height, width), None
+            if not self.fits or min(rows[0], cols[0]) < 0 or max(rows[-1], cols[-1]) >= side:
+                first = torch.tensor([-(rows[0] // side), -(cols[0] // side)], device=self.device)
+                end = torch.tensor([-((rows[-1] - height) // side), -((cols[-1] - width) // side)], device=self.device)
+                near = ((self.grid[:, 1:] < first) | (self.grid[:, 1:] >= end)).any(1)
+                if self.active < self.count:
+                    near[self.active:] = True
+                near = near.nonzero()[:, 0]
+                down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
+                y, x = (self.grid[near] * side)[:, 1:].unbind(1)
+                y, x = y[:, None] + down, x[:, None] + right
+                beyond = (y != y.clamp(0, height - 1))[:, :, None] | (x != x.clamp(0, width - 1))[:, None, :]
+                if self.active < self.count:
+                    beyond[near >= self.active] = True
+                patch, pixel = beyond.flatten(1).nonzero().unbind(1)
+                outside = near[patch] * place.shape[1] + pixel
+                place.view(-1).index_fill_(0, outside, 0)
+            self._places[key] = Places(place, outside if outside is not None and len(outside) else None)
         return self._places[key]
 
 
@@ -165,11 +179,11 @@ def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tenso
     Yields:
         Squares of a side, bool (B, ⌊rows · size / side⌋, …), and the side; the last time the patches themselves.
     """
-    for side in LARGE:
+    for side in LARGE if patches.numel() * size**2 >= LEAST else ():
         times = side // size
         if side % size or times < 2 or min(patches.shape[1:]) < times:
             continue
-        squares = -F.max_pool2d(-patches.float(), times) > 0.5
+        squares = F.max_pool2d((~patches).float(), times) == 0
         if int(squares.sum()) * side**2 < LEAST:
             continue
         yield squares, side

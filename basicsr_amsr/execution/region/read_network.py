@@ -37,7 +37,7 @@ def read_network(net: nn.Module, channels: int | None = None,
     """
     channels = channels or image_channels(net)
     try:
-        key: Any = (channels, _signature(net))
+        key: Any = (channels, signature(net))
         hash(key)
     except TypeError:  # it holds what cannot be compared
         key = None
@@ -66,7 +66,7 @@ def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
     return getattr(net, 'plain_class', type(net)).forward(net, x)
 
 
-def _signature(net: nn.Module) -> Any:
+def signature(net: nn.Module) -> Any:
     """All that a network's course can depend on but its weights; TypeError where that cannot be told."""
     numbers: dict[int, int] = {}  # modules and weights that stand in several places
 

@@ -5,18 +5,11 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
+from basicsr_amsr.execution.fusion import Fused, fused
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.graph.rules import Rules
 from basicsr_amsr.execution.graph.sizes import Size
-
-
-class Operation(NamedTuple):
-    """See `fusion.Operation`."""
-
-    kind: str
-    inputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -65,11 +58,6 @@ class Program(Rules):
         return frozenset(value for value in self.values if self.facts[value].kind == 'cat'
                          and self.form(value) == 'rows' and value not in whole and value != self.output)
 
-    @cached_property
-    def operations(self) -> list[Operation]:
-        """Kind and inputs of each value but the image."""
-        return [Operation(self.facts[value].kind, self.inputs(value)) for value in self.values]
-
     @property
     def values(self) -> range:
         """All values but the image."""
@@ -84,6 +72,19 @@ class Program(Rules):
             number[value] = max((number[i] + self._waits(value, i) for i in self.inputs(value)), default=0)
             stages.setdefault((number[value], self.form(value) == 'rows'), []).append(value)
         return [stages[key] for key in sorted(stages)]
+
+    @cached_property
+    def steps(self) -> list[list[Fused]]:
+        """For each stage what is computed patch by patch."""
+        convs = {value for value in self.values if self.facts[value].kind == 'conv'}
+        return [fused([value for value in stage if self.form(value) == 'rows' and value not in self.on_demand],
+                      self.graph.ops, convs, self.readers, self.kept) for stage in self.stages]
+
+    @cached_property
+    def kept(self) -> frozenset[int]:
+        """Values at active pixels that are needed after their stage."""
+        return frozenset(value for value in self.values if value not in self.on_demand and self.form(value) == 'rows'
+                         and (self.last_use[value] > self.stage_of[value] or value == self.output))
 
     def _waits(self, value: int, source: int) -> bool:
         """Whether a source has to be finished before any of the value is computed."""

@@ -1,4 +1,4 @@
-"""A program at the active patches: gathers, computes, and writes the image, on any device."""
+"""A calibrated network at the active patches, and its image, on any device."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,18 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.active import Gather, pixel_rows
 from basicsr_amsr.execution.backends.choice import backend_for
-from basicsr_amsr.execution.backends.interface import Backend, Convolution, Place, Read
-from basicsr_amsr.execution.fusion import BoundOp, Epilogue, Fused, fused
-from basicsr_amsr.execution.graph.ops import Conv, Resize, Shuffle, Slice
-from basicsr_amsr.execution.graph.run_by_torch import Weights, call
+from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.precision import in_full_precision
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.masked import before_anchor
 from basicsr_amsr.execution.region.patches import Patches
 from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
 from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.region.run import Run, enlarged
 from basicsr_amsr.execution.uncompiled import uncompiled
 
 
@@ -35,14 +32,16 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, patches: torch
     Returns:
         (B, C, scale · H, scale · W), channels-last.
     """
-    run = _Run(program, net, x, patches, size, prediction, backend_for(backend, x.device))
+    engine = backend_for(backend, x.device)
+    layout = Layout(patches, size, x.shape[2], x.shape[3], program.halo, engine.whole)
+    run = _Predicted(prediction, program, net, x, layout, engine)
     run.stages()
     if program.form(program.output) != 'rows':
         return run.values[program.output]
     scale = program.scale(program.output)
-    rows = run.values[program.output][:run.layout.rows(scale)]
-    image = rows.new_empty(len(x), *run.layout.whole_sides(scale), rows.shape[1])
-    run.layout.write_whole(rows, scale, image)
+    rows = run.values[program.output][:layout.rows(scale)]
+    image = rows.new_empty(len(x), *layout.whole_sides(scale), rows.shape[1])
+    layout.write_whole(rows, scale, image)
     if prediction.tail is not None:
         write_tail(prediction.tail, x, run.values[program.anchor], ~patches, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
@@ -66,8 +65,8 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, patches: 
         values = pixel_rows(F.conv2d(squares, tail.image))
         feature = features.index_select(0, place[part].flatten())
         values = values + tail.feature.linear(feature)
-        enlarged = _enlarged(values, size, scale, shuffle=True)
-        rows[start * (size * scale)**2:][:len(values) * scale**2].view(enlarged.shape).copy_(enlarged)
+        large = enlarged(values, size, scale, shuffle=True)
+        rows[start * (size * scale)**2:][:len(values) * scale**2].view(large.shape).copy_(large)
     skipped.write_whole(rows, scale, image)
 
 
@@ -79,160 +78,34 @@ def _clamped(wide: Patches, size: int, reach: int) -> torch.Tensor:
     return (((wide.image * wide.height)[:, None] + y)[:, :, None] * wide.width + x[:, None, :]).flatten(1)
 
 
-class _Run:
-    """One pass. `values` holds rows (see `Layout`), whole maps, or (B, C, 1, 1), as the program's forms say."""
+class _Predicted(Run):
+    """A pass whose skipped pixels are predicted where they are read."""
 
-    def __init__(self, program: Program, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, size: int,
-                 prediction: Prediction, backend: Backend) -> None:
-        self.program, self.prediction, self.backend = program, prediction, backend
-        self.weights, self.size = Weights(net, program.graph), (len(x), *x.shape[2:])
-        self.calls = [BoundOp(op, self.weights) for op in program.graph.ops]
-        self.layout = Layout(patches, size, x.shape[2], x.shape[3], program.halo, backend.whole)
-        self.x, self.batch = x, len(x)
-        self.values: dict[int, Any] = {0: x}
-        self.spare: dict[Any, list[torch.Tensor]] = {}  # memory of values that are done
-        self.maps: dict[int, torch.Tensor] = {}
-        self.local: dict[int, torch.Tensor] = {}
-        self.group, self.part = self.layout.groups[-1], slice(0, 0)
+    def __init__(self, prediction: Prediction, *args: Any) -> None:
+        super().__init__(*args)
+        self.prediction = prediction
         self.band: torch.Tensor | None = None  # features of its pixels
         self.rest: torch.Tensor | None = None  # of the skipped pixels
         self.rest_sums: torch.Tensor | None = None  # their sums over each image
 
-    def stages(self) -> None:
-        """Compute everything."""
-        program = self.program
-        for number, stage in enumerate(program.stages):
-            if program.form(stage[0]) == 'rows':
-                self._patch_by_patch(stage)
-            else:
-                for value in stage:
-                    self.values[value] = self._whole(value)
-            for value in list(self.values):
-                if program.last_use[value] <= number and value not in (program.anchor, program.output) and (
-                        program.stage_of[value] <= number):
-                    done = self.values.pop(value)
-                    self.maps.pop(value, None)
-                    if program.form(value) == 'rows':
-                        self.spare.setdefault((*done.shape, done.dtype), []).append(done)
-            wanted = {(self.layout.zero(scale) + 1, channels) for scale, channels in program.later_shapes[number]}
-            self.spare = {key: spare for key, spare in self.spare.items() if key[:2] in wanted}
-
-    def _patch_by_patch(self, stage: list[int]) -> None:
-        program = self.program
-        number = program.stage_of[stage[0]]
-        stage = [value for value in stage if value not in program.on_demand]
-        kept = [value for value in stage if program.last_use[value] > number or value == program.output]
-        todo = fused(stage, program.operations, self.calls, program.readers, kept)
-        for group in self.layout.groups:
-            self.group = group
-            step = group.chunk(max((program.numbers(value, group.size) for value in stage), default=1))
-            for start in range(0, group.count, step):
-                self.part, self.local = slice(start, min(start + step, group.count)), {}
-                for each in todo:
-                    self._run(each, each.value in kept)
-        for value in kept:
+    def _patch_by_patch(self, number: int) -> None:
+        super()._patch_by_patch(number)
+        for value in self.program.kept.intersection(self.program.stages[number]):
             if value not in self.values:  # no patch is active
-                self.values[value] = self._space(value, self.values[program.anchor].dtype)
-        self.local = {}
+                self.values[value] = self._space(value, self.values[self.program.anchor].dtype)
 
-    def _run(self, each: Fused, keep: bool) -> None:
-        """A value's rows at the part's patches."""
-        value = each.value
-        if each.conv is None:
-            rows = self._compute(value)
-            if keep:
-                room = self._room(value, rows.dtype)
-                room.view(rows.shape).copy_(rows)
-                self.local[value] = room
-            else:
-                self.local[value] = rows.reshape(-1, self.program.channels(value))
-            return
-        place = Place(lambda dtype: self._room(value, dtype)) if keep else None
-        self.local[value] = self._convolve(each.conv, each.epilogue, place)
-
-    def _compute(self, value: int) -> torch.Tensor:
-        """A value's rows at the part's patches, perhaps with more dimensions, not contiguous."""
-        op, size = self.program.graph.ops[value - 1], self.group.size * self.program.scale(value)
-        if isinstance(op, (Shuffle, Resize)):
-            factor = op.factor if isinstance(op, Shuffle) else int(op.factors[0])  # type: ignore[index]
-            return _enlarged(self._read(op.inputs[0], size // factor), size // factor, factor, isinstance(op, Shuffle))
-        if isinstance(op, Slice):
-            return self._read(op.inputs[0], size).narrow(1, op.start, self.program.channels(value))  # type: ignore[arg-type]
-        return self._call(value, {i: self._read(i, size)[..., None, None] for i in op.inputs})[..., 0, 0]
-
-    def _call(self, value: int, given: dict[int, Any]) -> Any:
-        """The result of an op, given its inputs."""
-        return call(self.program.graph.ops[value - 1], given, self.weights, self.size, self.x)
-
-    def _convolve(self, value: int, epilogue: Epilogue, place: Place | None) -> torch.Tensor:
-        op, reach = self.program.graph.ops[value - 1], self.program.facts[value].reach
-        assert isinstance(op, Conv)
-        conv = Convolution(self.weights[op.weight], self.weights.get(op.bias), op.dilation, op.groups)
-        size = self.group.size * self.program.scale(value)
-        parts = self.program.parts(op.inputs[0])
-        if reach == (0, 0):
-            reads = [self._source(part, size) for part in parts]
-        else:
-            rows, cols = (range(-r, size + r, dilation if size == 1 else 1)
-                          for r, dilation in zip(reach, conv.dilation, strict=True))
-            reads = [self._around(part, (rows, cols)) for part in parts]
-        if epilogue.added is not None:
-            epilogue = epilogue._replace(added=self._source(epilogue.added, size))
-        return self.backend.convolve(conv, reads, size, epilogue, place)
-
-    def _read(self, value: int, size: int) -> torch.Tensor:
-        """A value's rows at the part's patches, from wherever they are."""
-        return self._source(value, size).fetch()
-
-    def _source(self, value: int, size: int) -> Read:
-        """Where a value's rows at the part's patches are."""
-        if value in self.local:
-            return Read(self.local[value])
-        program, layout = self.program, self.layout
-        if value in program.on_demand:
-            self.local[value] = torch.cat([self._read(part, size) for part in program.parts(value)], 1)
-            return Read(self.local[value])
-        scale = program.scale(value)
-        if program.form(value) == 'rows':
-            return Read(self.values[value][self.group.rows(scale, self.part)])
-        if program.form(value) == 'image':
-            image = self.group.image[self.part].repeat_interleave(size**2)
-            values = self.values[value].flatten(1)
-            return Read(values.expand(self.batch, -1), Gather(image))
-        own = layout.gather(False, scale, (range(size), range(size)), self.group, self.part)
-        return Read(self._map_rows(value), own)
-
-    def _around(self, value: int, offsets: tuple[range, range]) -> Read:
-        """Where a value's rows at offsets from the part's patches are; 0 outside the image."""
-        kept = self.program.form(value) == 'rows'
-        rows = self.values[value] if kept else self._map_rows(value)
-        return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.group, self.part))
-
-    def _map_rows(self, value: int) -> torch.Tensor:
-        if value not in self.maps:
-            values = self.values[value]
-            self.maps[value] = pixel_rows(values.expand(self.batch, *values.shape[1:]))
-        return self.maps[value]
-
-    def _room(self, value: int, dtype: torch.dtype) -> torch.Tensor:
-        """Where the part's rows of a value are stored; with the first ones comes its band."""
-        if value not in self.values:
-            self.values[value] = self._space(value, dtype)
-        return self.values[value][self.group.rows(self.program.scale(value), self.part)]
+    def _release(self, number: int) -> None:
+        super()._release(number)
+        wanted = {(self.layout.zero(scale) + 1, channels) for scale, channels in self.program.later_shapes[number]}
+        self.layout.spare = {key: spare for key, spare in self.layout.spare.items() if key[:2] in wanted}
 
     def _space(self, value: int, dtype: torch.dtype) -> torch.Tensor:
-        """Room for a value's rows, its predicted ones written."""
-        layout, scale = self.layout, self.program.scale(value)
-        shape = (layout.zero(scale) + 1, self.program.channels(value))
-        spare = self.spare.get((*shape, dtype))
-        # Used memory need not be paged in.
-        space = spare.pop() if spare else torch.empty(shape, dtype=dtype, device=layout.patches.device)
-        if self.program.contexts.get(value, (0, 0)) != (0, 0):
-            if len(layout.band):
-                if self.band is None:
-                    self.band = self._features(layout.band)
-                space[layout.rows(scale):-1] = self.prediction.contexts[value].rows(self.band)
-            space[-1] = 0
+        """As for all, and the value's band predicted."""
+        space, layout = super()._space(value, dtype), self.layout
+        if self.program.contexts.get(value, (0, 0)) != (0, 0) and len(layout.band):
+            if self.band is None:
+                self.band = self._features(layout.band)
+            space[layout.rows(self.program.scale(value)):-1] = self.prediction.contexts[value].rows(self.band)
         return space
 
     def _features(self, positions: torch.Tensor) -> torch.Tensor:
@@ -292,12 +165,3 @@ class _Run:
             flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
         layout.write(rows[:layout.rows(scale)], scale, flat)
         return whole.permute(0, 3, 1, 2)
-
-
-def _enlarged(rows: torch.Tensor, size: int, factor: int, shuffle: bool) -> torch.Tensor:
-    """Rows of patches of that side as those of patches whose side is multiplied; a view (patches, …, C), so that they
-    are copied once, to where they are kept."""
-    channels = rows.shape[1] // (factor**2 if shuffle else 1)
-    if shuffle:
-        return rows.view(-1, size, size, channels, factor, factor).permute(0, 1, 4, 2, 5, 3)
-    return rows.view(-1, size, 1, size, 1, channels).expand(-1, size, factor, size, factor, channels)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.active import Gather
 from basicsr_amsr.execution.backends.interface import Convolution, Place, Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
+from basicsr_amsr.execution.gather import Gather
 from basicsr_amsr.execution.precision import compute_dtype
 from basicsr_amsr.execution.triton.convolution import NOTHING, RELU, SHARED_SLOPE, SLOPE, SLOPES, kernel
 from basicsr_amsr.execution.triton.interpreter import interpreted
@@ -131,4 +131,5 @@ def _activation(activation: Activation | None) -> tuple[int, float, torch.Tensor
         return NOTHING, 0.0, None
     if isinstance(activation.slope, torch.Tensor):
         return (SLOPES if activation.slope.numel() > 1 else SHARED_SLOPE), 0.0, activation.slope
-    return (SLOPE if activation.slope else RELU), activation.slope, None
+    slope = float(activation.slope)  # type: ignore[arg-type]  # its weights are bound
+    return (SLOPE if slope else RELU), slope, None
