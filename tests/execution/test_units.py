@@ -195,6 +195,29 @@ def test_batch_normalisation_trains_and_other_layers_keep_their_gradients():
     assert module.stages[1].num_batches_tracked == 1
 
 
+@pytest.mark.parametrize('norm', [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm,
+                                  torch.nn.utils.parametrizations.spectral_norm])
+@pytest.mark.filterwarnings('ignore:.*weight_norm.*deprecated')
+def test_weights_that_are_made_of_others_train(norm):
+    torch.manual_seed(0)
+    x, layout = random_case(0, 2, 12, 12, 4, 0.5)
+    module = Block(norm(nn.Conv2d(8, 8, 3, padding=1)), nn.ReLU(), norm(nn.Conv2d(8, 8, 3, padding=1))).eval()
+    unit, mask = read_unit(module), layout.mask(1)
+    for _ in range(2):  # the second time with other weights
+        hook = module.stages[2].register_forward_pre_hook(lambda m, args: (args[0] * mask,))
+        expected = torch.where(mask, module(x), x).detach()
+        hook.remove()
+        result = unit.masked(module, x, lambda h, w: mask)
+        torch.testing.assert_close(result, expected, **TOLERANCE)
+        torch.testing.assert_close(sparse(module, x, layout), expected, **TOLERANCE)
+        result.square().mean().backward()
+        assert all(each.grad is not None for each in module.parameters())
+        with torch.no_grad():
+            for each in module.parameters():
+                each.mul_(1.3).add_(0.01)
+        module.zero_grad()
+
+
 def test_mistakes_are_named():
     with pytest.raises(UserError, match='2x2'):
         Layout(torch.ones(1, 2, 3, dtype=torch.bool), 4, 8, 8, 0)

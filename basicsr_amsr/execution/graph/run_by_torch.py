@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._pytree import tree_map
 
 from basicsr_amsr.execution.graph.ops import (
@@ -37,6 +39,8 @@ FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     'clamp': torch.clamp, 'hardswish': F.hardswish, 'hardsigmoid': F.hardsigmoid,
     'gelu': lambda x, approximate: F.gelu(x, approximate=approximate)}
 
+WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
+
 
 class Weights:
     """The weights of a network by name, as they are now.
@@ -52,7 +56,10 @@ class Weights:
     def __getitem__(self, name: str) -> torch.Tensor:
         path, _, leaf = name.rpartition('.')
         try:
-            found = getattr(self.net.get_submodule(path), leaf)
+            module = self.net.get_submodule(path)
+            for hook in weight_hooks(module).values():
+                hook(module, ())
+            found = getattr(module, leaf)
         except AttributeError:
             return self.constants[name]
         return found if isinstance(found, torch.Tensor) else self.constants[name]
@@ -65,6 +72,11 @@ class Weights:
     def get(self, name: str | None) -> torch.Tensor | None:
         """The weight, or None where there is no name."""
         return None if name is None else self[name]
+
+
+def weight_hooks(module: nn.Module) -> dict[int, Any]:
+    """The hooks that set a module's weights before it runs (nn.utils.weight_norm and spectral_norm), by their keys."""
+    return {key: hook for key, hook in module._forward_pre_hooks.items() if isinstance(hook, WEIGHT_HOOKS)}
 
 
 Mask = Callable[[int, int], torch.Tensor]  # of a map's height and width, bool (B, 1, height, width)

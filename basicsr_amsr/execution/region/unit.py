@@ -1,6 +1,7 @@
 """A unit of a network that a mask skips as a whole: read off a module once, for all modules that are built alike."""
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -9,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from basicsr_amsr.execution.fusion import factor_of, is_sum
 from basicsr_amsr.execution.graph.from_export import read
 from basicsr_amsr.execution.graph.markers import marked
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.rules import facts_of
-from basicsr_amsr.execution.graph.run_by_torch import Mask, run
+from basicsr_amsr.execution.graph.run_by_torch import Mask, run, weight_hooks
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.skipped_units import units_of, without_units
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
@@ -137,12 +139,12 @@ def _read(module: nn.Module, forward: Forward) -> Unit:
     name, problem = type(module).__name__, None
     if any(isinstance(each, DROPOUT) and each.p for each in module.modules()):
         raise Unreadable(f'{name} drops values at random while it trains, which a unit does not.')
+    plain = with_plain_weights(module)
     for channels in dict.fromkeys(each.in_channels for each in module.modules() if isinstance(each, nn.Conv2d)):
-        like = next(module.parameters())
-        x = like.new_zeros(2, channels, *SIDES)
+        x = next(plain.parameters()).new_zeros(2, channels, *SIDES)
         try:
             with torch.inference_mode(False):
-                graph = read(module, x, lambda module, x: marked(partial(forward, module), x), strict=False)
+                graph = read(plain, x, lambda module, x: marked(partial(forward, module), x), strict=False)
             _check(graph)
             unit = Unit(forward, graph)
             unit.program, unit.masked_graph  # noqa: B018  # refuse here what they refuse
@@ -150,6 +152,27 @@ def _read(module: nn.Module, forward: Forward) -> Unit:
         except Unreadable as error:
             problem = problem or error
     raise problem or Unreadable(f'{name} has no convolution.')
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """A copy whose weights are there, in place of what makes them (weight_norm, parametrizations), under their names;
+    the module itself where nothing does."""
+    made = [each for each in module.modules() if is_parametrized(each) or weight_hooks(each)]
+    if not made:
+        return module
+    held = {id(held): held.detach() for each in made for held in vars(each).values() if isinstance(held, torch.Tensor)}
+    twin = copy.deepcopy(module, held)
+    for each in twin.modules():
+        if is_parametrized(each):
+            weights = {name: nn.Parameter(getattr(each, name).detach()) for name in each.parametrizations}  # type: ignore
+            each.__class__ = type_before_parametrizations(each)  # type: ignore[assignment]
+            del each.parametrizations
+            for name, weight in weights.items():
+                each.register_parameter(name, weight)
+        for key, hook in weight_hooks(each).items():
+            hook.remove(each)
+            del each._forward_pre_hooks[key]
+    return twin
 
 
 def _check(graph: Graph) -> None:
