@@ -56,7 +56,7 @@ FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
              (native_selection, '_detail'), (MaskPrediction, 'forward')),
     'choosing': ((two_means, 'two_means'), (keep, 'top_keep'), (topk, 'topk')),
     'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (patches.Patches, '__init__'),
-              (patches.Patches, 'places'), (patches.Patches, 'inside'),
+              (patches.Patches, 'places'),
               (windows.ActiveWindows, '__init__'),
               (calibrated_lists, 'lists_of')),
     'decision': ((decision, 'form_for'), (decision, 'keep_of')),

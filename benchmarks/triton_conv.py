@@ -191,7 +191,7 @@ def tune(prepared: Prepared, seconds: float) -> list[dict[str, Any]]:
     from basicsr_amsr.execution.triton.operator import Blocks, blocks_for, launch
 
     case, conv = prepared.case, prepared.first
-    rows, pixels = pixel_rows(prepared.x), len(prepared.active.own()[0].rows)
+    rows, pixels = pixel_rows(prepared.x), len(prepared.own.rows)
     out = rows.new_empty(pixels, case.channels)
     calls: Calls = {}
     own = blocks_for(case.channels, case.channels, conv.weight.dtype)

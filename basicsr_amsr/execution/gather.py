@@ -9,27 +9,38 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Gather:
-    """Rows of a (B·H·W, C) map to read, and which of them lie outside the image: positions in `rows`, or None."""
+    """Rows of a (B·H·W, C) map to read.
 
-    rows: torch.Tensor
-    outside: torch.Tensor | None = None
+    Attributes:
+        places: their numbers, integers, −1 for what lies outside the image. inside: whether nothing does.
+    """
+
+    places: torch.Tensor
+    inside: bool = False
 
     @cached_property
     def index(self) -> torch.Tensor:
-        """The rows for kernels, int32, -1 for those outside."""
-        rows = self.rows if self.outside is None else self.rows.index_fill(0, self.outside, -1)
-        return rows.int()
+        """The numbers for kernels, int32."""
+        return self.places.int()
 
     @cached_property
-    def inside(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions in `rows` of those inside the image, and these rows, int64; where some are outside."""
-        positions = (self.index >= 0).nonzero()[:, 0]
-        return positions, self.rows[positions].long()
+    def rows(self) -> torch.Tensor:
+        """The numbers, 0 for what lies outside."""
+        return self.places if self.inside else self.places.clamp(min=0)
 
     @cached_property
-    def places(self) -> torch.Tensor:
-        """The rows, int64."""
-        return self.rows.long()
+    def outside(self) -> torch.Tensor | None:
+        """Which of the numbers lie outside, None for none."""
+        found = None if self.inside else (self.places < 0).nonzero()[:, 0]
+        return found if found is not None and len(found) else None
+
+    @cached_property
+    def written(self) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Which of the numbers lie inside, None for all, and these, int64."""
+        if self.outside is None:
+            return None, self.places.long()
+        positions = (self.places >= 0).nonzero()[:, 0]
+        return positions, self.places[positions].long()
 
     def read(self, pixels: torch.Tensor) -> torch.Tensor:
         """The rows (len(rows), C), 0 outside the image."""
@@ -42,10 +53,8 @@ class Gather:
 
     def placed(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows inside the image, and which of values (len(rows), C) belong there."""
-        if self.outside is None:
-            return self.places, values
-        positions, rows = self.inside
-        return rows, values[positions]
+        positions, rows = self.written
+        return rows, values if positions is None else values[positions]
 
 
 def pixel_rows(x: torch.Tensor) -> torch.Tensor:

@@ -111,9 +111,10 @@ class Layout:
         key = (kept, scale, *offsets, group.size, part.start, part.stop)
         if key not in self._gathers:
             if kept:
-                self._gathers[key] = Gather(self._stored(scale, *offsets, group)[part].flatten())
+                self._gathers[key] = Gather(self._stored(scale, *offsets, group)[part].flatten(), inside=True)
             else:
-                self._gathers[key] = group.places(scale, *offsets).part(part)
+                self._gathers[key] = Gather(group.places(scale, *offsets)[part].flatten(),
+                                            inside=not group.reaches_out(scale, *offsets))
         return self._gathers[key]
 
     def own(self, group: Patches, part: slice) -> Gather:
@@ -125,7 +126,7 @@ class Layout:
         """The image that each pixel of some patches belongs to, in a map where their side is `size`."""
         key = ('images', size, group.size, part.start, part.stop)
         if key not in self._gathers:
-            self._gathers[key] = Gather(group.image[part].repeat_interleave(size**2))
+            self._gathers[key] = Gather(group.image[part].repeat_interleave(size**2), inside=True)
         return self._gathers[key]
 
     def zero(self, scale: int) -> int:

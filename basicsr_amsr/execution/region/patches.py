@@ -2,38 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-
-from basicsr_amsr.execution.gather import Gather
 
 CHUNK_CPU, CHUNK_GPU = 3 << 19, 1 << 25  # numbers computed at a time: a cache holds them; a GPU wants to be filled
 LARGE = (16, 8, 4)  # sides of the squares that smaller patches are put together to
 LEAST = 8192  # pixels of such squares that are worth a pass of their own
 MORE = 1024  # pixels of patches that are added at most
-
-
-class Places(NamedTuple):
-    """Positions in a flat map.
-
-    Attributes:
-        place: (patches, pixels), 0 for what lies outside the map.
-        outside: which of these, counted through, do, ascending; None for none.
-    """
-
-    place: torch.Tensor
-    outside: torch.Tensor | None
-
-    def part(self, part: slice) -> Gather:
-        """What some patches read."""
-        if self.outside is None or (part.start, part.stop) == (0, len(self.place)):
-            return Gather(self.place[part].flatten(), self.outside)
-        first = part.start * self.place.shape[1]
-        ends = torch.tensor([first, part.stop * self.place.shape[1]], device=self.outside.device)
-        start, stop = torch.searchsorted(self.outside, ends).tolist()
-        return Gather(self.place[part].flatten(), self.outside[start:stop] - first if stop > start else None)
 
 
 class Patches:
@@ -63,7 +39,7 @@ class Patches:
         self.image, self.row, self.col = places.unbind(1)
         self.count = len(places)
         self._first: dict[tuple[int, int, int], torch.Tensor] = {}  # positions of their first pixels in maps
-        self._places: dict[tuple[int, range, range], Places] = {}
+        self._places: dict[tuple[int, range, range], torch.Tensor] = {}
 
     def _more(self, count: int) -> int:
         """How many patches are added, at most 1 to 16, so that few numbers of patches occur: every number of patches is
@@ -88,16 +64,9 @@ class Patches:
         return slice(first + start * area, first + stop * area)
 
     def own(self, scale: int) -> torch.Tensor:
-        """Flat positions (patches, pixels) in a map of that scale; 0 where `inside` says no."""
+        """Flat positions (patches, pixels) of their own pixels in a map of that scale, −1 outside it."""
         side = range(self.size * scale)
-        return self.places(scale, side, side).place
-
-    def inside(self, scale: int) -> torch.Tensor:
-        """Which of the patches' own pixels lie in a map of that scale, bool (patches, pixels)."""
-        side = range(self.size * scale)
-        place, outside = self.places(scale, side, side)
-        inside = torch.ones(place.numel(), dtype=torch.bool, device=place.device)
-        return (inside if outside is None else inside.index_fill_(0, outside, False)).view(place.shape)
+        return self.places(scale, side, side)
 
     @property
     def fits(self) -> bool:
@@ -113,19 +82,18 @@ class Patches:
 
     def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the patches where they belong in the flat map of that scale."""
-        place = self.own(scale)
-        if self.fits:
-            place = place[:self.active].flatten().long()
-            target.index_copy_(0, place, rows[:len(place)])
-        else:
-            inside = self.inside(scale)
-            target.index_copy_(0, place[inside].long(), rows[inside.flatten()])
+        place = self.own(scale)[:self.active].flatten().long()
+        rows = rows[:len(place)]
+        if not self.fits:
+            inside = (place >= 0).nonzero()[:, 0]
+            place, rows = place[inside], rows[inside]
+        target.index_copy_(0, place, rows)
 
     def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
         """The sum of each active patch's rows (active, C), of pixels in the map alone."""
         patches = rows.view(self.count, self.area(scale), rows.shape[1])[:self.active]
         if not self.fits:
-            patches = patches.masked_fill(~self.inside(scale)[:self.active, :, None], 0)
+            patches = patches.masked_fill(self.own(scale)[:self.active, :, None] < 0, 0)
         return patches.sum(1, dtype=dtype)
 
     def within(self, scale: int, rows: range, cols: range, height: int, width: int, border: int = 0) -> torch.Tensor:
@@ -140,31 +108,27 @@ class Patches:
         around = [(down + border) * width + right + border for down in rows for right in cols]
         return self._first[side, height, width] + torch.tensor(around, dtype=kind, device=self.device)
 
-    def places(self, scale: int, rows: range, cols: range) -> Places:
-        """Where what lies at these offsets from each patch's upper left pixel is in a map of that scale. Where some lie
-        outside, so do those of the added patches."""
+    def places(self, scale: int, rows: range, cols: range) -> torch.Tensor:
+        """Positions (patches, pixels) of what lies at these offsets from each patch's upper left pixel in a flat map of
+        that scale, −1 outside it. Where some may lie outside, so do those of the added patches."""
         key = (scale, rows, cols)
         if key not in self._places:
             height, width, side = self.height * scale, self.width * scale, self.size * scale
-            place, outside = self.within(scale, rows, cols, height, width), None
-            if not self.fits or min(rows[0], cols[0]) < 0 or max(rows[-1], cols[-1]) >= side:
-                first = torch.tensor([-(rows[0] // side), -(cols[0] // side)], device=self.device)
-                end = torch.tensor([-((rows[-1] - height) // side), -((cols[-1] - width) // side)], device=self.device)
-                near = ((self.grid[:, 1:] < first) | (self.grid[:, 1:] >= end)).any(1)
-                if self.active < self.count:
-                    near[self.active:] = True
-                near = near.nonzero()[:, 0]
+            place = self.within(scale, rows, cols, height, width)
+            if self.reaches_out(scale, rows, cols):
                 down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
-                y, x = (self.grid[near] * side)[:, 1:].unbind(1)
-                y, x = y[:, None] + down, x[:, None] + right
-                beyond = (y != y.clamp(0, height - 1))[:, :, None] | (x != x.clamp(0, width - 1))[:, None, :]
+                first = self.grid[:, 1:] * side
+                y, x = first[:, :1] + down, first[:, 1:] + right
+                outside = (y != y.clamp(0, height - 1))[:, :, None] | (x != x.clamp(0, width - 1))[:, None, :]
                 if self.active < self.count:
-                    beyond[near >= self.active] = True
-                patch, pixel = beyond.flatten(1).nonzero().unbind(1)
-                outside = near[patch] * place.shape[1] + pixel
-                place.view(-1).index_fill_(0, outside, 0)
-            self._places[key] = Places(place, outside if outside is not None and len(outside) else None)
+                    outside[self.active:] = True
+                place.masked_fill_(outside.flatten(1), -1)
+            self._places[key] = place
         return self._places[key]
+
+    def reaches_out(self, scale: int, rows: range, cols: range) -> bool:
+        """Whether something at these offsets may lie outside a map of that scale."""
+        return not self.fits or min(rows[0], cols[0]) < 0 or max(rows[-1], cols[-1]) >= self.size * scale
 
 
 def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, int]]:

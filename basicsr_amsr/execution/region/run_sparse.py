@@ -55,7 +55,7 @@ def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, patches: 
     seen, features = pixel_rows(padded), pixel_rows(anchor)
     skipped = Patches(patches, size, x.shape[2], x.shape[3])
     wide = Patches(patches, size, padded.shape[2], padded.shape[3]) if reach else skipped
-    place = skipped.own(1)
+    place = skipped.own(1).clamp(min=0)
     around = _clamped(wide, size, reach)
     rows = image.new_empty(skipped.count * skipped.area(scale), image.shape[3])
     step = skipped.chunk((size + 2 * reach)**2 * anchor.shape[1])
