@@ -28,9 +28,10 @@ def import_packages(job: Job) -> dict[str, str]:
     """Import what the backend needs; returns its version."""
     if job.backend in (OPENVINO, ONNXRUNTIME):
         return {job.backend: importlib.import_module(job.backend).__version__}
-    needed = {COMPILED: 'torch._inductor.compile_fx', NATIVE: 'torch._dynamo'}  # the latter traces the network
-    if job.backend in needed:
-        importlib.import_module(needed[job.backend])
+    if job.backend == COMPILED:
+        importlib.import_module('torch._inductor.compile_fx')
+    elif job.backend == NATIVE:  # PyTorch imports its tracer with the first trace
+        torch.export.export(nn.Identity(), (torch.zeros(1),))
     return {'torch': torch.__version__}
 
 
