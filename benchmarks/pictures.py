@@ -7,8 +7,9 @@ channels last, allocator tuned; `openvino` a static graph for tiles of --openvin
 `openvino-any` a graph for any size, which takes a picture whole. They run as `ours` does, with another network inside.
 Every contender and round is a process of its own, turn by turn; `command` is from its start to its end, `network` the
 computing of all pictures, of which the first may hold a trace or a compilation, `warm` the same of a second time
-through, memory the highest resident size. Medians over --rounds. Nearness is to torch's pictures: PSNR and HaarPSI
-(higher is nearer), GMSD and FLIP (lower is nearer), means over the pictures; needs `pip install piq flip-evaluator`.
+through, memory the highest resident size. Medians over --rounds. Nearness is to PyTorch's pictures in fp32: PSNR and
+HaarPSI (higher is nearer), GMSD and FLIP (lower is nearer), means over the pictures; needs
+`pip install piq flip-evaluator`.
 --rounds 0 runs each contender once, for the nearness alone.
 """
 from __future__ import annotations
@@ -36,6 +37,8 @@ from torch import nn
 from basicsr_amsr import allocator
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.execution.openvino import Session, openvino_graph
+from basicsr_amsr.execution.precision import DTYPES
+from basicsr_amsr.infer.chosen_form import Dtype
 from basicsr_amsr.infer.jobs import KEEP, jobs_of, make_folder
 from basicsr_amsr.infer.run_pictures import run
 from basicsr_amsr.infer.upscaler import Upscaler
@@ -49,12 +52,12 @@ FREE_EXAMPLE = 64  # pixels of a side that is free
 class OpenVINONetwork(nn.Module):
     """A network's static or free graph in OpenVINO."""
 
-    def __init__(self, net: nn.Module, channels: int, side: int | None) -> None:
+    def __init__(self, net: nn.Module, channels: int, side: int | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.side = side
         example = torch.rand(1, channels, side or FREE_EXAMPLE, side or FREE_EXAMPLE)
         graph = openvino_graph(net, example, (1, channels, side or -1, side or -1))
-        self.session = Session(graph, torch.float32, torch.get_num_threads())
+        self.session = Session(graph, dtype, torch.get_num_threads())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
@@ -65,17 +68,17 @@ class OpenVINONetwork(nn.Module):
         return image[..., :height * scale, :width * scale]
 
 
-def upscaler(contender: str, name: str, side: int) -> Upscaler:
+def upscaler(contender: str, name: str, side: int, dtype: Dtype | None) -> Upscaler:
     """What a contender computes with."""
-    found = Upscaler(name, dense=contender != 'ours')
+    found = Upscaler(name, dense=contender != 'ours', dtype=dtype)
     if contender in ('ours', 'dense'):
         return found
     net, tile = found.network, found.form.tile
     plain = restore_(net.net)
     if contender == 'openvino':
-        plain, tile = OpenVINONetwork(plain, net.channels, side + 2 * PAD), side
+        plain, tile = OpenVINONetwork(plain, net.channels, side + 2 * PAD, DTYPES[found.form.dtype]), side
     elif contender == 'openvino-any':
-        plain = OpenVINONetwork(plain, net.channels, None)
+        plain = OpenVINONetwork(plain, net.channels, None, DTYPES[found.form.dtype])
     found.network = dataclasses.replace(net, net=plain)
     found.form = dataclasses.replace(found.form, kind='plain', tile=tile, tile_pad=PAD)
     return found
@@ -86,7 +89,7 @@ def work(args: argparse.Namespace) -> None:
     allocator.tune()
     jobs = jobs_of(args.input, args.out, '', KEEP)
     make_folder(jobs[0].target.parent)
-    upscale = upscaler(args.work, args.names[0], args.openvino_tile)
+    upscale = upscaler(args.work, args.names[0], args.openvino_tile, args.dtype)
     passes, keep = [], 1.0
     for _ in range(2 if args.warm else 1):
         done = list(run(jobs, upscale, KEEP, overwrite=True))
@@ -99,12 +102,14 @@ def work(args: argparse.Namespace) -> None:
                       'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 
-def measured(args: argparse.Namespace, name: str, contender: str, warm: bool) -> dict[str, Any]:
-    """One process of a contender."""
+def measured(args: argparse.Namespace, name: str, contender: str, folder: Path, dtype: Dtype | None,
+             warm: bool = False) -> dict[str, Any]:
+    """One process of a contender, whose pictures go into a folder."""
     command = [sys.executable, '-m', 'benchmarks.pictures', '--work', contender, '-i', str(args.input), '-n', name,
-               '--out', str(args.out / name / contender), '--openvino-tile', str(args.openvino_tile)]
+               '--out', str(folder), '--openvino-tile', str(args.openvino_tile),
+               *(['--dtype', dtype] if dtype else []), *(['--warm'] if warm else [])]
     begun = time.perf_counter()
-    ended = subprocess.run([*command, *(['--warm'] if warm else [])], capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if ended.returncode:
         return {'error': (ended.stderr.strip().splitlines() or ['no output'])[-1]}
@@ -139,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--openvino-tile', type=int, default=224, metavar='N')
     parser.add_argument('--out', type=Path, required=True, help='folder of the pictures')
+    parser.add_argument('--dtype', choices=tuple(DTYPES), help="of all contenders; default: the command's own choice")
     parser.add_argument('--json', type=Path)
     parser.add_argument('--work', choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument('--warm', action='store_true', help=argparse.SUPPRESS)
@@ -154,7 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for contender in args.contenders:
                 if not any('error' in each for each in taken[contender]):
                     warm = number == args.rounds > 0
-                    taken[contender].append(measured(args, name, contender, warm))
+                    folder = args.out / name / contender
+                    taken[contender].append(measured(args, name, contender, folder, args.dtype, warm))
+        exact = args.out / name / 'fp32'
+        failed = measured(args, name, 'torch', exact, 'fp32').get('error')
+        if failed:
+            console.print(f'{name}, PyTorch in fp32: {failed}')
         for contender, found in taken.items():
             row: dict[str, Any] = {'name': name, 'contender': contender}
             if 'error' in found[-1]:
@@ -165,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 row |= {key: median(each[key] for each in alone) for key in ('command', 'network')}
                 row |= {'warm': found[-1]['warm'], 'keep': found[-1]['keep'], 'form': found[-1]['form'],
                         'memory': max(each['memory'] for each in alone)}
-                if contender != 'torch' and (args.out / name / 'torch').is_dir():
-                    row |= nearness(args.out / name / contender, args.out / name / 'torch')
+                if not failed:
+                    row |= nearness(args.out / name / contender, exact)
                 near = ' '.join(f'{key} {row[key]:.4g}' for key in ('psnr', 'haarpsi', 'gmsd', 'flip') if key in row)
                 table.add_row(name, contender, *(f'{row[key]:.1f}' for key in ('command', 'network', 'warm')),
                               f'{row["keep"]:.0%}', f'{row["memory"] / 1e9:.2f}', near)
