@@ -129,3 +129,21 @@ def test_what_is_refused(made):
     with pytest.raises(UserError, match='budget'), torch.no_grad():
         net(images(1)[0])
     restore_(net)
+
+
+@torch.no_grad()
+def test_networks_of_half_precision(made):
+    net, calibration = made
+    x, config = images(1)[0], AMSRConfig(calibration=calibration, mode='sparse')
+    pictures = []
+    for dtype in (torch.float32, torch.bfloat16):
+        other = copy.deepcopy(net).to(dtype)
+        sr.accelerate_(other, config)
+        pictures.append(other(x.to(dtype)))
+    assert pictures[1].dtype == torch.bfloat16
+    largest, apart = pictures[0].abs().max(), (pictures[1].float() - pictures[0]).abs().mean()
+    assert float(apart / largest) < torch.finfo(torch.bfloat16).eps
+    with pytest.raises(UserError, match='which float16 cannot hold'):
+        other.half()(x.half())
+    with pytest.raises(UserError, match='which float16 cannot hold'):
+        sr.accelerate_(copy.deepcopy(net).half(), config)

@@ -39,7 +39,7 @@ def test_roofline_by_hand():
     assert roofline((1.0, 989e9), (4.8, 989)) == pytest.approx(1.0)
     # one patch in a corner: 5×5 pixels with what is around
     prepared = Prepared(Case('fp16', (8, 8), 5, 4, 0.25), 'cpu')
-    assert prepared.active.count == 1
+    assert prepared.layout.active == 1
     weights = 5 * 5 * 9
     assert prepared.work(dense=False) == (2 * ((25 + 16) * 5 + weights) + 4 * 36, 2 * 16 * weights)
     assert prepared.work(dense=True) == (2 * ((64 + 64) * 5 + weights), 2 * 64 * weights)

@@ -73,6 +73,13 @@ def fingerprint(family: TokenFamily, net: nn.Module) -> str:
     return hashlib.sha256(repr((type(net).__name__, survey.reads)).encode()).hexdigest()[:16]
 
 
+def check_range(tensor: torch.Tensor) -> None:
+    """UserError for float16, in which sums over an image's tokens are infinite."""
+    if tensor.dtype == torch.float16:
+        raise UserError('a calibrated window transformer sums over all tokens of an image, which float16 cannot hold: '
+                        'give it float32 or bfloat16 weights, or autocast.')
+
+
 class TokenDense:
     """A whole network, every token active: the same picture to rounding, faster than the network itself."""
 
@@ -116,8 +123,9 @@ class TokenRegion:
         """The executor of a plain network with this calibration.
 
         Raises:
-            UserError: the network is not the one that was calibrated.
+            UserError: the network is not the one that was calibrated, or float16.
         """
+        check_range(next(net.parameters()))
         if fingerprint(family, net) != calibration.graph:
             raise UserError(f'the calibration is of another network, a {calibration.network}: {type(net).__name__} '
                             'does not compute what it was fitted to; run basicsr calibrate on it.')
@@ -129,6 +137,7 @@ class TokenRegion:
         """The image, see `Region.run`."""
         family = token_family(net)
         assert family is not None
+        check_range(x)
         padded = family.pad(net, x)
         cells = cells_of(family, patches, config.selection.patch_size, x, padded)
         bf16 = precision_of(x) == 'bfloat16'

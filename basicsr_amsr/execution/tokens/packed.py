@@ -236,8 +236,8 @@ class Packed:
             to_tokens = to_tokens + apart[..., :count].repeat_interleave(area, 3)
             to_cells = to_cells + apart[..., count:]
         scores = torch.cat([to_tokens, to_cells], 3).to(q.dtype)
-        products = rows(q, kind.query_rows) @ rows(keys, kind.key_rows).transpose(-1, -2)
-        attended = scores.add_(products, alpha=scale).softmax(-1) @ rows(values, kind.key_rows)
+        products = (rows(q, kind.query_rows) * scale) @ rows(keys, kind.key_rows).transpose(-1, -2)
+        attended = scores.add_(products).softmax(-1) @ rows(values, kind.key_rows)
         return kind.query_rows.flatten(), attended.transpose(1, 2).reshape(-1, q.shape[1])
 
     def picture(self, value: torch.Tensor, scale: int) -> torch.Tensor:

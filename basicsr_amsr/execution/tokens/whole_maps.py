@@ -174,10 +174,10 @@ class Reference:
             scores = self._merged(scores, window, rows, cols)
         regions = window.regions(rows, cols)
         if regions is not None:
-            apart = (regions[:, :, None] != regions[:, None]).to(q.device)[:, None]
+            apart = (regions[:, :, None] != regions[:, None]).to(scores)[:, None]
             scores = (scores - 100.0 * apart.repeat(len(q) if len(scores) > 1 else 1, 1, 1, 1))
             scores = scores if len(scores) == len(q) * len(regions) else scores.repeat(len(q), 1, 1, 1)
-        scores = scale * (parts(q) @ parts(keys).transpose(-1, -2)) + scores
+        scores = parts(q * scale) @ parts(keys).transpose(-1, -2) + scores  # scaled beforehand: fp16 ends at 65504
         attended = (scores.softmax(-1) @ parts(values)).transpose(1, 2).flatten(2)
         return window.join(attended, rows, cols)[:, :self.height, :self.width].flatten(1, 2)
 
