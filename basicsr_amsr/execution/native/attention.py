@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from basicsr_amsr.execution.native.library import Library, address
+from basicsr_amsr.execution.native.library import Library, address, run_with_scratch
 from basicsr_amsr.execution.native.tables import CAttention, CStencil
 
 
@@ -61,11 +61,7 @@ def attention(library: Library, lists: AttentionLists, query: torch.Tensor, key:
                    channels=query.shape[1] // heads, cells=lists.cells, area=lists.area,
                    threads=min(torch.get_num_threads(), 255), bf16=bf16, scale=scale,
                    **{name: address(held) for name, held in lists.held.items()})
-    space = np.empty(library.c.amsr_attention_scratch(ctypes.byref(c)) + 64, np.uint8)
-    space = space[-space.ctypes.data % 64:]
-    c.scratch, c.scratch_bytes = address(space), len(space)
-    if library.c.amsr_attention(ctypes.byref(c)):
-        raise RuntimeError('the native library refused an attention: its scratch memory does not fit')
+    run_with_scratch(library, 'attention', c)
     return out
 
 

@@ -77,6 +77,15 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__['data'][0]
 
 
+def run_with_scratch(library: Library, name: str, call: ctypes.Structure) -> None:
+    """Run a function that says itself how much scratch memory it needs; `call` has room for its address and size."""
+    space = np.empty(getattr(library.c, f'amsr_{name}_scratch')(ctypes.byref(call)) + 64, np.uint8)
+    space = space[-address(space) % 64:]
+    call.scratch, call.scratch_bytes = address(space), len(space)  # type: ignore[attr-defined]
+    if getattr(library.c, f'amsr_{name}')(ctypes.byref(call)):
+        raise RuntimeError(f'the native library refused {name}: its scratch memory does not fit')
+
+
 class _State:
     library: Library | None = None
     reason = ''

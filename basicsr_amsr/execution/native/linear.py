@@ -1,13 +1,10 @@
 """Linear layers of rows by the native library."""
 from __future__ import annotations
 
-import ctypes
-
-import numpy as np
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.native.library import Library, address
+from basicsr_amsr.execution.native.library import Library, run_with_scratch
 from basicsr_amsr.execution.native.tables import CLinear
 
 
@@ -34,9 +31,5 @@ def linear(library: Library, rows: torch.Tensor, weight: torch.Tensor, bias: tor
                 add_row=0 if add is None else add.stride(0), out_row=out.stride(0), rows=len(rows),
                 inputs=rows.shape[1], outputs=len(weight), threads=min(torch.get_num_threads(), 255),
                 normalised=norm is not None, gelu=gelu, bf16=bf16, epsilon=0.0 if norm is None else norm.eps)
-    space = np.empty(library.c.amsr_linear_scratch(ctypes.byref(c)) + 64, np.uint8)
-    space = space[-space.ctypes.data % 64:]
-    c.scratch, c.scratch_bytes = address(space), len(space)
-    if library.c.amsr_linear(ctypes.byref(c)):
-        raise RuntimeError('the native library refused a linear layer: its scratch memory does not fit')
+    run_with_scratch(library, 'linear', c)
     return out
