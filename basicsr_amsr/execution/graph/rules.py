@@ -126,17 +126,22 @@ class Rules:
                          for i in op.inputs if self.form(i) == 'rows')
 
     @cached_property
-    def resized_for_active(self) -> frozenset[int]:
-        """Resized maps of which nothing but active pixels is read."""
-        readers: dict[int, list[int]] = {}
+    def readers(self) -> dict[int, list[int]]:
+        """The values that read each value."""
+        found: dict[int, list[int]] = {}
         for value, op in enumerate(self.graph.ops, 1):
             for i in op.inputs:
-                readers.setdefault(i, []).append(value)
+                found.setdefault(i, []).append(value)
+        return found
+
+    @cached_property
+    def resized_for_active(self) -> frozenset[int]:
+        """Resized maps of which nothing but active pixels is read."""
         return frozenset(
             value for value, op in enumerate(self.graph.ops, 1)
             if isinstance(op, Resize) and self.form(value) == 'map' and self.scale(value) and value not in
             self.graph.outputs and all(self.form(reader) == 'rows' and self.facts[reader].kind in ('conv', 'pointwise')
-                                       and not self.looks_around(reader) for reader in readers.get(value, ())))
+                                       and not self.looks_around(reader) for reader in self.readers.get(value, ())))
 
     @cached_property
     def halo(self) -> int:

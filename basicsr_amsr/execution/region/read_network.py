@@ -36,11 +36,7 @@ def read_network(net: nn.Module, channels: int | None = None,
         Unreadable: torch.export cannot trace the network, or nothing in it can be skipped.
     """
     channels = channels or image_channels(net)
-    try:
-        key: Any = (channels, signature(net))
-        hash(key)
-    except TypeError:  # it holds what cannot be compared
-        key = None
+    key = key_of(net, channels)
     with _lock:
         known = _known.setdefault(key, []) if key else []
         for program in known:
@@ -64,6 +60,16 @@ def read_network(net: nn.Module, channels: int | None = None,
 def plain_forward(net: nn.Module, x: torch.Tensor) -> Any:
     """What a network computes where nothing is skipped, converted or not."""
     return getattr(net, 'plain_class', type(net)).forward(net, x)
+
+
+def key_of(net: nn.Module, *also: Any) -> Any:
+    """What all networks have in common that are built alike, `also` with it; None where that cannot be told."""
+    try:
+        key = (*also, signature(net))
+        hash(key)
+    except TypeError:  # it holds what cannot be compared
+        return None
+    return key
 
 
 def signature(net: nn.Module) -> Any:

@@ -91,15 +91,6 @@ class Program(Rules):
         return self.form(source) == 'rows' and (self.form(value) != 'rows' or self.looks_around(value))
 
     @cached_property
-    def readers(self) -> dict[int, list[int]]:
-        """The values that read each value."""
-        found: dict[int, list[int]] = {}
-        for value in self.values:
-            for i in self.inputs(value):
-                found.setdefault(i, []).append(value)
-        return found
-
-    @cached_property
     def last_reader(self) -> list[int]:
         """For each value the last value that reads it, or a part of it."""
         last = [0] * len(self.facts)

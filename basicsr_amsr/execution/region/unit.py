@@ -21,7 +21,7 @@ from basicsr_amsr.execution.graph.run_by_torch import Mask, run, weight_hooks
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.skipped_units import units_of, without_units
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
-from basicsr_amsr.execution.region.read_network import plain_forward, signature
+from basicsr_amsr.execution.region.read_network import key_of, plain_forward
 from basicsr_amsr.execution.region.region_program import Program
 
 SIDES = (16, 12)  # of the map that a unit is traced with
@@ -113,11 +113,7 @@ def read_unit(module: nn.Module, forward: Forward = plain_forward) -> Unit:
     Raises:
         Unreadable: something else is in it, or its course depends on what it is given.
     """
-    try:
-        key: Any = (forward, signature(module))
-        hash(key)
-    except TypeError:  # it holds what cannot be compared
-        key = None
+    key = key_of(module, forward)
     with _lock:
         unit = _known.get(key) if key else None
         if unit is None:
