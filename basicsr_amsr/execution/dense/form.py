@@ -285,7 +285,7 @@ class DenseForm(NativeForm):
             UserError: the network cannot be read, too little of it is native, or the kernels are not there.
         """
         first = next(net.parameters())
-        usual = first.new_zeros(1, image_channels(net), *USUAL, device='cpu')
-        schedule = self.schedule(net, usual, precision_of(usual))
+        usual = torch.zeros(1, image_channels(net), *USUAL)
+        schedule = self.schedule(net, usual, precision_of(first))
         return [op.weight for segment in schedule.segments if segment.native for number in segment.ops
                 if isinstance(op := schedule.graph.ops[number], Conv)]
