@@ -1,7 +1,10 @@
 """The graph of a network's forward pass, and its three pieces around the list of body blocks (torch.fx).
 
-Not by the tracer of `execution.graph`: the pieces are networks that train and are saved under the names of the
-network's own modules, and `torch.export` leaves operators alone.
+Not by torch.export, which reads networks everywhere else: its graphs, those of `torch.export.unflatten` included, hold
+operators in place of modules, in the mode and on the side of every size condition that they were traced with (dropout
+is gone or stays for ever, a block that asks for 7 pixels refuses smaller patches), and can be neither copied nor
+pickled. The pieces train, are saved and copied, and take patches of any size as the network's own modules do; tests
+hold them to it.
 """
 from __future__ import annotations
 

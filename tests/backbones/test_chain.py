@@ -1,5 +1,6 @@
 """Networks cut by name."""
 import copy
+import pickle
 
 import pytest
 import torch
@@ -109,6 +110,38 @@ def test_buffers_that_are_not_saved_stay_out_of_the_checkpoint():
     parts = cut_chain(plain(), 'trunk.blocks', 'up', (3, 2))
     assert not any('mean' in key for key in {**parts.base.state_dict(), **parts.refine.state_dict()})
     assert any('mean' in name for name, _ in parts.base.named_buffers())
+
+
+class Particular(Block):
+    """Draws at random and normalises by the batch while it trains, and treats small maps differently."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.norm, self.drop = nn.BatchNorm2d(width), nn.Dropout(0.5)
+
+    def forward(self, x):
+        y = self.drop(self.norm(self.conv(x)))
+        return x + (F.max_pool2d(y, 3, 1, 1) if y.shape[2] > 6 else y)
+
+
+def test_pieces_behave_as_the_networks_own_modules():
+    net = plain()
+    for index in range(BLOCKS):
+        net.trunk['blocks'][index] = Particular(8)
+    net.act, net.trunk['last'] = nn.Dropout(0.5), Particular(8)
+    whole = shortened(net, 'trunk.blocks')
+    parts = cut_chain(net, 'trunk.blocks', 'up', (3, 2))
+    for base in (parts.base, copy.deepcopy(parts.base), pickle.loads(pickle.dumps(parts.base))):
+        twin = copy.deepcopy(whole)
+        for training, side in ((False, 9), (False, 5), (True, 9), (True, 5), (False, 9)):
+            base.train(training), twin.train(training)
+            x = torch.rand(2, 3, side, 8)
+            torch.manual_seed(1)
+            found = base(x)
+            torch.manual_seed(1)
+            assert torch.equal(found, twin(x))
+    parts.base.middle.get_submodule('trunk.last').register_forward_hook(lambda *_: 0 * parts.base.stem(x))
+    assert torch.equal(parts.base.extract(x), parts.base.stem(x))  # a hook counts
 
 
 @pytest.mark.parametrize('name', ['EDSR', 'EDSR_baseline', 'MSRResNet'])
