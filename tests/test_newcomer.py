@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import basicsr_amsr as sr
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 
@@ -58,12 +58,12 @@ def images():
 def test_it_is_calibrated_and_accelerated(images):
     torch.manual_seed(0)
     net = ECBNet().eval()
-    with torch.no_grad(), ConvolutionCounter() as dense:
+    with torch.no_grad(), MacCounter() as dense:
         plain = net(images[0])
     calibration = sr.calibrate(net, images[1:])
     report = sr.accelerate_(net, sr.AMSRConfig(calibration=calibration, mode='sparse'))
     assert '30 Conv2d with 94% of the weights run where the mask is' in str(report)
-    with torch.no_grad(), ConvolutionCounter() as sparse:
+    with torch.no_grad(), MacCounter() as sparse:
         picture = net(images[0])
     assert picture.shape == plain.shape == (1, 3, 192, 256)
     assert 0.2 < float(net.last_keep) < 0.8 and sparse.macs < 0.9 * dense.macs

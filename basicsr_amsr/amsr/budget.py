@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.backbones.skipping import CURRENT, Skipping
 from basicsr_amsr.execution.cost.largest_within import largest_within
-from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
+from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.unit import Unit
 
@@ -106,7 +106,7 @@ def count_costs(net: Any, patch_size: int, channels: int, height: int, width: in
         for skipping in (None, survey):
             token = CURRENT.set(skipping)
             try:
-                with ConvolutionCounter() as counter:
+                with MacCounter() as counter:
                     twin.plain_class.forward(twin, image)
             finally:
                 CURRENT.reset(token)

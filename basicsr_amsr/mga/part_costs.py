@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.largest_within import largest_within
-from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
+from basicsr_amsr.execution.counter import MacCounter, meta_twin
 
 
 class Costs(NamedTuple):
@@ -55,7 +55,7 @@ def count_costs(net: nn.Module, height: int, width: int) -> Costs:
 
     Shapes alone decide, so it runs on meta tensors, without arithmetic, and no counter around it sees it.
     """
-    with _disable_current_modes(), torch.no_grad(), ConvolutionCounter() as counter:
+    with _disable_current_modes(), torch.no_grad(), MacCounter() as counter:
         twin, image = meta_twin(net), torch.empty(1, 3, height, width, device='meta')
         side = twin.patch_size + 2
         feature = twin.base.extract(image)

@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.profiling.free_ops import VIEW
-from basicsr_amsr.profiling.macs import Count, Tally, parameter_count
+from basicsr_amsr.execution.counter import Tally
+from basicsr_amsr.execution.free_operators import VIEW
+from basicsr_amsr.profiling.macs import Count, parameter_count
 
 DEPTH = 2
 SHARES = ('params', 'macs', 'activations')

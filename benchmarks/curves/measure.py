@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.bench.quality import pair, psnr
-from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
+from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from benchmarks.curves.points import Point
 
 COUNTED = 10  # images of a set whose MACs are counted, where they depend on the size alone
@@ -35,7 +35,7 @@ def run(net: nn.Module, low: torch.Tensor) -> tuple[torch.Tensor, float]:
 @torch.no_grad()
 def macs(net: nn.Module, low: torch.Tensor) -> int:
     """MACs of one pass."""
-    with ConvolutionCounter() as counter:
+    with MacCounter() as counter:
         net(low)
     return counter.macs
 

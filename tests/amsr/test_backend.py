@@ -5,7 +5,7 @@ import torch
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
-from basicsr_amsr.profiling.macs import MacCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
 

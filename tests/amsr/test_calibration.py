@@ -13,7 +13,7 @@ from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.calibration.choose import EQUAL, KEEPS, Meter, Trial, calibrate, search
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -147,7 +147,7 @@ def test_both_counters_agree(name):
     net, calibration = calibrated(name)
     x = image(1, 3, 37, 45)
     for _ in range(2):
-        with torch.no_grad(), ConvolutionCounter() as counter:
+        with torch.no_grad(), MacCounter() as counter:
             net(x)
         assert counter.macs == count(net, x).macs
         accelerate_(net, AMSRConfig(calibration=calibration))

@@ -19,7 +19,7 @@ from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.cost.model import CostModel
 from basicsr_amsr.execution.cost.store import VARIABLE, Store
 from basicsr_amsr.execution.cost.whole_costs import WholeCosts
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.training import validation
 from tests.backbones.tiny import image, network
@@ -211,10 +211,10 @@ def test_measuring_leaves_no_trace(kind, real):
     keys, random = list(net.state_dict()), torch.get_rng_state()
     for module in net.modules():
         module.register_forward_hook(lambda *_: seen.append(1))
-    with torch.no_grad(), ConvolutionCounter() as first:
+    with torch.no_grad(), MacCounter() as first:
         expected = net(x)
     calls = len(seen)
-    with torch.no_grad(), ConvolutionCounter() as again:
+    with torch.no_grad(), MacCounter() as again:
         assert torch.equal(net(x), expected)
     assert len(seen) == 2 * calls and first.macs == again.macs  # neither hooks nor counters saw the probes
     assert list(net.state_dict()) == keys and torch.equal(torch.get_rng_state(), random)

@@ -10,10 +10,10 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import TORCH, TRITON, backend_for
 from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.backends.triton_backend import supported
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue
 from basicsr_amsr.execution.gather import Gather, pixel_rows
 from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.profiling.macs import MacCounter
 
 HEIGHT, WIDTH = 11, 13
 

@@ -76,7 +76,7 @@ def test_half_precision(interpreter, dtype):
 
 def test_a_unit_is_as_many_launches_as_it_has_convolutions(interpreter, monkeypatch):
     """Activation, sum and writing back are in the kernels: no other operator touches the rows."""
-    from basicsr_amsr.profiling.macs import MacCounter
+    from basicsr_amsr.execution.counter import MacCounter
 
     x, layout = case(4, 0.4)
     x, module = x.to(memory_format=torch.channels_last), unit_of('residual block')

@@ -13,9 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution.counter import MacCounter
+from basicsr_amsr.execution.free_operators import FREE
 from basicsr_amsr.execution.operator_costs import HANDLES, Cost, register_handle
-from basicsr_amsr.profiling.free_ops import FREE
-from basicsr_amsr.profiling.macs import MacCounter, count, parameter_count
+from basicsr_amsr.profiling.macs import count, parameter_count
 
 
 class Call(nn.Module):

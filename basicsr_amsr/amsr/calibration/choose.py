@@ -19,7 +19,7 @@ from basicsr_amsr.amsr.config import AMSRConfig, calibrated_selection
 from basicsr_amsr.amsr.descriptor import Descriptor
 from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.psnr import plain_psnr, published_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -114,7 +114,7 @@ class Meter:
         self.dense, self.macs = zip(*(self._run(image) for image in trial.held), strict=True)
 
     def _run(self, image: torch.Tensor) -> tuple[Any, int]:
-        with torch.no_grad(), ConvolutionCounter() as counter:
+        with torch.no_grad(), MacCounter() as counter:
             result = self.net(image)
         return tensor2img(result), counter.macs
 

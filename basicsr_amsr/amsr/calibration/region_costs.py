@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from basicsr_amsr.execution.cost.largest_within import largest_within
-from basicsr_amsr.execution.counter import ConvolutionCounter, meta_twin
+from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.patches import Patches
@@ -61,7 +61,7 @@ class RegionCosts:
 def count_region(program: Program, net: nn.Module, prediction: Prediction, channels: int, height: int,
                  width: int) -> RegionCosts:
     """Count a network for images of that size; on meta tensors, and no counter around it sees it."""
-    with _disable_current_modes(), torch.no_grad(), ConvolutionCounter() as counter:
+    with _disable_current_modes(), torch.no_grad(), MacCounter() as counter:
         twin = meta_twin(net)
         plain = getattr(type(twin), 'plain_class', type(twin))
         plain.forward(twin, torch.empty(1, channels, height, width, device='meta'))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.graph.ops import Conv, Graph, Op, Torch, Value, Weight
 from basicsr_amsr.execution.graph.sizes import Size, at
 
@@ -45,6 +45,6 @@ def _torch_macs(graph: Graph, op: Op, size: Sizes) -> int:
         return at(item, size)
 
     args, kwargs = tree_map(operand, (op.args, op.kwargs), is_leaf=lambda leaf: isinstance(leaf, Size))
-    with ConvolutionCounter() as counter:
+    with MacCounter() as counter:
         op.target(*args, **({**kwargs, 'device': 'meta'} if 'device' in kwargs else kwargs))
     return counter.macs

@@ -8,7 +8,7 @@ import torch
 from basicsr_amsr.amsr.accelerate import accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.amsr.config import AMSRConfig
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
@@ -73,7 +73,7 @@ def test_hooks_and_counters_see_torch(calibrated):
     net, calibration, calls = calibrated
     x, seen = image(1, 3, 22, 30), []
     accelerate_(net, AMSRConfig(calibration=calibration, mode='sparse'))
-    with ConvolutionCounter() as counter:
+    with MacCounter() as counter:
         net(x)
     handle = next(module for module in net.modules() if isinstance(module, torch.nn.PReLU | torch.nn.ReLU)
                   ).register_forward_hook(lambda *args: seen.append(args))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from basicsr_amsr.execution.counter import ConvolutionCounter
+from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.tokens import packed
 from basicsr_amsr.execution.tokens.cells import Cells, Window
@@ -55,7 +55,7 @@ def test_equals_the_reference(made, size, share, seed):
     wanted = run(net, lambda image: Reference(image, prediction, cells), x)
     native = run(net, lambda image: Packed(image, prediction, cells, biases), x)
     assert near(native, wanted)
-    with ConvolutionCounter():  # by torch alone
+    with MacCounter():  # by torch alone
         watched = run(net, lambda image: Packed(image, prediction, cells, biases), x)
     assert near(watched, wanted)
     x, prediction, net = x.double(), prediction.to(x.double()), copy.deepcopy(net).double()
