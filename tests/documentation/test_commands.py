@@ -120,7 +120,8 @@ def folder(tmp_path_factory, shared):
         (top / name).mkdir(parents=True)
         for image in filter(Path.is_file, source.iterdir()):
             (top / name / image.name).symlink_to(image)
-    for name in ('options', 'pretrained', 'benchmarks', 'tests'):
+    (top / 'docs').mkdir()  # python -m benchmarks.results writes there
+    for name in ('options', 'pretrained', 'benchmarks', 'tests', 'docs/data'):
         (top / name).symlink_to(REPOSITORY / name)
     for name in ('HR', 'LR'):
         (top / 'mine' / name).mkdir(parents=True)
