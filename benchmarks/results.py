@@ -20,7 +20,7 @@ Written by `python -m benchmarks.results` from the files in `docs/data/`; each t
 *Speed-up* is the time of the best dense form / our time: the fastest of all other engines and our own dense forms at
 the same precision, marked \\*. *Efficiency* is speed-up times MACs / dense MACs. How it is measured:
 [benchmarks](bench.md). Compare times within a table, not between tables. Images in `lr/` are photographs of CLIC 2025
-to which nothing was fitted, by `python -m benchmarks.timing_images` ([measured](amsr.md#measured)).
+to which nothing was fitted, made by [this command](amsr.md#measured).
 """
 SUMMARY = """Milliseconds of a warm pass, in brackets the time of the fastest other engine over ours. *Skipping* is the
 calibrated form where there is a calibration, MGA's M for MGA, else AMSR uncalibrated, whose picture differs. Of 23
@@ -40,8 +40,8 @@ command as `basicsr test -opt options/test/amsr_rfdn_x4.yml`.
 """
 CURVES = """PSNR on Y less the dense network's, in dB, at MACs / dense; whole sets. *One level* and *the same share* are
 calibrated networks with patches of 4x4; *fewer units* is the honest rival, every pixel by a network whose last units
-are replaced by a fitted 1x1 convolution. `python -m benchmarks.curves` measures them
-([picture](images/amsr_curves.png), [points](data/amsr_curves.csv)).
+are replaced by a fitted 1x1 convolution ([picture](images/amsr_curves.png), [points](data/amsr_curves.csv)). To measure
+them: `python -m benchmarks.curves measure --weights RFDN_x4 --fit photos --images Set14/HR --out rfdn_x4.jsonl`.
 """
 FORMS = {'one level': 'one level for all images', 'calibrated': 'the same share of each image',
          'patches': 'uncalibrated patches of 8x8', 'smoothed': 'uncalibrated pixels', 'fewer units': 'fewer units'}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 BLOCK = re.compile(r'^ *```bash\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 OURS = ('basicsr ', 'python -m benchmarks', 'python benchmarks/', 'python -m tests.', 'torchrun ')
-INLINE = re.compile(r'`((?:basicsr [a-z]+ |python -m benchmarks\.|python benchmarks/|python -m tests\.)[^`…<>]*)`',
-                    re.DOTALL)
+INLINE = re.compile(
+    r'`((?:basicsr\s[a-z]+\s|python\s-m\sbenchmarks\.|python\sbenchmarks/|python\s-m\stests\.)[^`…<>]*)`', re.DOTALL)
 
 
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
