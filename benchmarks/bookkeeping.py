@@ -32,8 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 from basicsr_amsr import load_pretrained
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, decision
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.backbones import get_backbone
-from basicsr_amsr.execution import windows
+from basicsr_amsr.backbones import get_backbone, skipping
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.native import selection as native_selection
@@ -57,7 +56,7 @@ FUNCTIONS: dict[str, Sequence[tuple[Any, str]]] = {
     'choosing': ((two_means, 'two_means'), (keep, 'top_keep'), (topk, 'topk')),
     'lists': ((layout.Layout, '__init__'), (layout.Layout, 'gather'), (patches.Patches, '__init__'),
               (patches.Patches, 'places'),
-              (windows.ActiveWindows, '__init__'),
+              (skipping, 'places_of'),
               (calibrated_lists, 'lists_of')),
     'decision': ((decision, 'form_for'), (decision, 'keep_of')),
 }

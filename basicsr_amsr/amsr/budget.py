@@ -1,7 +1,6 @@
 """How many patches or windows a budget of MACs allows: solved for each size of image, from counted MACs."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.region.unit import Unit
+from basicsr_amsr.execution.tokens.windows import Layer
 
 
 class Costs(NamedTuple):
@@ -83,7 +83,7 @@ class Survey(Skipping):
                               if isinstance(op, Conv) and program.form(value) == 'image')
         return x
 
-    def run_windows(self, layer: Callable[..., torch.Tensor], x: torch.Tensor, size: int, shift: int) -> torch.Tensor:
+    def run_windows(self, layer: Layer, x: torch.Tensor, size: int, shift: int) -> torch.Tensor:
         """The input."""
         height, width = x.shape[1:3]
         self.grids.add((self.windows(height, width, size, shift)[0].numel(), 1.0))

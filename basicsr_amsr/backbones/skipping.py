@@ -18,7 +18,7 @@ from basicsr_amsr.execution.native.selection import patches
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.run_unit import run_unit
 from basicsr_amsr.execution.region.unit import Unit
-from basicsr_amsr.execution.windows import ActiveWindows, run_windows
+from basicsr_amsr.execution.tokens.windows import Layer, places_of, run_windows
 from basicsr_amsr.padding import pad_to, pad_to_multiple
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.neighbourhoods import expand_patches
@@ -72,13 +72,12 @@ class Skipping:
         return self.once(('mask', height, width),
                          lambda: expand_patches(*self.patches(height, width), height, width))
 
-    def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
-                    shift: int) -> torch.Tensor:
-        """A layer of windows (see `execution.windows`) on the active windows of tokens (B, H, W, C)."""
+    def run_windows(self, layer: Layer, x: torch.Tensor, size: int, shift: int) -> torch.Tensor:
+        """A layer of windows (see `execution.tokens.windows`) on the active windows of tokens (B, H, W, C)."""
         height, width = x.shape[1:3]
         windows = self.windows(height, width, size, shift)
-        active = self.once(('windows', height, width, size, shift), lambda: ActiveWindows(windows, size, shift))
-        return run_windows(layer, x, active)
+        places = self.once(('windows', height, width, size, shift), lambda: places_of(x, windows, size, shift))
+        return run_windows(layer, x, *places)
 
     def tokens(self, height: int, width: int, size: int, shift: int) -> torch.Tensor:
         """The tokens in active windows, bool (B, height · width, 1)."""
@@ -146,8 +145,7 @@ class Marking(Skipping):
         """The whole unit, marked."""
         return marked(partial(unit.forward, module), x)
 
-    def run_windows(self, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, size: int,
-                    shift: int) -> torch.Tensor:
+    def run_windows(self, layer: Layer, x: torch.Tensor, size: int, shift: int) -> torch.Tensor:
         """Refused."""
         raise Unreadable('attention windows are skipped by torch alone')
 
