@@ -35,7 +35,6 @@ from basicsr_amsr.execution.backends.choice import TORCH, TRITON
 from basicsr_amsr.execution.backends.interface import Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
 from basicsr_amsr.execution.gather import pixel_rows
-from basicsr_amsr.execution.graphs import Graph
 from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.region.run_unit import run_unit
 from basicsr_amsr.execution.region.unit import read_unit
@@ -155,13 +154,31 @@ def peaks_of(name: str, dtype: str, args: argparse.Namespace) -> tuple[float, fl
     return args.bandwidth or bandwidth, args.tflops or flops[0 if dtype != 'fp32' else 2 if args.ieee else 1]
 
 
+def graph_of(call: Callable[[torch.Tensor], Any], x: torch.Tensor) -> Callable[[], Any]:
+    """What a call launches for x, as a CUDA graph, which repeats it without Python."""
+    graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream(x.device)
+    aside.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(aside):
+        for _ in range(3):  # allocator, cuDNN's choices and compilation are to be over
+            call(x)
+    torch.cuda.current_stream(x.device).wait_stream(aside)
+    cached = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)  # what it keeps of weights dies with the caller's autocast
+    try:
+        with torch.cuda.graph(graph):
+            call(x)
+    finally:
+        torch.set_autocast_cache_enabled(cached)
+    return graph.replay
+
+
 def recorded(calls: Calls, x: torch.Tensor) -> dict[str, Callable[[], Any]]:
     """Each as a CUDA graph, on a CPU as it is; what does not run is named and left out."""
     found: dict[str, Callable[[], Any]] = {}
     for name, call in calls.items():
         try:
             call(x)
-            found[name] = Graph(call, x).replay if x.is_cuda else (lambda call=call: call(x))
+            found[name] = graph_of(call, x) if x.is_cuda else (lambda call=call: call(x))
         except Exception as error:  # whatever compilers and CUDA raise
             print(f'{name} left out: {" ".join(str(error).split())[:200]}', file=sys.stderr)
     return found
