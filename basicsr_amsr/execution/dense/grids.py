@@ -22,10 +22,7 @@ class Grids:
     """
 
     def __init__(self, graph: Graph, program: Program, apart: bool = False) -> None:
-        self.graph, self.program, self.apart = graph, program, apart
-        _, height, width = graph.traced
-        sizes = [(1, height + dy, width + dx) for dy, dx in ((0, 0), (1, 3), (2, 1), (5, 8), (height, width))]
-        self.samples = [size for size in sizes if graph.holds_for(size)]
+        self.graph, self.program, self.apart, self.samples = graph, program, apart, graph.samples
         self.known: dict[Sides, Grid] = {tuple((h, w) for _, h, w in self.samples): program.image_grid}
         self.found: dict[Sides, tuple[Grid, int]] = {}
         self.sides: set[Sides] = set()

@@ -44,18 +44,25 @@ POINTWISE = {'relu': (), 'leaky_relu': ('negative_slope',), 'gelu': ('approximat
              'hardsigmoid': ()}
 
 
-def register_form(*names: str) -> Callable[[Form], Form]:
-    """Decorator: the form of these operators."""
+def register_form(*names: str, gives: Callable[[Any], bool] | None = None) -> Callable[[Form], Form]:
+    """Decorator: the form of these operators where what they give is a map, or is as `gives` says."""
     def register(form: Form) -> Form:
-        FORMS.update(dict.fromkeys(names, form))
+        def checked(reader: Any, node: Any, a: dict[str, Any]) -> Any:
+            return form(reader, node, a) if (gives or _is_map)(node.meta.get('val')) else None
+
+        FORMS.update(dict.fromkeys(names, checked))
         return form
 
     return register
 
 
-def _is_map(reader: Any, node: Any) -> bool:
-    value = node.meta.get('val')
+def _is_map(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() == 4 and value.is_floating_point()
+
+
+def _operator(node: Any) -> Any:
+    """The name of a node's operator, whether it works in place or not."""
+    return node.target._schema.name.split('::')[-1].removesuffix('_')
 
 
 def _pair(numbers: Any) -> tuple[Any, Any]:
@@ -74,7 +81,7 @@ def _fits(*weights: Any) -> bool:
 
 @register_form('conv2d', 'conv_transpose2d')
 def _conv(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not isinstance(a['weight'], Weight) or not _fits(a['bias']) or not _is_map(reader, node):
+    if not isinstance(a['weight'], Weight) or not _fits(a['bias']):
         return None
     dilation, padding = _pair(a['dilation']), a['padding']
     if isinstance(padding, str):
@@ -91,48 +98,40 @@ def _conv(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
 
 @register_form(*POINTWISE)
 def _pointwise(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    name = node.target._schema.name.split('::')[-1].removesuffix('_')
-    source = a['self']
+    name, source = _operator(node), a['self']
     arguments = tuple(a[key] for key in POINTWISE[name])
-    if not _is_map(reader, node) or not isinstance(source, Value) or operands(arguments):
+    if not isinstance(source, Value) or any(isinstance(each, (Value, Weight, Size)) for each in arguments):
         return None
-    if name == 'hardtanh':
-        name = 'clamp'
-    if any(isinstance(argument, (Weight, Size)) for argument in arguments):
-        return None
-    return Pointwise(inputs=operands(source), function=name, arguments=arguments, **reader.result(node))
+    return Pointwise(inputs=operands(source), function='clamp' if name == 'hardtanh' else name, arguments=arguments,
+                     **reader.result(node))
 
 
 @register_form('relu6')
-def _relu6(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node):
-        return None
+def _relu6(reader: Any, node: Any, a: dict[str, Any]) -> Op:
     return Pointwise(inputs=operands(a['self']), function='clamp', arguments=(0.0, 6.0), **reader.result(node))
 
 
 @register_form('prelu')
 def _prelu(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node) or not isinstance(a['weight'], Weight):
+    if not isinstance(a['weight'], Weight):
         return None
     return Pointwise(inputs=operands(a['self']), function='prelu', weight=a['weight'].name, **reader.result(node))
 
 
 @register_form('add', 'sub', 'mul', 'div')
 def _arithmetic(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    name = node.target._schema.name.split('::')[-1].removesuffix('_')
     left, right = a['self'], a['other']
-    if not _is_map(reader, node) or a.get('alpha', 1) != 1 or a.get('rounding_mode') is not None:
+    if a.get('alpha', 1) != 1 or a.get('rounding_mode') is not None:
         return None
     if not all(isinstance(side, (Value, Weight, int, float)) for side in (left, right)):
         return None
-    return Arithmetic(inputs=operands((left, right)), function=name, left=left, right=right, **reader.result(node))
+    return Arithmetic(inputs=operands((left, right)), function=_operator(node), left=left, right=right,
+                      **reader.result(node))
 
 
 @register_form('batch_norm')
 def _batch_norm(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if a['training'] or not _is_map(reader, node) or not isinstance(a['running_mean'], Weight):
-        return None
-    if not _fits(a['weight'], a['bias']):
+    if a['training'] or not isinstance(a['running_mean'], Weight) or not _fits(a['weight'], a['bias']):
         return None
     return BatchNorm(inputs=operands(a['input']), weight=_name(a['weight']), bias=_name(a['bias']),
                      mean=a['running_mean'].name, variance=a['running_var'].name, eps=a['eps'], **reader.result(node))
@@ -140,19 +139,19 @@ def _batch_norm(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
 
 @register_form('cat', 'concat')
 def _cat(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node) or a['dim'] not in (1, -3) or not all(isinstance(v, Value) for v in a['tensors']):
+    if a['dim'] not in (1, -3) or not all(isinstance(v, Value) for v in a['tensors']):
         return None
     return Concat(inputs=operands(a['tensors']), **reader.result(node))
 
 
-@register_form('chunk', 'split', 'split_with_sizes', 'tensor_split')
+@register_form('chunk', 'split', 'split_with_sizes', 'tensor_split', gives=lambda parts: all(map(_is_map, parts)))
 def _parts(reader: Any, node: Any, a: dict[str, Any]) -> tuple[Op, ...] | None:
     parts = node.meta['val']
-    if a['dim'] not in (1, -3) or not isinstance(a['self'], Value) or parts[0].dim() != 4:
+    if a['dim'] not in (1, -3) or not isinstance(a['self'], Value):
         return None
     result, start = [], 0
     for part in parts:
-        if not isinstance(part.shape[1], int) or not part.is_floating_point():
+        if not isinstance(part.shape[1], int):
             return None
         shape = tuple(map(reader.symbols.read, part.shape))
         result.append(Slice(inputs=operands(a['self']), dim=1, start=start, shape=shape, dtype=part.dtype,
@@ -163,7 +162,7 @@ def _parts(reader: Any, node: Any, a: dict[str, Any]) -> tuple[Op, ...] | None:
 
 @register_form('slice', 'narrow')
 def _slice(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node) or not isinstance(a['self'], Value) or a.get('step', 1) != 1:
+    if not isinstance(a['self'], Value) or a.get('step', 1) != 1:
         return None
     dim, start = a['dim'] % 4, a['start'] if a['start'] is not None else 0
     if dim == 0:
@@ -177,9 +176,7 @@ def _slice(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
 
 
 @register_form('pixel_shuffle', 'pixel_unshuffle')
-def _shuffle(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node):
-        return None
+def _shuffle(reader: Any, node: Any, a: dict[str, Any]) -> Op:
     inverse = 'downscale_factor' in a
     factor = a['downscale_factor'] if inverse else a['upscale_factor']
     return Shuffle(inputs=operands(a['self']), factor=factor, inverse=inverse, **reader.result(node))
@@ -191,22 +188,22 @@ RESIZES = {'upsample_nearest2d': 'nearest', '_upsample_nearest_exact2d': 'neares
 
 @register_form(*RESIZES)
 def _resize(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    name = node.target._schema.name.split('::')[-1]
     factors = a.get('scale_factors')
-    if not _is_map(reader, node) or (factors is None and 'input' not in a):
+    if factors is None and 'input' not in a:
         return None
-    return Resize(inputs=operands(a['input']), mode=RESIZES[name], align_corners=bool(a.get('align_corners', False)),
+    return Resize(inputs=operands(a['input']), mode=RESIZES[_operator(node)],
+                  align_corners=bool(a.get('align_corners', False)),
                   factors=None if factors is None else _pair(factors), **reader.result(node))
 
 
 @register_form('pad', 'constant_pad_nd', 'reflection_pad2d', 'replication_pad2d')
 def _pad(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    name = node.target._schema.name.split('::')[-1]
     amounts = list(a['pad'] if 'pad' in a else a['padding'])
-    if not _is_map(reader, node) or len(amounts) > 4:
+    if len(amounts) > 4:
         return None
     amounts += [0] * (4 - len(amounts))
-    mode = a.get('mode') or {'reflection_pad2d': 'reflect', 'replication_pad2d': 'replicate'}.get(name, 'constant')
+    modes = {'reflection_pad2d': 'reflect', 'replication_pad2d': 'replicate'}
+    mode = a.get('mode') or modes.get(_operator(node), 'constant')
     source = a.get('self', a.get('input'))
     return Pad(inputs=operands(source), mode=mode, amounts=tuple(amounts), value=float(a.get('value') or 0.0),
                **reader.result(node))
@@ -214,8 +211,6 @@ def _pad(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
 
 @register_form('adaptive_avg_pool2d', 'mean')
 def _mean(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    if not _is_map(reader, node):
-        return None
     if 'output_size' in a:
         over_image = list(a['output_size']) == [1, 1]
     else:
@@ -226,20 +221,19 @@ def _mean(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
 
 @register_form('max_pool2d', 'avg_pool2d')
 def _pool(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    name = node.target._schema.name.split('::')[-1]
-    if not _is_map(reader, node) or _pair(a.get('dilation', 1)) != (1, 1) or a.get('divisor_override') is not None:
+    if _pair(a.get('dilation', 1)) != (1, 1) or a.get('divisor_override') is not None:
         return None
-    return Pool(inputs=operands(a['self']), function='max' if name == 'max_pool2d' else 'avg',
+    return Pool(inputs=operands(a['self']), function='max' if _operator(node) == 'max_pool2d' else 'avg',
                 kernel=_pair(a['kernel_size']), stride=_pair(a['stride'] or a['kernel_size']),
                 padding=_pair(a['padding']), ceil=a['ceil_mode'], count_padding=a.get('count_include_pad', True),
                 **reader.result(node))
 
 
 @register_form('enter_unit')
-def _enter(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    return Enter(inputs=operands(a['x']), **reader.result(node)) if _is_map(reader, node) else None
+def _enter(reader: Any, node: Any, a: dict[str, Any]) -> Op:
+    return Enter(inputs=operands(a['x']), **reader.result(node))
 
 
 @register_form('keep_skipped')
-def _keep(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
-    return Keep(inputs=operands((a['x'], a['y'])), **reader.result(node)) if _is_map(reader, node) else None
+def _keep(reader: Any, node: Any, a: dict[str, Any]) -> Op:
+    return Keep(inputs=operands((a['x'], a['y'])), **reader.result(node))

@@ -223,6 +223,13 @@ class Graph:
         except ZeroDivisionError:  # a condition for larger images
             return False
 
+    @property
+    def samples(self) -> list[tuple[int, int, int]]:
+        """Sizes that it holds for, at which the sizes of its maps can be compared."""
+        batch, height, width = self.traced
+        sizes = [(batch, height + dy, width + dx) for dy, dx in ((0, 0), (1, 3), (2, 1), (5, 8), (height, width))]
+        return [size for size in sizes if self.holds_for(size)]
+
     def of_one_image(self) -> Graph:
         """The graph for single images, where it was traced for any number: from 2 on to torch.export, which has one
         image as a case of its own."""

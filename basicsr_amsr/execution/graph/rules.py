@@ -188,10 +188,7 @@ class _Sides:
     """Sizes of a graph's maps, compared at several sizes of the image."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        batch, height, width = graph.traced
-        sizes = [(batch, height + dy, width + dx) for dy, dx in ((0, 0), (1, 3), (2, 1), (5, 8), (height, width))]
-        self.samples = [size for size in sizes if graph.holds_for(size)]
+        self.graph, self.samples = graph, graph.samples
 
     def of(self, value: int) -> list[tuple[int, int]]:
         """Height and width at every sample."""
