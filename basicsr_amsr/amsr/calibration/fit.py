@@ -14,6 +14,7 @@ from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.execution.region.region_program import Program
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 
+KERNEL = 5  # side of the light tail's view of the LR image
 RIDGE = 1e-4  # of the features' mean square
 EXCESS = 0.1  # of the squared error of a prediction, what a low rank may add
 
@@ -38,7 +39,7 @@ class Normal:
         self.square[key] = self.square.get(key, 0.0) + float(values.square().sum())
 
     def solve(self, key: int, ridge: float) -> torch.Tensor:
-        """The weights (channels, features)."""
+        """The weights (channels, features); `ridge` is a share of each feature's mean square."""
         assert isinstance(self.gram, torch.Tensor)
         # The ridge is in units of each feature, so that their ranges play no part.
         size = self.gram.diagonal().clamp(min=1e-12).sqrt()
@@ -68,11 +69,16 @@ class Normal:
         bias = bias + (slopes - kept @ narrow) @ mean
         return Affine(kept.float().contiguous(), bias.float(), scale, narrow.float().contiguous())
 
+    def light_tail(self, width: int, channels: int, scale: int) -> LightTail:
+        """The fit of value 0 by an anchor of `width` channels, a constant, and the `surroundings` of an image."""
+        weights = self.solve(0, 1e-3 * RIDGE)
+        kernels = weights[:, width + 1:].reshape(-1, channels, KERNEL, KERNEL).float().contiguous()
+        return LightTail(kernels, _affine(weights[:, :width + 1], scale))
+
 
 @torch.no_grad()
 def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor],
-        patches: Callable[[torch.Tensor], torch.Tensor],
-        size: int, kernel: int = 5, ridge: float = RIDGE, excess: float = EXCESS) -> Prediction:
+        patches: Callable[[torch.Tensor], torch.Tensor], size: int, excess: float = EXCESS) -> Prediction:
     """Fit what skipped pixels get to what the dense network has there.
 
     Args:
@@ -80,8 +86,6 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor],
         images: LR images (1, C, H, W) in 0–1; no ground truth is needed.
         patches: gives the active patches, bool (1, ⌈H/size⌉, ⌈W/size⌉), of an image.
         size: side of the patches.
-        kernel: odd side of the light tail's view of the LR image.
-        ridge: regularisation, as a share of each feature's mean square.
         excess: what a low rank may add to the squared error of a prediction, as a share of it; 0 for full rank.
 
     Raises:
@@ -105,32 +109,33 @@ def fit(program: Program, net: nn.Module, images: Iterable[torch.Tensor],
         def read(value: int, values: torch.Tensor, anchor: torch.Tensor, rows=rows, seen=seen,
                  samples=samples, number=number) -> torch.Tensor:
             if not rows:
-                rows.append(_with_one(rectified(samples(anchor))))
+                rows.append(with_one(rectified(samples(anchor))))
             if value not in seen:
                 inner.values(number[value], rows[0], samples(values))
                 seen.add(value)
             return values
 
         result, anchor = run_dense(own, net, image, read)
-        inner.features(rows[0] if rows else _with_one(rectified(samples(anchor))))
-        around = F.unfold(F.pad(image, (kernel // 2,) * 4, mode='replicate'), kernel).view(
-            1, -1, *image.shape[-2:])
-        whole = torch.cat([_with_one(samples(anchor)), samples(around)], 1)
+        inner.features(rows[0] if rows else with_one(rectified(samples(anchor))))
+        whole = torch.cat([with_one(samples(anchor)), samples(surroundings(image))], 1)
         outer.features(whole)
         outer.values(0, whole, samples(result))
     if inner.count < 10 * len(inner.gram):  # type: ignore[arg-type]
         raise UserError(f'{inner.count} pixels of the images are skipped, too few to fit to: give more or larger '
                         'images, or a smaller keep.')
-    contexts = {value: inner.narrowed(value, ridge, program.scale(value), excess) for value in program.contexts}
+    contexts = {value: inner.narrowed(value, RIDGE, program.scale(value), excess) for value in program.contexts}
     if program.form(program.output) != 'rows':
         return Prediction(contexts, None)
-    weights = outer.solve(0, 1e-3 * ridge)
-    split = program.channels(program.anchor) + 1
-    kernels = weights[:, split:].reshape(-1, channels, kernel, kernel).float().contiguous()
-    return Prediction(contexts, LightTail(kernels, _affine(weights[:, :split], program.scale(program.output))))
+    return Prediction(contexts, outer.light_tail(program.channels(program.anchor), channels,
+                                                 program.scale(program.output)))
 
 
-def _with_one(rows: torch.Tensor) -> torch.Tensor:
+def surroundings(image: torch.Tensor) -> torch.Tensor:
+    """For each pixel of an image (1, C, H, W) what the light tail sees of it, (1, C · KERNEL², H, W)."""
+    return F.unfold(F.pad(image, (KERNEL // 2,) * 4, mode='replicate'), KERNEL).unflatten(2, image.shape[2:])
+
+
+def with_one(rows: torch.Tensor) -> torch.Tensor:
     """The features and a constant one behind them."""
     return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.amsr.calibration.fit import EXCESS, RIDGE, Normal, _affine, _with_one
+from basicsr_amsr.amsr.calibration.fit import EXCESS, RIDGE, Normal, surroundings, with_one
 from basicsr_amsr.amsr.calibration.token_region import cells_of
 from basicsr_amsr.backbones.tokens import TokenFamily
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
+from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells
 from basicsr_amsr.execution.tokens.whole_maps import Moments, Reference, summary
-
-KERNEL = 5  # side of the light tail's view of the image
 
 
 class Fits:
@@ -30,16 +27,12 @@ class Fits:
         self.kinds: dict[int, str] = {}
         self.scale = 1
 
-    def prediction(self, channels: int, width: int, ridge: float, excess: float) -> Prediction:
+    def prediction(self, channels: int, width: int) -> Prediction:
         """The prediction that fits what was added up, for images of so many channels and anchors of `width`."""
-        contexts = {}
-        for number, kind in sorted(self.kinds.items()):
-            contexts[number] = self.normal[kind].narrowed(number, ridge, 1, excess)
-        if 0 not in self.normal['image'].target:
-            return Prediction(contexts, None)
-        weights = self.normal['image'].solve(0, 1e-3 * ridge)
-        kernels = weights[:, width + 1:].reshape(-1, channels, KERNEL, KERNEL).float().contiguous()
-        return Prediction(contexts, LightTail(kernels, _affine(weights[:, :width + 1], self.scale)))
+        contexts = {number: self.normal[kind].narrowed(number, RIDGE, 1, EXCESS)
+                    for number, kind in sorted(self.kinds.items())}
+        image = self.normal['image']
+        return Prediction(contexts, image.light_tail(width, channels, self.scale) if 0 in image.target else None)
 
 
 class Recorder(Reference):
@@ -53,12 +46,10 @@ class Recorder(Reference):
         super().start(anchor)
         tokens = self._tokens(anchor)
         self.rows = {
-            'token': _with_one(rectified(tokens[0][self.skipped])),
-            'cell': _with_one(rectified(self._means(tokens))),
-            'sum': _with_one(self._means(self._tokens(summary(anchor)))),
-            'image': torch.cat([_with_one(tokens[0]), self._tokens(F.unfold(
-                F.pad(self.x, (KERNEL // 2,) * 4, mode='replicate'), KERNEL).unflatten(
-                    2, (self.height, self.width)))[0]], 1)[self.skipped]}
+            'token': with_one(rectified(tokens[0][self.skipped])),
+            'cell': with_one(rectified(self._means(tokens))),
+            'sum': with_one(self._means(self._tokens(summary(anchor)))),
+            'image': torch.cat([with_one(tokens[0]), self._tokens(surroundings(self.x))[0]], 1)[self.skipped]}
         self.rows = {kind: rows.double() for kind, rows in self.rows.items()}
         for kind, rows in self.rows.items():
             self.fits.normal[kind].features(rows)
@@ -91,8 +82,7 @@ class Recorder(Reference):
 
 @torch.no_grad()
 def fit_tokens(family: TokenFamily, net: nn.Module, images: Iterable[torch.Tensor],
-               patches: Callable[[torch.Tensor], torch.Tensor], size: int, ridge: float = RIDGE,
-               excess: float = EXCESS) -> Prediction:
+               patches: Callable[[torch.Tensor], torch.Tensor], size: int) -> Prediction:
     """Fit what skipped tokens get to what the dense network has there.
 
     Args:
@@ -100,8 +90,6 @@ def fit_tokens(family: TokenFamily, net: nn.Module, images: Iterable[torch.Tenso
         images: LR images (1, C, H, W) in 0–1; no ground truth is needed.
         patches: gives the active patches, bool (1, ⌈H/size⌉, ⌈W/size⌉), of an image.
         size: side of the patches.
-        ridge: regularisation, as a share of each feature's mean square.
-        excess: what a low rank may add to the squared error of a prediction, as a share of it.
 
     Raises:
         UserError: too few tokens were skipped.
@@ -116,4 +104,4 @@ def fit_tokens(family: TokenFamily, net: nn.Module, images: Iterable[torch.Tenso
     if count['token'] < 10 or min(count['cell'], count['sum']) < 2:
         raise UserError(f'{fits.normal["token"].count} tokens of the images are skipped, too few to fit to: give more '
                         'or larger images, or a smaller keep.')
-    return fits.prediction(image.shape[1], recorder.anchor.shape[1], ridge, excess)
+    return fits.prediction(image.shape[1], recorder.anchor.shape[1])

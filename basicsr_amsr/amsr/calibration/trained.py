@@ -89,13 +89,6 @@ def placed(net: nn.Module, fitted: Prediction, x: torch.Tensor, kept: dict[Any, 
 
 def trained_calibration(net: Any) -> Calibration:
     """The calibration of a network with the predictions as they are now, on the CPU."""
-    with torch.no_grad():
-        now = net.get_submodule(NAME).prediction().to(torch.empty(()))
-    contexts = {value: _detached(affine) for value, affine in now.contexts.items()}
-    tail = LightTail(now.tail.image.detach().clone(), _detached(now.tail.feature)) if now.tail else None
-    return dataclasses.replace(net.amsr.calibration, prediction=Prediction(contexts, tail))
-
-
-def _detached(affine: Affine) -> Affine:
-    narrow = None if affine.narrow is None else affine.narrow.detach().clone()
-    return Affine(affine.weight.detach().clone(), affine.bias.detach().clone(), affine.scale, narrow)
+    now = net.get_submodule(NAME).prediction()
+    now = now.changed(lambda tensor: tensor.detach().to('cpu', torch.float32, copy=True))
+    return dataclasses.replace(net.amsr.calibration, prediction=now)

@@ -1,7 +1,7 @@
 """What skipped pixels get: values predicted from the anchor's, and the image from a light tail."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from basicsr_amsr.execution.graph.rules import Rules
 from basicsr_amsr.execution.graph.trace import Unreadable
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 def unshuffled(rows: torch.Tensor, scale: int) -> torch.Tensor:
@@ -62,10 +64,10 @@ class Affine:
         values = self.linear(features)
         return values if self.scale == 1 else unshuffled(values, self.scale)
 
-    def to(self, like: torch.Tensor) -> Affine:
-        """On the device of a tensor, in its number format."""
-        narrow = None if self.narrow is None else self.narrow.to(like)
-        return Affine(self.weight.to(like), self.bias.to(like), self.scale, narrow)
+    def changed(self, change: Change) -> Affine:
+        """The same with each of its tensors changed."""
+        narrow = None if self.narrow is None else change(self.narrow)
+        return Affine(change(self.weight), change(self.bias), self.scale, narrow)
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ class LightTail:
         seen = F.conv2d(self.padded(x), self.image)
         return F.pixel_shuffle(seen, self.scale) + self.feature.map(anchor)
 
-    def to(self, like: torch.Tensor) -> LightTail:
-        """On the device of a tensor, in its number format."""
-        return LightTail(self.image.to(like), self.feature.to(like))
+    def changed(self, change: Change) -> LightTail:
+        """The same with each of its tensors changed."""
+        return LightTail(change(self.image), self.feature.changed(change))
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,14 @@ class Prediction:
     contexts: Mapping[int, Affine]
     tail: LightTail | None
 
+    def changed(self, change: Change) -> Prediction:
+        """The same with each of its tensors changed."""
+        return Prediction({value: affine.changed(change) for value, affine in self.contexts.items()},
+                          self.tail.changed(change) if self.tail else None)
+
     def to(self, like: torch.Tensor) -> Prediction:
         """On the device of a tensor, in its number format."""
-        return Prediction({value: affine.to(like) for value, affine in self.contexts.items()},
-                          self.tail.to(like) if self.tail else None)
+        return self.changed(lambda tensor: tensor.to(like))
 
 
 def renumbered(prediction: Prediction, rules: Rules) -> Prediction:

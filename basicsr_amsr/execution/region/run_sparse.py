@@ -130,7 +130,7 @@ class _Predicted(Run):
         total = layout.sums(rows, scale, wide)
         area = layout.height * layout.width
         if len(layout.skipped):
-            affine = self.prediction.contexts[value].to(total)
+            affine = self.prediction.contexts[value].changed(lambda tensor: tensor.to(total))
             sums = self._rest_sums(wide)
             with in_full_precision(sums.device):
                 predicted = affine.linear(sums[:, :-1], bias=False) + sums[:, -1:] * affine.bias
