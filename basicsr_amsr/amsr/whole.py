@@ -42,14 +42,9 @@ class Account:
 
 
 class Whole:
-    """Chooses by measured costs, see docs/dense.md. Copies and pickles start anew.
+    """Chooses by measured costs, see docs/dense.md. Copies and pickles start anew."""
 
-    Args:
-        clock: seconds, increasing.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(self) -> None:
         self.compiled = Compiled(plain_forward)
         self._accounts: dict[Any, Account] = {}
         self._failed = False
@@ -67,11 +62,11 @@ class Whole:
             costs = model.MODEL.find(whole_subject(net), x, WholeCosts)
             if costs is not None and costs.own == 'torch':
                 return by_torch(net, x)
-            began = self.clock()
+            began = time.perf_counter()
             picture = by_kernels(net, x)
             if picture is None:
                 picture = by_torch(net, x)
-            account.spent += self.clock() - began
+            account.spent += time.perf_counter() - began
             return picture
 
     def is_faster(self, net: Any, x: torch.Tensor, best: float | None = None) -> bool:
@@ -135,10 +130,10 @@ class Whole:
         forms: dict[Engine, Callable[[], Any]] = {'torch': lambda: by_torch(net, x)}
         if by_kernels(net, x) is not None:
             forms['native'] = lambda: by_kernels(net, x)
-        began = self.clock()
+        began = time.perf_counter()
         if openvino_version() is not None and self._prepare(net, x):
             forms['openvino'] = lambda: self.compiled.image(net, x)
-        costs = measure_whole(forms, model.area_of(x), self.clock() - began, self.clock)
+        costs = measure_whole(forms, model.area_of(x), time.perf_counter() - began)
         subject = whole_subject(net)
         if not self._accounts[_key(x)].no_memory:
             model.MODEL.keep(subject, x, costs)
@@ -157,14 +152,14 @@ class Whole:
             return False
         if self.compiled.has(net, x):
             return True
-        began, name = self.clock(), net.plain_class.__name__
+        began, name = time.perf_counter(), net.plain_class.__name__
         try:
             picture = by_kernels(net, x)
             self.compiled.prepare(net, x, by_torch(net, x) if picture is None else picture)
         except Exception as error:  # whatever the engine raises: there are others
             self._fail(name, x, error)
             return False
-        log.info('%s: OpenVINO is ready for %dx%d after %.1f s.', name, *x.shape[-2:], self.clock() - began)
+        log.info('%s: OpenVINO is ready for %dx%d after %.1f s.', name, *x.shape[-2:], time.perf_counter() - began)
         return True
 
     def _compiled_image(self, net: Any, x: torch.Tensor) -> torch.Tensor | None:
@@ -183,7 +178,7 @@ class Whole:
         log.info('%s: not by OpenVINO (%s).', name, reason(error)[:200])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Whole, (self.clock,)
+        return Whole, ()
 
 
 def _key(x: torch.Tensor) -> Any:

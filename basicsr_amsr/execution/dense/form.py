@@ -204,6 +204,7 @@ class NativeForm:
     def __init__(self, traces: Traces | None = None) -> None:
         self.traces = traces or Traces()
         self._modules: Modules | None = None
+        self._schedules: Kept[Any] = Kept()
         self._said: set[str] = set()
 
     def modules(self, net: nn.Module) -> Modules:
@@ -231,10 +232,6 @@ class NativeForm:
 
 class DenseForm(NativeForm):
     """Runs a network's plain forward by the native kernels."""
-
-    def __init__(self, traces: Traces | None = None) -> None:
-        super().__init__(traces)
-        self._schedules: Kept[Schedule] = Kept()
 
     def schedule(self, net: nn.Module, x: torch.Tensor, precision: str) -> Schedule:
         """The schedule for images of the size of x, (1, C, H, W)."""

@@ -82,15 +82,14 @@ def passes_of(units: list[Unit], reads: Callable[[Unit], list[tuple[int, How]]],
     return passes
 
 
-def stages_of(passes: list[Pass], reads: Callable[[Unit], list[tuple[int, How]]],
-              most: int = MOST_PASSES) -> list[list[Pass]]:
+def stages_of(passes: list[Pass], reads: Callable[[Unit], list[tuple[int, How]]]) -> list[list[Pass]]:
     """Passes that may run as a wavefront: none reads a whole map that another of them writes."""
     stages: list[list[Pass]] = []
     for each in passes:
         last = stages[-1] if stages else []
         written = {unit.value for one in last for unit in one.units}
         whole = any(value in written and how == How.WHOLE for unit in each.units for value, how in reads(unit))
-        if last and last[0].patches.grid is each.patches.grid and not whole and len(last) < most:
+        if last and last[0].patches.grid is each.patches.grid and not whole and len(last) < MOST_PASSES:
             last.append(each)
         else:
             stages.append([each])

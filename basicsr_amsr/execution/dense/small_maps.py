@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.dense.form import NativeForm, Schedule
-from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.dense.kept_in_float32 import winograd_is_faster
 from basicsr_amsr.execution.dense.passes import Pass
 from basicsr_amsr.execution.dense.segment_build import Build
@@ -19,7 +18,6 @@ from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.graph.ops import Conv, Graph
 from basicsr_amsr.execution.graph.sizes import at
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.maps import Grid, Patches
 from basicsr_amsr.execution.precision import undisturbed
 
@@ -103,10 +101,6 @@ class MapsSchedule(Schedule):
 
 class MapsForm(NativeForm):
     """Runs a network on a batch of small maps by the native kernels."""
-
-    def __init__(self, traces: Traces | None = None) -> None:
-        super().__init__(traces)
-        self._schedules: Kept[MapsSchedule] = Kept()
 
     def run(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> torch.Tensor:
         """`net(x)` in evaluation mode, without gradients, for (N, C, H, W) on the CPU.

@@ -6,14 +6,12 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.dense.form import Given, NativeForm, Schedule, images_of
-from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.watch import Modules
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.precision import undisturbed
@@ -64,10 +62,6 @@ class CalibratedSchedule(Schedule):
 
 class CalibratedForm(NativeForm):
     """Runs a calibrated network's forward by the native kernels."""
-
-    def __init__(self, traces: Traces | None = None) -> None:
-        super().__init__(traces)
-        self._schedules: Kept[CalibratedSchedule] = Kept()
 
     def run(self, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, size: int, prediction: Prediction,
             precision: str = 'float32') -> torch.Tensor:

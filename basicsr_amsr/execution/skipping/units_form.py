@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from basicsr_amsr.execution.dense.form import DenseForm, Given, NativeForm, Schedule
+from basicsr_amsr.execution.dense.form import DenseForm, Given, NativeForm, Schedule, images_of
 from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.watch import Modules
@@ -85,7 +85,6 @@ class UnitsForm(NativeForm):
     def __init__(self, traces: Traces) -> None:
         super().__init__(traces)
         self.dense = DenseForm(PlainTraces(traces))
-        self._schedules: dict[tuple[int, str], UnitsSchedule] = {}
 
     def run(self, net: nn.Module, x: torch.Tensor, patches: Chosen, precision: str = 'float32') -> torch.Tensor:
         """What the network gives, without gradients, for (B, C, H, W) on the CPU.
@@ -98,7 +97,7 @@ class UnitsForm(NativeForm):
             UserError: the network cannot be read, the kernels lack something, or are not there.
         """
         with undisturbed():
-            images, modules = x.detach().float().split(1), self.modules(net)
+            images, modules = images_of(x), self.modules(net)
             parts = [self._one(net, modules, image, number, patches, precision)
                      for number, image in enumerate(images)]
             return torch.cat(parts).to(x.dtype) if len(parts) > 1 else parts[0].to(x.dtype)
@@ -106,13 +105,9 @@ class UnitsForm(NativeForm):
     def _one(self, net: nn.Module, modules: Modules, x: torch.Tensor, number: int, patches: Chosen,
              precision: str) -> torch.Tensor:
         graph = self.traces.graph(net, x)
-        key = (id(graph), precision)
-        if key not in self._schedules:
-            self._schedules[key] = UnitsSchedule(graph, precision)
-        given = self._schedules[key].given(x, number, patches)
-        if given is None:
-            return self.dense.run(net, x, precision)
-        return self._schedules[key].run(net, modules, x, given)
+        schedule = self._schedules.get((id(graph), precision), lambda: UnitsSchedule(graph, precision))
+        given = schedule.given(x, number, patches)
+        return self.dense.run(net, x, precision) if given is None else schedule.run(net, modules, x, given)
 
     def image(self, net: nn.Module, x: torch.Tensor, patches: Chosen) -> torch.Tensor | None:
         """The network's image, or None where torch has to run it, see `CalibratedForm.image`."""
