@@ -27,6 +27,7 @@ FILLED = {'--weights FILE': '--weights pretrained/RFDN_x4.pth', 'train -opt FILE
 SKIPPED = {'CHECKOUT': 'needs a checkout of BasicSR', 'tests.infer.abuse': 'goes on when it is interrupted',
            'model_zoo/': 'needs weights of others',
            '--json docs/data/': 'measures for the results page, with images that it names'}
+ON_A_GPU = 'benchmarks.triton_conv'  # without one it is a line, and exit code 2
 SECONDS = 60  # what runs longer is interrupted, as a reader may do
 ELSEWHERE = {  # lines that are no command of ours, by who runs them
     '.ci/run': (
@@ -172,6 +173,8 @@ def test_it_runs(text, folder, shared):
     for word, why in SKIPPED.items():
         if word in text:
             pytest.skip(why)
+    if ON_A_GPU in text and not torch.cuda.is_available():
+        pytest.skip('needs an NVIDIA GPU')
     words = shlex.split(filled_in(text))
     if words[0] == 'basicsr' and fragment(words):
         pytest.skip('names a flag alone')
