@@ -23,6 +23,7 @@ QUICK = ('selection/', 'sfm/', 'transforms/', 'options/test_check.py', 'test_lay
          'data/test_bicubic.py', 'training/test_order.py', 'training/test_log.py',
          'execution/test_timer.py', 'cli/test_progress.py')
 os.environ['BASICSR_AMSR_COSTS'] = 'off'  # accelerated networks skip, whatever is faster on this machine
+os.environ['BASICSR_AMSR_GRAPHS'] = 'off'  # every test traces
 os.environ['BASICSR_AMSR_ALLOCATOR'] = 'stock'  # tests that run commands in this process leave its memory alone
 SHARED = Path(os.environ.get('BASICSR_AMSR_SHARED', REPOSITORY.parent / 'shared'))
 

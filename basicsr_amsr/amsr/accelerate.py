@@ -30,11 +30,12 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.cost.costs import Form
 from basicsr_amsr.execution.cost.model import decides
 from basicsr_amsr.execution.dense.form import DenseForm, NotNative
+from basicsr_amsr.execution.graph.signature import OURS
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.openvino import openvino_version
-from basicsr_amsr.execution.region.read_network import OURS, plain_forward
+from basicsr_amsr.execution.region.read_network import plain_forward
 from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.execution.tiles import is_large
 from basicsr_amsr.selection.keep import at_keep

@@ -52,7 +52,7 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, stri
     free = {dim: torch.export.Dim.AUTO for dim in (0, 2, 3) if x.shape[dim] > 1}  # 1 would be taken as fixed
     attempts: list[tuple[Any, bool]] = [(free, False), *([(free, True), (None, False)] if strict else [])]
     first: Exception | None = None
-    with _quiet(), _evaluating(net), torch.inference_mode(False), torch.no_grad():
+    with _quiet(), evaluating(net), torch.inference_mode(False), torch.no_grad():
         for sizes, analyse in attempts:
             # anew, since torch.export marks a tensor whose sizes were free
             example = torch.zeros(x.shape, dtype=weights_type(net, x.dtype), device=x.device)
@@ -130,7 +130,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode, afterwards in the modes that it was in."""
     training = [module for module in net.modules() if module.training]
     for module in training:
         module.training = False

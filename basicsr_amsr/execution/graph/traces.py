@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.from_export import read
+from basicsr_amsr.execution.graph.kept import read_or_keep
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.trace import Forward
 
@@ -42,7 +42,7 @@ class Traces:
             if key in self._refused:
                 raise self._refused[key]
             try:
-                graph = read(net, x, self.forward, self.several)
+                graph = read_or_keep(net, x, self.forward, self.several)
             except UserError as error:
                 self._refused[key] = error
                 raise

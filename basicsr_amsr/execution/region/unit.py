@@ -18,10 +18,11 @@ from basicsr_amsr.execution.graph.markers import marked
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.rules import facts_of
 from basicsr_amsr.execution.graph.run_by_torch import Mask, run, weight_hooks
+from basicsr_amsr.execution.graph.signature import key_of
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.skipped_units import units_of, without_units
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
-from basicsr_amsr.execution.region.read_network import key_of, plain_forward
+from basicsr_amsr.execution.region.read_network import plain_forward
 from basicsr_amsr.execution.region.region_program import Program
 
 SIDES = (16, 12)  # of the map that a unit is traced with
