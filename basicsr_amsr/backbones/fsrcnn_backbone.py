@@ -1,7 +1,7 @@
 """FSRCNN: Accelerating the Super-Resolution Convolutional Neural Network (Dong et al., ECCV 2016), for RGB."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from basicsr.archs.arch_util import default_init_weights
@@ -19,12 +19,26 @@ SPLIT_BLOCKS = (3, 1)
 PRELU = 0.25  # the slope that it starts with, for which convolutions are initialised (He et al., ICCV 2015)
 
 
-def mapping(num_shrink: int, num_block: int) -> nn.Sequential:
+class Mapping(nn.Sequential):
+    """Mapping layers."""
+
+    @torch.no_grad()
+    def start_as_identity(self) -> None:
+        """Let all layers hand on their input: a PReLU of slope 1 does."""
+        for layer in self:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.dirac_(layer.weight)
+                nn.init.zeros_(cast(torch.Tensor, layer.bias))
+            else:
+                nn.init.ones_(cast(torch.Tensor, layer.weight))
+
+
+def mapping(num_shrink: int, num_block: int) -> Mapping:
     """The m mapping layers: 3×3 convolution and PReLU."""
     layers: list[nn.Module] = []
     for _ in range(num_block):
         layers += [nn.Conv2d(num_shrink, num_shrink, 3, 1, 1), nn.PReLU(num_shrink)]
-    return nn.Sequential(*layers)
+    return Mapping(*layers)
 
 
 class Deconvolution(nn.Module):

@@ -27,9 +27,10 @@ def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
     """Give base and refine net the weights of the plain backbone, from a checkpoint in any form that it loads from.
 
     A network with as many body blocks as both parts together is divided: RCAN's 10 groups become 7 and 3. One with as
-    many as the base net becomes the base net whole, and the refine net gets its upsampler: RFDN, whose refine net
-    starts by changing nothing. Where two new convolutions join refine body and upsampler, they start as the identity:
-    biases lift what images of noise show them over the kink of the LeakyReLU between them, and take it back.
+    many as the base net becomes the base net whole, and the refine net gets its upsampler: RFDN's and FSRCNN's refine
+    nets start by changing nothing, where their parts have `start_as_identity`. Where two new convolutions join refine
+    body and upsampler, they start as the identity: biases lift what images of noise show them over the kink of the
+    LeakyReLU between them, and take it back.
 
     Returns:
         The names of what the plain network has nothing for, and is as it was, beside the mask.
@@ -50,8 +51,12 @@ def start_from_backbone(net: MGA, weights: str | os.PathLike[str]) -> list[str]:
                         '`divide` in register_backbone.')
     new = fill(net.base, base, 'base') + fill(net.refine, refine, 'refine')
     for name, module in net.refine.named_children():
-        if isinstance(module, HaloConvs) and f'{name}.conv1.weight' not in refine:
+        if any(key.startswith(f'{name}.') for key in refine):
+            continue
+        if isinstance(module, HaloConvs):
             module.start_as_identity(MARGIN * least_values(net, module))
+        elif (start := getattr(module, 'start_as_identity', None)) is not None:
+            start()
     return new
 
 

@@ -103,6 +103,21 @@ def test_joints_start_as_the_identity_for_what_they_see(tmp_path, name, halo):
 
 
 @torch.no_grad()
+def test_a_new_refine_body_of_fsrcnn_starts_by_changing_nothing(tmp_path):
+    plain, file = saved(tmp_path, 'FSRCNN', blocks=3)
+    net = network('FSRCNN')
+    new = start_from_backbone(net, file)
+    assert {key.split('.')[1] for key in new if key.startswith('refine.')} == {'mapping', 'conv'}
+    assert not any(key.startswith('base.') for key in new)
+    x = torch.rand(2, 3, 11, 14)
+    expected = plain.double()(x.double())
+    assert expected.std() > 1e-4
+    assert torch.allclose(net.double()(x.double()), expected, atol=1e-9)
+    net.set_variant('B')
+    assert torch.allclose(net(x.double()), expected, atol=1e-12)
+
+
+@torch.no_grad()
 def test_public_weights_of_rfdn_are_the_base_net(repository):
     net = MGA({'type': 'RFDN', 'upscale': 4}, variant='B').eval()
     start_from_backbone(net, repository / 'pretrained' / 'RFDN_x4.pth')
