@@ -133,7 +133,8 @@ def load(file: Path, net: nn.Module, x: torch.Tensor, forward: Forward | None) -
         graph: Graph = pickle.loads(file.read_bytes())
         batch, *sides = small_size(graph) or graph.traced
         first = next(net.parameters(), x)
-        image = torch.rand(batch, x.shape[1], *sides, dtype=first.dtype, device=x.device)
+        noise = torch.rand(batch, x.shape[1], *sides, generator=torch.Generator().manual_seed(0))  # not the user's
+        image = noise.to(x.device, first.dtype)
         with torch.inference_mode(False), evaluating(net):
             expected = net(image) if forward is None else forward(net, image)
             given = run(graph, net, image)
