@@ -28,7 +28,7 @@ SIDES = ((24, 16), (40, 32), (64, 64))  # of images that a kept graph is tried w
 NEAR = {torch.float64: 1e-6, torch.float32: 1e-4}  # of the largest value
 NEAR_HALF = 2e-2  # the same for half types
 MOST = 200  # files
-OURS = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[2]
 log = logging.getLogger('basicsr')
 
 
@@ -123,7 +123,7 @@ def stamps(kinds: set[Any]) -> Iterator[tuple[str, int, int]]:
 
 def is_installed(place: Path) -> bool:
     """Whether a package or module is Python's, installed, or ours."""
-    return any(place.is_relative_to(folder) for folder in (sys.prefix, sys.base_prefix, OURS))
+    return any(place.is_relative_to(folder) for folder in (sys.prefix, sys.base_prefix, PACKAGE))
 
 
 @torch.no_grad()
