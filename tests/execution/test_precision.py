@@ -127,6 +127,10 @@ def test_what_a_device_is_good_at(monkeypatch):
         check_arithmetic('bf16', torch.device('cuda'), '--dtype')
 
 
+def psnr(a, b):
+    return -10 * torch.log10((a.clamp(0, 1) - b.clamp(0, 1)).square().mean()).item()
+
+
 @pytest.mark.parametrize(('has', 'answer'), [(['avx512_f'], False), (['avx512_f', 'avx512_bf16'], True),
                                              (['amx_bf16'], True), (['neon', 'bf16'], True)])
 def test_instructions_of_a_cpu(monkeypatch, has, answer):
@@ -134,19 +138,22 @@ def test_instructions_of_a_cpu(monkeypatch, has, answer):
     assert precision.cpu_has_bf16() is answer
 
 
-@pytest.mark.parametrize('file, force', [
-    ('carn_m_x4', []), ('rfdn_x4', []), ('amsr_carn_m_x4', []), ('amsr_rfdn_x4', []), ('mga_fsrcnn_x4', []),
-    ('mga_rfdn_x4', []), ('amsr_carn_m_x4',
-                          ['network_g:calibration=~', 'network_g:selection={keep: 0.5, patch_size: 4}'])])
+@pytest.mark.parametrize('file, force, least', [
+    ('carn_m_x4', [], 50), ('rfdn_x4', [], 50), ('amsr_carn_m_x4', [], 50), ('amsr_rfdn_x4', [], 50),
+    ('mga_rfdn_x4', [], 50), ('amsr_carn_m_x4',
+                              ['network_g:calibration=~', 'network_g:selection={keep: 0.5, patch_size: 4}'], 50),
+    # FSRCNN adds nothing to an interpolated image: the whole image passes through its weights, and those alone, rounded
+    # to bf16 (with the biases, as autocast rounds them), leave 47.7 dB of the base net's picture of the butterfly.
+    ('mga_fsrcnn_x4', [], 46)])
 @torch.no_grad()
-def test_pictures_of_set5(shared, repository, file, force):
-    """50 dB to the picture in float32 of the same network, each image with the same mask."""
+def test_pictures_of_set5(shared, repository, file, force, least):
+    """Near the picture in float32 of the same network, each image with the same mask, and as near to the truth."""
     logging.disable(logging.INFO)
     opt = read_options(str(repository / f'options/test/{file}.yml'), force)
     net = subject.build(opt).eval()
     subject.load_weights(net, opt)
     logging.disable(logging.NOTSET)
-    found = []
+    found, lost = [], []
     for name in ('bird', 'butterfly'):
         high = cv2.imread(str(shared / f'data/benchmark/Set5/HR/{name}.png'))[..., ::-1]
         high = high[:high.shape[0] // 4 * 4, :high.shape[1] // 4 * 4]
@@ -156,5 +163,7 @@ def test_pictures_of_set5(shared, repository, file, force):
         with low():
             picture = net(x).float()
         assert float(getattr(net, 'last_keep', 1.0)) == keep
-        found.append(-10 * torch.log10((picture.clamp(0, 1) - exact.clamp(0, 1)).square().mean()).item())
-    assert min(found) > 50, found
+        truth = torch.from_numpy(high.copy()).permute(2, 0, 1)[None] / 255
+        found.append(psnr(picture, exact))
+        lost.append(psnr(exact, truth) - psnr(picture, truth))
+    assert min(found) > least and max(lost) < 0.05, (found, lost)
