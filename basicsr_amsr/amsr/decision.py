@@ -102,7 +102,7 @@ class Probes:
         self.net, self.x = net, x
 
     def __call__(self, area: int) -> Probe:
-        """The middle of the first image, or as many whole images, with about that many pixels."""
+        """A probe of about that many pixels: the middle of the first image, or several images if they are small."""
         net, x = self.net, self._cut(area)
         selection = net.amsr.selection
         twin = twin_of(net)

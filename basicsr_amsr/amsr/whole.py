@@ -186,7 +186,7 @@ def _key(x: torch.Tensor) -> Any:
 
 
 def kernels_of(net: Any, x: torch.Tensor) -> Any:
-    """What runs all of a converted network by the native kernels, DenseForm or TokenDense; None where nothing may."""
+    """What computes a converted network as a whole natively, a DenseForm or TokenDense; None where nothing may."""
     if net.amsr.mode != 'dense' and not goes_native(net.amsr, x):
         return None
     return net.region.dense if net.region is not None else net.units.dense if net.units else net.native

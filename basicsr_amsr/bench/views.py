@@ -41,7 +41,7 @@ class View:
     mode: str = 'sparse'
 
     def of(self, net: Any) -> nn.Module:
-        """The form of a network, which it uses up: weights move to the memory format, and masks go for 'dense'."""
+        """The form of a network. It changes the network itself: its memory format and, for 'dense', its masks."""
         net = self._ruled(net).eval()
         return net.to(memory_format=LAYOUTS[self.layout])
 

@@ -1,4 +1,4 @@
-"""A process that times one contender, with nothing else in it."""
+"""Times one contender, in a process that runs nothing else."""
 from __future__ import annotations
 
 import dataclasses

@@ -21,7 +21,7 @@ MISSING = 'basicsr_amsr needs basicsr 1.4.2, which is not installed: see docs/in
 
 
 def rewrite_imports() -> str:
-    """Nothing more than what `Finder` does with each module of BasicSR that is still to be imported."""
+    """The outcome of what `Finder` does whenever a module of BasicSR is imported; nothing is left to do here."""
     return NOT_NEEDED if 'basicsr' in sys.modules else APPLIED
 
 

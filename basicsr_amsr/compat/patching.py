@@ -77,7 +77,7 @@ def _owner(function: Any) -> str:
 
 
 def _taken(current: Any, new: FunctionType) -> str | None:
-    """The outcome where there is nothing to replace: ours is there, or another package's is."""
+    """The outcome where a function stays, because it is ours already or another package's; else None."""
     owner = _owner(current)
     if current is new:
         return APPLIED

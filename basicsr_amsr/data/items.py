@@ -71,7 +71,7 @@ def unreadable(dataset: Any, index: Any, error: Exception) -> UserError:
 
 
 def files_of(dataset: Any, index: Any) -> dict[str, str]:
-    """The files of an item, {'lq_path': …, 'gt_path': …}; of a data set that says none, or of an LMDB, none."""
+    """The files of an item, {'lq_path': …, 'gt_path': …}; empty for an LMDB and for data sets that do not tell."""
     try:
         entry = dataset.paths[index]
     except Exception:  # whatever a foreign class makes of it

@@ -74,7 +74,7 @@ class MaskPrediction(nn.Module):
         return F.pad(feature, (0, -width % self.patch_size, 0, -height % self.patch_size))
 
     def logits(self, feature: torch.Tensor) -> torch.Tensor:
-        """Of the feature in whole patches what the convolutions give, (N, 2 or 1, H, W)."""
+        """The output of the two convolutions, (N, 2 or 1, H, W), for a feature in whole patches."""
         return self.conv2(self.relu(self.conv1(feature)))
 
     def from_logits(self, logits: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Errors that a selection could not be better informed by: for analysis, as refining everything is what they need."""
+"""True errors, by which a perfect selection would go: for analysis only, since they need everything refined."""
 from __future__ import annotations
 
 import torch

@@ -164,7 +164,7 @@ def looks_like_a_loss(key: str, value: Any, field: FieldInfo | None) -> bool:
 
 
 def is_loss_name(key: str, value: Any, field: FieldInfo | None) -> bool:
-    """Whether a loss of a model stands there without its keys."""
+    """Whether a value is just the name of a loss, where the options of a loss belong."""
     return ((field is None or field.annotation is Any) and str(key).endswith('_opt') and isinstance(value, str)
             and value in REGISTRIES['loss'])
 

@@ -71,7 +71,7 @@ class Recorder(Reference):
 
     @staticmethod
     def _products(value: torch.Tensor, heads: int) -> torch.Tensor:
-        """Of queries and keys (1, n, 2 C) those of each token alone, (1, n, heads · c² + 2 C)."""
+        """Moments of each single token (1, n, heads · c² + 2 C), from queries and keys side by side (1, n, 2 C)."""
         q, k = value.transpose(0, 1).chunk(2, 2)
         return Moments.of(q, k, heads).flat()[None]
 

@@ -46,7 +46,7 @@ class TrainedPrediction(nn.Module):
         return Prediction(contexts, tail)
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Its own; nothing where a network's is being made."""
+        """The predictions by themselves. They are left out of the state dict of the network that they belong to."""
         return super().state_dict(*args, **kwargs) if destination is None else destination
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:

@@ -50,7 +50,7 @@ class Report:
 
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
-    """Nobody else prepares into the same place."""
+    """Inside, no other process can prepare into the same place."""
     try:
         settings.state_folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(settings.state_folder / 'lock', timeout=LOCK_SECONDS)

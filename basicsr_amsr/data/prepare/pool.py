@@ -72,7 +72,7 @@ def _start() -> None:
 
 
 def _end_with_parent() -> None:
-    """The executor itself does not notice that the command was killed; a full pipe would hold a worker forever."""
+    """Ends a worker when the command is killed: the executor does not notice, and a full pipe would hold it forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -33,7 +33,7 @@ class TorchBackend:
 
 
 def followed(rows: torch.Tensor, epilogue: Epilogue, out: torch.Tensor | None = None) -> torch.Tensor:
-    """Rows after an epilogue, in `out` or in their own memory, which is written over in either case."""
+    """Applies an epilogue to rows, which are overwritten; the result is in `out`, or in place of the rows."""
     before, scale, added, after = epilogue
     steps: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = []
     if before:
@@ -58,7 +58,7 @@ def widest(first: torch.dtype, second: torch.dtype) -> torch.dtype:
 
 
 def convolve_parts(conv: nn.Conv2d | Convolution, reads: Sequence[torch.Tensor], size: int) -> torch.Tensor:
-    """What `convolve_rows` gives, of what lies side by side along the channels: (patches · size², out channels)."""
+    """`convolve_rows` of several reads, as if their channels were concatenated: (patches · size², out channels)."""
     if len(reads) == 1 or conv.kernel_size != (1, 1) or conv.groups > 1 or torch.is_autocast_enabled(
             reads[0].device.type):
         return convolve_rows(conv, torch.cat(list(reads), 1) if len(reads) > 1 else reads[0], size)

@@ -42,7 +42,7 @@ class Costs:
 
     @property
     def crossover(self) -> float | None:
-        """The share above which nothing is skipped; None where it is at none, 0 where it is at all."""
+        """The share of active pixels above which dense is faster: 0 where it always is, None where it never is."""
         if self.dense < self.sparse(0):
             return 0.0
         return (self.dense - self.base) / self.slope if self.dense < self.sparse(1) else None

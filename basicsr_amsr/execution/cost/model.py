@@ -168,7 +168,7 @@ def _digest(key: tuple[str, str]) -> str:
 
 
 def nearest(known: Sequence[Kind], area: int) -> Kind | None:
-    """Those costs, of all that hold for a map of that area, that were measured on the largest map."""
+    """The costs measured on the largest map, among those that hold for a map of that area; None where none do."""
     return max((costs for costs in known if costs.fits(area)), key=lambda costs: costs.area, default=None)
 
 

@@ -11,8 +11,8 @@ WINOGRAD = 16  # channels, in and out, from which F(4x4, 3x3) is faster than the
 
 
 def residuals(graph: Graph, units: list[Unit], fixed: set[int], bases: Callable[[int], set[int]]) -> set[int]:
-    """Sums of maps and what is added to them: a residual network carries these through all its blocks, and each would
-    round them once more.
+    """Sums of maps, and what is added in them. A residual network carries them through all its blocks, and in bf16 they
+    would be rounded once more in each block.
 
     They stay float32 where only steps and Winograd's transforms read them, which take them as they are.
 

@@ -375,7 +375,7 @@ def _dtype(one: Map) -> str:
 
 
 def _part(parts: list[Channels], start: int, channels: int) -> list[Channels]:
-    """Channels [start, start + channels) of what lies one behind the other."""
+    """Channels [start, start + channels) of several places, counted as if these were concatenated."""
     found, at = [], 0
     for part in parts:
         first, end = max(start, at), min(start + channels, at + part.channels)

@@ -60,7 +60,7 @@ class Constants:
 
 
 class Declaring(Protocol):
-    """What is asked of the one that declares operators (segment_build.py)."""
+    """What `steps_of` needs from the program that is being built (segment_build.py)."""
 
     graph: Graph
     constants: Constants

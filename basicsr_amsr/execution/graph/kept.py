@@ -98,8 +98,10 @@ def named(value: Any, kinds: set[Any]) -> Any:
 
 
 def stamps(kinds: set[Any]) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of change of all code of the packages that classes and functions come from, and, where one of
-    them is not installed, of all modules that are not; of PyTorch the version tells.
+    """Name, size and time of change of every file of code that a network's trace may depend on.
+
+    These are the packages that its classes and functions come from. Where one of them is not installed, all loaded
+    modules that are not installed count too. PyTorch is left out: its version is part of the key.
 
     Raises:
         TypeError: code has no file.

@@ -231,8 +231,8 @@ class Graph:
         return [size for size in sizes if self.holds_for(size)]
 
     def of_one_image(self) -> Graph:
-        """The graph for single images, where it was traced for any number: from 2 on to torch.export, which has one
-        image as a case of its own."""
+        """The graph for single images, of one that was traced for any number of images: torch.export takes that to mean
+        two or more."""
         if not isinstance(self.image[0], Size) or not isinstance(self.holds, Size):
             return self
         ops = tuple(replace(op, **{each.name: tree_map(_of_one, getattr(op, each.name)) for each in fields(op)})

@@ -65,7 +65,7 @@ class Weights:
         return found if isinstance(found, torch.Tensor) else self.constants[name]
 
     def training(self, op: BatchNorm) -> nn.Module | None:
-        """The layer of an op where that has to do it, as it normalises by the batch and learns from it."""
+        """The network's own BatchNorm layer where that is in training mode: it normalises by the batch."""
         layer = self.net.get_submodule(op.mean.rpartition('.')[0]) if self.live else None
         return layer if layer is not None and layer.training else None
 

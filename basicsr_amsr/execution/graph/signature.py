@@ -11,7 +11,7 @@ PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.Siz
 
 
 def key_of(net: nn.Module, *also: Any) -> Any:
-    """What all networks have in common that are built alike, `also` with it; None where that cannot be told."""
+    """A key that networks share if they are built alike, and `also` is the same; None where that cannot be told."""
     try:
         key = (*also, signature(net))
         hash(key)

@@ -69,7 +69,7 @@ def units_of(graph: Graph) -> Units:
 
 
 def _members(graph: Graph, keep: Keep) -> dict[int, bool]:
-    """The values inside a unit, in order; True for what has one value for an image, as averages have."""
+    """The values inside a unit, in order; True for those that are one value for the whole image, such as averages."""
     start, end = keep.inputs
     found, todo = set(), [end]
     while todo:
@@ -93,7 +93,7 @@ def _members(graph: Graph, keep: Keep) -> dict[int, bool]:
 
 
 def _outer(graph: Graph, members: dict[int, bool]) -> set[int]:
-    """Values inside units that are made of the unit's input pixel by pixel."""
+    """Values inside units that depend on the unit's input at the same pixel alone."""
     outer: set[int] = set()
     fixed: set[int] = set()  # of weights alone
     for value in sorted(members):
@@ -166,10 +166,10 @@ def without_units(graph: Graph) -> Graph:
 
 
 class PlainTraces(Traces):
-    """The graphs of a network in which nothing is skipped, from those of which units are marked.
+    """The graphs of a network in which nothing is skipped, made from its graphs with marked units.
 
     Args:
-        marked: those.
+        marked: the graphs with marked units.
     """
 
     def __init__(self, marked: Traces) -> None:

@@ -70,14 +70,14 @@ def export(net: nn.Module, x: torch.Tensor, forward: Forward | None = None, stri
 
 
 def weights_type(net: nn.Module, image_type: torch.dtype) -> torch.dtype:
-    """The type of the network's parameters, of which its images have to be; that of the image where it has none."""
+    """The type of the network's parameters, which its images must have too; the image's if there are none."""
     return next((each.dtype for each in net.parameters() if each.is_floating_point()), image_type)
 
 
 @contextmanager
 def _hurried(net: nn.Module) -> Iterator[None]:
-    """Stops a trace that takes longer than `SECONDS`: of some window transformers it takes many minutes, in which each
-    of thousands of operators is asked what holds for every size."""
+    """Stops a trace that takes longer than `SECONDS`. For some window transformers it would take many minutes, because
+    torch.export checks for thousands of operators what holds for every size."""
     begun = time.thread_time()
 
     def look(module: nn.Module, given: Any) -> None:
@@ -107,8 +107,8 @@ def _reason(error: Exception | None) -> str:
 
 @contextmanager
 def _unchanged(net: nn.Module) -> Iterator[None]:
-    """Afterwards the network holds the tensors that it held: one that sets its weights in forward is left with tensors
-    that have shapes alone."""
+    """Puts the network's tensors back after a trace, which leaves tensors without content in a network that sets its
+    weights in forward."""
     data = [(tensor, tensor.data) for tensor in (*net.parameters(), *net.buffers())]
     held = [(module, dict(vars(module))) for module in net.modules()]
     try:

@@ -42,8 +42,8 @@ class Patches:
         self._places: dict[tuple[int, range, range], torch.Tensor] = {}
 
     def _more(self, count: int) -> int:
-        """How many patches are added, at most 1 to 16, so that few numbers of patches occur: every number of patches is
-        a convolution of its own to oneDNN and cuDNN, which prepare each when it first comes."""
+        """How many patches to add, so that the number of patches takes few different values: oneDNN and cuDNN prepare a
+        convolution anew for each number of patches that they meet."""
         step = min(1 << max((count // 16).bit_length() - 1, 0), max(MORE // self.size**2, 1))
         return -count % step
 
