@@ -31,6 +31,14 @@ def noise_level(y: torch.Tensor) -> torch.Tensor:
     return detail.flatten(1).median(dim=1).values / (NORMAL_QUARTILE * DETAIL_GAIN)
 
 
+def noise_gain(kernel: torch.Tensor) -> float:
+    """How much of white noise's power is left by the high-pass filter of a blur's weights: g² of `discount_noise`."""
+    high_pass = -torch.outer(kernel, kernel)
+    middle = len(kernel) // 2
+    high_pass[middle, middle] += 1
+    return high_pass.square().sum().item()
+
+
 def discount_noise(score: torch.Tensor, level: torch.Tensor, sigma: float, size: int, strength: float) -> torch.Tensor:
     """The map times the root of the share of its local power that is not noise, as a Wiener filter estimates it.
 
@@ -43,10 +51,7 @@ def discount_noise(score: torch.Tensor, level: torch.Tensor, sigma: float, size:
         sigma, size: as given to `high_frequency`.
         strength: 1 takes away the expected power of the noise, 0 nothing.
     """
-    kernel = gaussian(sigma, size)
-    high_pass = -torch.outer(kernel, kernel)
-    high_pass[size // 2, size // 2] += 1
-    noise = strength * level.square() * high_pass.square().sum().item()
+    noise = strength * level.square() * noise_gain(gaussian(sigma, size))
     power = smooth(score.square(), WINDOW)
     kept = (power - noise[:, None, None, None]).clamp_(min=0)
     return score * torch.where(power > 0, kept / power, 0.0).sqrt_()

@@ -14,7 +14,7 @@ from basicsr_amsr.execution.native.library import address, library
 from basicsr_amsr.execution.native.tables import PATCH, CDetail
 from basicsr_amsr.selection.high_frequency import LUMINANCE, gaussian
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
-from basicsr_amsr.selection.noise_level import DETAIL_GAIN, NORMAL_QUARTILE
+from basicsr_amsr.selection.noise_level import DETAIL_GAIN, NORMAL_QUARTILE, noise_gain
 
 FLOAT = 4  # bytes
 KEPT = 1 << 26  # bytes of scratch memory that are kept between images: those of 4 megapixels
@@ -87,9 +87,7 @@ _memory = _Memory()
 def _kernel(sigma: float, size: int) -> tuple[np.ndarray, float]:
     """The blur's weights from its middle outwards, and the root of the noise's gain."""
     kernel = gaussian(sigma, size)
-    high_pass = -torch.outer(kernel, kernel)
-    high_pass[size // 2, size // 2] += 1
-    return kernel[size // 2:].float().numpy(), math.sqrt(high_pass.square().sum().item())
+    return kernel[size // 2:].float().numpy(), math.sqrt(noise_gain(kernel))
 
 
 def _detail(selection: HighFrequencyMask, images: torch.Tensor, whole: bool = False) -> torch.Tensor:
