@@ -44,16 +44,6 @@ def band_mask(height: int, width: int, bands: torch.Tensor, device: torch.device
     return (radius <= inner) | (radius >= outer)
 
 
-def low_pass_mask(height: int, width: int, cutoff: float, device: torch.device) -> torch.Tensor:
-    """Keep r < cutoff·r_max, (H, W) boolean."""
-    return radius_map(height, width, device) < cutoff * max_radius(height, width)
-
-
-def high_pass_mask(height: int, width: int, cutoff: float, device: torch.device) -> torch.Tensor:
-    """Keep r > cutoff·r_max, (H, W) boolean. A coefficient exactly at the cutoff passes neither way."""
-    return radius_map(height, width, device) > cutoff * max_radius(height, width)
-
-
 def central_bands(generators: Generators) -> torch.Tensor:
     """Bands of the central mode, (B, 2): two radii uniform in [0, r_max], the smaller first.
 

@@ -9,8 +9,6 @@ from scipy.stats import chi2, norm
 from basicsr_amsr.sfm.masks import (
     band_mask,
     central_bands,
-    high_pass_mask,
-    low_pass_mask,
     max_radius,
     radius_map,
     random_masks,
@@ -62,14 +60,6 @@ def test_the_band_has_no_edge():
     unit = max_radius(9, 9)
     mask = band_mask(9, 9, torch.tensor([[5 / unit, 10 / unit]], dtype=torch.float64), CPU)[0]
     assert mask[3, 4] and mask[4, 3] and mask[6, 8] and mask[8, 6] and mask[5, 0] and not mask[6, 0]
-
-
-def test_low_pass_and_high_pass():
-    unit = max_radius(4, 5)
-    low, high = low_pass_mask(4, 5, 2 / unit, CPU), high_pass_mask(4, 5, 2 / unit, CPU)
-    assert low.int().tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0] * 5, [0] * 5]
-    assert high.int().tolist() == [[0, 0, 0, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1] * 5]
-    assert (~low & ~high).nonzero().tolist() == [[0, 2], [2, 0]]
 
 
 def test_the_central_mode_never_drops_dc():
