@@ -15,9 +15,9 @@ from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.construct import build
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import File, Named, Section, Share
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.build_selection import DEFAULT, build_selection, section

@@ -11,9 +11,9 @@ from basicsr_amsr.backbones.skipping import Selection
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import BACKENDS, BackendName
 from basicsr_amsr.execution.openvino import openvino_version
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Count, Positive
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
 

@@ -17,8 +17,8 @@ from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.compat.importing import load
 from basicsr_amsr.compat.patching import PACKAGE
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.section import Section
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY, lookup
 
 Network = TypeVar('Network', bound=type[nn.Module])

@@ -13,7 +13,7 @@ from torch import nn
 from basicsr_amsr.bench.contenders import COMPILED, NATIVE, ONNXRUNTIME, OPENVINO
 from basicsr_amsr.bench.job import Job
 from basicsr_amsr.bench.views import LAYOUTS
-from basicsr_amsr.execution.graph import kept
+from basicsr_amsr.execution.graph import on_disk
 from basicsr_amsr.execution.openvino import Session, openvino_graph, write_onnx
 from basicsr_amsr.execution.precision import computing_in
 
@@ -32,7 +32,7 @@ def import_packages(job: Job) -> dict[str, str]:
     if job.backend == COMPILED:
         importlib.import_module('torch._inductor.compile_fx')
     elif job.backend == NATIVE:  # PyTorch imports its tracer with the first trace
-        os.environ[kept.VARIABLE] = 'off'  # the first picture is that of a network that nobody has traced before
+        os.environ[on_disk.VARIABLE] = 'off'  # the first picture is that of a network that nobody has traced before
         torch.export.export(nn.Identity(), (torch.zeros(1),))
     return {'torch': torch.__version__}
 

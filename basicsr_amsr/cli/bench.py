@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from basicsr_amsr.bench.comparison_picture import draw
+from basicsr_amsr.bench.comparisons import Plan, check, comparisons
 from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.images import Images
 from basicsr_amsr.bench.networks import Network, by_name
 from basicsr_amsr.bench.rivals import chosen
 from basicsr_amsr.bench.rounds import Settings
-from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table
 from basicsr_amsr.cli.metrics_report import show, write_json
 from basicsr_amsr.cli.option_network import choose_device, named, read_options

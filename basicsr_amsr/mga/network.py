@@ -28,8 +28,8 @@ from basicsr_amsr.mga.native import NativeParts
 from basicsr_amsr.mga.oracle import ORACLES, true_error
 from basicsr_amsr.mga.part_costs import Costs, count_costs
 from basicsr_amsr.mga.parts import backbone_section, split_backbone
+from basicsr_amsr.options.argument_sections import check_arguments
 from basicsr_amsr.options.section import Count, Named, Number, Positive, Share, Words
-from basicsr_amsr.options.signature import check_arguments
 from basicsr_amsr.selection.topk import Amount, check_k, count_selected, topk
 
 VARIANTS = {

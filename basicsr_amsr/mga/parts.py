@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from basicsr_amsr.backbones.spec import Backbone, get_backbone
 from basicsr_amsr.backbones.split import MGASplit
 from basicsr_amsr.errors import UnknownName, UserError, suggestion
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.section import Section
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import ARCH_REGISTRY, BACKBONE_REGISTRY
 
 CUT = ('body', 'tail')

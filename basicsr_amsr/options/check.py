@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.options import schemas
+from basicsr_amsr.options.argument_sections import ignores_other_keywords
 from basicsr_amsr.options.conflicts import conflicts
 from basicsr_amsr.options.mistakes import Place, Problem, explain, missing_key, prefix, unknown_key, value_at
 from basicsr_amsr.options.reconsider import reconsider
 from basicsr_amsr.options.scale import check_scale
 from basicsr_amsr.options.section import Named, Section
 from basicsr_amsr.options.sections import PHASES, SECTIONS, Dataset, Top
-from basicsr_amsr.options.signature import ignores_other_keywords
 
 NEEDED_IN_TRAINING = ('batch_size_per_gpu', 'num_worker_per_gpu')
 LISTED = ('arch', 'loss', 'metric', 'backbone', 'selection', 'transform')

@@ -14,10 +14,10 @@ from pydantic import create_model
 from pydantic.fields import FieldInfo
 
 from basicsr_amsr.errors import UnknownName, suggestion
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.mistakes import Place
 from basicsr_amsr.options.section import Named, OpenSection, Section
 from basicsr_amsr.options.sections import SECTIONS, SHARED, Dataset, Top
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.options.source import constants, reads
 from basicsr_amsr.registry import REGISTRIES
 

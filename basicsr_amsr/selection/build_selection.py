@@ -9,9 +9,9 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Section
-from basicsr_amsr.options.signature import section_of
 from basicsr_amsr.registry import SELECTION_REGISTRY, lookup
 
 DEFAULT = 'HighFrequencyMask'

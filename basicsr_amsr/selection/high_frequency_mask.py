@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.options.argument_sections import check_arguments
 from basicsr_amsr.options.section import Count, Decay, Number, Odd, Positive, PositiveNumber, Share
-from basicsr_amsr.options.signature import check_arguments
 from basicsr_amsr.registry import SELECTION_REGISTRY
 from basicsr_amsr.selection.high_frequency import high_frequency, luminance
 from basicsr_amsr.selection.keep import top_keep

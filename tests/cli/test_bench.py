@@ -8,7 +8,7 @@ import cv2
 import pytest
 import torch
 
-from basicsr_amsr.bench import processes, rivals, rounds, run
+from basicsr_amsr.bench import comparisons, processes, rivals, rounds
 from basicsr_amsr.bench.processes import launch
 from basicsr_amsr.cli import main
 from basicsr_amsr.cli.option_network import named
@@ -83,7 +83,7 @@ def test_refused_forms_are_named_and_the_exit_code_is_1(basicsr, monkeypatch):  
     (UserError('tiny runs out of memory'), 2, 'basicsr: error: tiny runs out of memory\n'),
 ])
 def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, project, error, code, line):  # noqa: F811
-    measure, calls = run.time_rounds, []
+    measure, calls = comparisons.time_rounds, []
 
     def second_fails(*args):
         calls.append(args)
@@ -91,7 +91,7 @@ def test_what_was_measured_is_written_when_it_stops(basicsr, monkeypatch, projec
             raise error
         return measure(*args)
 
-    monkeypatch.setattr(run, 'time_rounds', second_fails)
+    monkeypatch.setattr(comparisons, 'time_rounds', second_fails)
     found, out, err = basicsr('bench', options_to_test(), *FAST[2:], '--size', '8x8', '9x9', '10x10', '--json',
                               'bench.json', '--plot', 'bench.png')
     assert found == code and err.endswith(line)
@@ -138,7 +138,7 @@ def test_stopped_before_anything_was_measured_writes_nothing(basicsr, monkeypatc
     def fails(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, 'time_rounds', fails)
+    monkeypatch.setattr(comparisons, 'time_rounds', fails)
     code, _, err = basicsr('bench', options_to_test(), *FAST, '--json', 'bench.json')
     assert code == 130 and err.endswith('basicsr: stopped.\n') and not (project / 'bench.json').exists()
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.graph.kept import read_or_keep
+from basicsr_amsr.execution.graph.on_disk import read_or_keep
 from basicsr_amsr.execution.graph.ops import Graph
 from basicsr_amsr.execution.graph.trace import Forward
 

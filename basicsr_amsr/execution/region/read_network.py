@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.graph.from_export import image_channels
-from basicsr_amsr.execution.graph.kept import read_or_keep
+from basicsr_amsr.execution.graph.on_disk import read_or_keep
 from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.signature import key_of
 from basicsr_amsr.execution.graph.sizes import Size

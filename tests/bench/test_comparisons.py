@@ -12,12 +12,12 @@ import torch
 from basicsr_amsr.bench import networks, processes
 from basicsr_amsr.bench.comparison_picture import curves, draw
 from basicsr_amsr.bench.comparison_report import report
+from basicsr_amsr.bench.comparisons import Plan, check, comparisons
 from basicsr_amsr.bench.contenders import Contender
 from basicsr_amsr.bench.grid import Amount, Grid
 from basicsr_amsr.bench.job import Result
 from basicsr_amsr.bench.networks import by_name, known_names, scale_of
 from basicsr_amsr.bench.rounds import Measured, Settings
-from basicsr_amsr.bench.run import Plan, check, comparisons
 from basicsr_amsr.bench.table import lines, report_table, title
 from basicsr_amsr.bench.views import View
 from basicsr_amsr.errors import UserError

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.dense.form import DenseForm
-from basicsr_amsr.execution.graph import from_export, kept
-from basicsr_amsr.execution.graph.kept import read_or_keep
+from basicsr_amsr.execution.graph import from_export, on_disk
+from basicsr_amsr.execution.graph.on_disk import read_or_keep
 from basicsr_amsr.execution.graph.run_by_torch import run
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.region.read_network import plain_forward
@@ -40,7 +40,7 @@ TRACED: list[str] = []
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for graphs; networks that are traced are noted."""
-    monkeypatch.setenv(kept.VARIABLE, str(tmp_path / 'graphs'))
+    monkeypatch.setenv(on_disk.VARIABLE, str(tmp_path / 'graphs'))
     read = from_export.read
 
     def noted(net: nn.Module, *args, **kwargs):
@@ -140,10 +140,10 @@ def test_code_beside_it_counts(written, folder, tmp_path):
     code = 'from beside_it import FACTOR\n' + CODE.replace('2.0', 'FACTOR')
     try:
         net, x = written(code), torch.rand(1, 3, 20, 20)
-        before = kept.file_of(net, x, None)
+        before = on_disk.file_of(net, x, None)
         os.utime(tmp_path / 'beside_it.py', ns=(1, 1))
         assert before is not None
-        assert kept.file_of(net, x, None) not in (None, before)
+        assert on_disk.file_of(net, x, None) not in (None, before)
     finally:
         sys.modules.pop('beside_it', None)
 
@@ -178,7 +178,7 @@ def test_damaged_files_are_replaced(content, folder, caplog):
 def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path, monkeypatch, caplog):
     """A file stands where the folder would be."""
     (tmp_path / 'file').write_text('')
-    monkeypatch.setenv(kept.VARIABLE, str(tmp_path / 'file'))
+    monkeypatch.setenv(on_disk.VARIABLE, str(tmp_path / 'file'))
     read_or_keep(build('SRVGGNetCompact'), torch.rand(1, 3, 24, 24))
     line, = lines(caplog)
     assert 'cannot be written' in line
@@ -186,8 +186,8 @@ def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path, monkeypatch, cap
 
 def test_off(monkeypatch, tmp_path):
     """Nothing is written or read."""
-    monkeypatch.setenv(kept.VARIABLE, 'off')
-    monkeypatch.setattr(kept, 'cache_folder', lambda: tmp_path)
+    monkeypatch.setenv(on_disk.VARIABLE, 'off')
+    monkeypatch.setattr(on_disk, 'cache_folder', lambda: tmp_path)
     for _ in range(2):
         read_or_keep(build('SRVGGNetCompact'), torch.rand(1, 3, 24, 24))
     assert len(TRACED) == 2
@@ -207,7 +207,7 @@ def test_what_another_program_would_not_find_is_not_kept(folder):
 
 def test_the_newest_stay(folder, monkeypatch):
     """So that the folder does not grow for ever."""
-    monkeypatch.setattr(kept, 'MOST', 2)
+    monkeypatch.setattr(on_disk, 'MOST', 2)
     for channels_ in (4, 5, 6):
         net = nn.Sequential(nn.Conv2d(3, channels_, 3, padding=1), nn.Conv2d(channels_, 3, 3, padding=1))
         read_or_keep(net, torch.rand(1, 3, 20, 20))
