@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from basicsr_amsr.execution.small_example import small_example
+
 PRECISIONS = {torch.float32: 'f32', torch.bfloat16: 'bf16', torch.float16: 'f16'}  # of what a session computes in
 
 
@@ -39,7 +41,8 @@ def openvino_graph(net: nn.Module, x: torch.Tensor, shape: tuple[int, ...] | Non
     with unreported(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore', torch.jit.TracerWarning)  # the graph is for this size alone
         try:
-            return openvino.convert_model(net, example_input=x, input=[shape or tuple(x.shape)])
+            example = small_example(net, x)
+            return openvino.convert_model(net, example_input=example, input=[shape or tuple(x.shape)])
         except openvino.frontend.OpConversionFailure:
             with tempfile.TemporaryDirectory() as folder:
                 write_onnx(net, x, f'{folder}/graph.onnx')
