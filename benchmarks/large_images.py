@@ -1,6 +1,7 @@
 """Time and memory of an accelerated network and its dense form, from small to large images.
 
-The dense form is `mode: dense`, in the same tiles; MGA's is its variant D.
+The dense form is `mode: dense`, in the same tiles; MGA's is its variant D. `--rival` puts OpenVINO's graph of the plain
+network beside them, in these tiles as well, each continued to the size of the largest.
 
     python -m benchmarks.large_images -opt options/test/amsr_carn_m_x4.yml --image photo.jpg --threads 2 --json FILE
 
@@ -27,18 +28,24 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
+from basicsr_amsr.amsr import restore_
+from basicsr_amsr.amsr.masked_tiles import step_of
 from basicsr_amsr.bench.networks import Network, by_name
 from basicsr_amsr.cli.option_network import choose_device, read_options
 from basicsr_amsr.execution.native import selection as native_selection
+from basicsr_amsr.execution.tiles import cut, in_tiles, is_large
 from basicsr_amsr.execution.timing import synchronize
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.profiling.subject import input_image, parse_size
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from benchmarks.openvino_network import OpenVINONetwork
 
 SIZES = ('128x128', '270x480', '540x960', '1080x1920', '2160x3840')
 FORMS = {'dense': 'D', 'sparse': 'M'}
+RIVAL = 'openvino'
 OUT_OF_MEMORY = 'out of memory'
 MEBIBYTE = 1 << 20
 
@@ -73,6 +80,29 @@ class Masks:
         return call
 
 
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+class Rival(nn.Module):
+    """The plain network of a converted one by OpenVINO, in its tiles."""
+
+    last_keep = 1.0
+
+    def __init__(self, net: Any, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.tile, self.pad, self.step = net.amsr.tile, net.amsr.tile_pad, step_of(net)
+        if is_large(torch.empty(size), self.tile):
+            tiles = list(cut(*size, self.tile, self.pad, self.step))
+            size = (max(_length(each.rows) for each in tiles), max(_length(each.cols) for each in tiles))
+        self.network = OpenVINONetwork(restore_(net), channels, size, torch.float32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not is_large(x, self.tile):
+            return self.network(x)
+        return in_tiles(lambda tile: self.network(tile.of(x)), x, self.tile, self.pad, self.step)
+
+
 @torch.no_grad()
 def point(args: argparse.Namespace, form: str, size: tuple[int, int]) -> dict[str, Any]:
     """One form at one size, in this process."""
@@ -80,7 +110,9 @@ def point(args: argparse.Namespace, form: str, size: tuple[int, int]) -> dict[st
     torch.set_num_threads(args.threads)
     network = build(args)
     net: Any = network.build().net.to(device=device, memory_format=torch.channels_last)
-    if hasattr(net, 'amsr'):
+    if form == RIVAL:
+        net = Rival(net, network.channels, size)
+    elif hasattr(net, 'amsr'):
         net.amsr = dataclasses.replace(net.amsr, mode=form)
     else:
         net = variant_of(net, FORMS[form])
@@ -153,8 +185,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--timeout', type=float, default=3600.0, help='seconds that a point may take')
     parser.add_argument('--memory', type=float, help='MiB that a pass may take',
                         default=0.9 * status('MemAvailable', '/proc/meminfo') / MEBIBYTE)
+    parser.add_argument('--rival', action='store_true', help='OpenVINO, for AMSR networks')
     parser.add_argument('--json', metavar='FILE')
-    parser.add_argument('--point', choices=tuple(FORMS), help=argparse.SUPPRESS)
+    parser.add_argument('--point', choices=(*FORMS, RIVAL), help=argparse.SUPPRESS)
     args = parser.parse_args(given)
     sizes = [parse_size(size) for size in args.sizes]
     if args.point:
@@ -162,24 +195,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     build(args)  # a mistake is said before anything runs
     table = Table(title=f'{args.opt or args.network}, {args.threads} threads')
-    for name in ('LR', *(f'{form}{what}' for form in FORMS for what in (' ms', ', per Mpx', ' MB', ', per Mpx')),
+    forms = (*FORMS, RIVAL) if args.rival else tuple(FORMS)
+    for name in ('LR', *(f'{form}{what}' for form in forms for what in (' ms', ', per Mpx', ' MB', ', per Mpx')),
                  'time', 'memory', 'active', 'masks'):
         table.add_column(name, justify='right')
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for text, (height, width) in zip(args.sizes, sizes, strict=True):
         row: dict[str, dict[str, Any]] = {}
-        for form in FORMS:
+        for form in forms:
             failed = next((row[form] for row in results.values() if row[form].get('why') == OUT_OF_MEMORY), None)
             row[form] = failed or in_process([*given, '--memory', str(args.memory)], form, text, args.timeout)
         results[text] = row
-        dense, sparse = row.values()
+        dense, sparse = (row[form] for form in FORMS)
         both = 'why' not in dense and 'why' not in sparse
-        table.add_row(text, *(cell for form in FORMS for cell in cells(row[form], height * width / 1e6)),
+        table.add_row(text, *(cell for form in forms for cell in cells(row[form], height * width / 1e6)),
                       *(f'{sparse[key] / dense[key]:.2f}' if both and dense[key] else '' for key in ('ms', 'mb')),
                       *(f'{sparse[key]:.2g}' if 'why' not in sparse else '' for key in ('keep', 'masks')))
         if args.json:
             Path(args.json).write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-    Console(width=150).print(table)
+    Console(width=200).print(table)
 
 
 if __name__ == '__main__':

@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from basicsr_amsr.amsr import AMSRConfig, accelerate_
+from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from benchmarks import bookkeeping, large_images
+from tests.backbones.tiny import network
 
 
 def test_what_is_watched_is_put_back():
@@ -49,3 +53,16 @@ def test_large_images_in_tiles_make_one_mask(tmp_path):
     for forms in points.values():
         assert forms['dense']['masks'] == 0 and forms['sparse']['masks'] == 1
         assert 0 < forms['sparse']['keep'] < 1 and forms['sparse']['ms'] > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('tile', 'size'), [(None, (64, 104)), (32, (48, 64))])
+def test_the_rival_of_large_images_computes_their_picture(tile, size):
+    pytest.importorskip('openvino')
+    net, x = network('EDSR', 4).eval(), torch.rand(1, 3, 64, 104)
+    plain = net(x)
+    accelerate_(net, AMSRConfig(selection=HighFrequencyMask(patch_size=4), tile=tile, tile_pad=16))
+    rival = large_images.Rival(net, 3, (64, 104))
+    assert rival.network.size == size  # of the largest tile
+    inside = (..., slice(4 * 48), slice(4 * 88))  # tiles continue the image at its lower and right edge
+    assert torch.allclose(rival(x)[inside], plain[inside], atol=1e-3)
