@@ -4,7 +4,7 @@ ValueError: a fault of the code that builds the program, not of a user.
 """
 from __future__ import annotations
 
-from basicsr_amsr.execution.native.maps import Map, Patches, Slice
+from basicsr_amsr.execution.native.maps import Patches, Slice
 from basicsr_amsr.execution.native.operators import Declarations, Op, Pass
 from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, StepKind, Type
 
@@ -22,7 +22,7 @@ def _need(holds: object, message: str) -> None:
 def check_op(program: Declarations, op: Op, patches: Patches, fused: Pass | None) -> None:
     """Raise ValueError where an operator is impossible, or would read what is not there yet."""
     _need(1 <= len(op.sources) <= MOST_SOURCES, f'{len(op.sources)} sources, 1 to {MOST_SOURCES} are possible')
-    maps = [each.map for each in (*op.sources, *op.out)] + [step.source.map for step in op.steps if step.source]
+    maps = [each.map for each in (*op.sources, op.out)] + [step.source.map for step in op.steps if step.source]
     for each in maps:
         _need(program.maps[each.index:each.index + 1] == [each], f'{each} belongs to another program')
     _check_numbers(op)
@@ -35,7 +35,7 @@ def check_op(program: Declarations, op: Op, patches: Patches, fused: Pass | None
         _check_order(op, fused, program)
         return
     _check_out(op, patches, MOST_SCALE)
-    scale = op.out[0].map.scale // op.shuffle
+    scale = op.out.map.scale // op.shuffle
     for source in op.sources:
         _check_source(op, source, scale, patches)
     for step in op.steps:
@@ -59,29 +59,25 @@ def _check_numbers(op: Op) -> None:
 
 
 def _check_out(op: Op, patches: Patches, most_scale: int) -> None:
-    first = op.out[0].map
-    scale, rest = divmod(first.scale, op.shuffle)
-    _need(not rest and 1 <= scale <= most_scale, f'{first} has scale {first.scale}: shuffle {op.shuffle} does not fit')
-    for out in op.out:
-        _need((out.map.grid, out.map.scale) == (first.grid, first.scale), f'{out.map} and {first} differ in resolution')
-        _need(out.channels * op.shuffle ** 2 == op.out_channels,
-              f'{op.out_channels} channels do not fit {out.channels} of {out.map} (shuffle {op.shuffle})')
-        _need(out.map.layout != Layout.PLANAR or (len(op.out) == 1 and op.groups == 1),
-              'an image can be the only output, and of one group')
-    _need(not op.accumulate or first.layout == Layout.PLANAR, 'only images accumulate')
+    out = op.out.map
+    scale, rest = divmod(out.scale, op.shuffle)
+    _need(not rest and 1 <= scale <= most_scale, f'{out} has scale {out.scale}: shuffle {op.shuffle} does not fit')
+    _need(op.out.channels * op.shuffle ** 2 == op.out_channels,
+          f'{op.out_channels} channels do not fit {op.out.channels} of {out} (shuffle {op.shuffle})')
+    _need(out.layout != Layout.PLANAR or op.groups == 1, 'an image can be the output of one group')
     if op.kind == OpKind.MEAN:
-        _need(first.type == Type.FLOAT32 and first.layout == Layout.NHWC and first.scale == 1,
+        _need(out.type == Type.FLOAT32 and out.layout == Layout.NHWC and out.scale == 1,
               'means go to a float32 map')
         return
-    _need(first.grid is patches.grid, f'{first} is of another grid than the patches')
+    _need(out.grid is patches.grid, f'{out} is of another grid than the patches')
     if op.kind == OpKind.PREDICT:
-        _need(scale == 1 and first.layout != Layout.PLANAR, 'it predicts pixels of the list, into maps')
-        _need(0 <= op.reach <= 4 * first.scale, f'a reach of {op.reach} pixels of {first}: a patch at most')
+        _need(scale == 1 and out.layout != Layout.PLANAR, 'it predicts pixels of the list, into maps')
+        _need(0 <= op.reach <= 4 * out.scale, f'a reach of {op.reach} pixels of {out}: a patch at most')
 
 
 def _check_blocks(program: Declarations, op: Op, patches: Patches) -> None:
     """Check both halves of a scattered convolution: blocks are those of the image's patches, at the pixels' scale."""
-    blocks, pixels = op.out[0].map, op.sources[0].map
+    blocks, pixels = op.out.map, op.sources[0].map
     if op.kind == OpKind.GATHER:
         blocks, pixels = pixels, blocks
     _need(blocks.channels == (PATCH * pixels.scale + 2) ** 2 * 4 and blocks.grid is program.block_grid,
@@ -89,7 +85,7 @@ def _check_blocks(program: Declarations, op: Op, patches: Patches) -> None:
     _need(patches.grid is program.image_grid is pixels.grid, 'blocks are those of the image\'s patches')
     if op.kind == OpKind.COLLECT:
         _need(pixels.type == Type.FLOAT32 and op.sources[0].channels % TAPS == 0, f'{pixels} is nothing to collect')
-    outputs = op.sources[0].channels // TAPS if op.kind == OpKind.COLLECT else op.out[0].channels
+    outputs = op.sources[0].channels // TAPS if op.kind == OpKind.COLLECT else op.out.channels
     _need(1 <= outputs <= MOST_SCATTERED and op.shuffle == 1, f'{outputs} outputs, 1 to {MOST_SCATTERED} are possible')
 
 
@@ -101,7 +97,7 @@ def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
         _need(one.grid is patches.grid and one.scale <= MOST_SCALE, f'{one} is of another grid than the patches')
     elif not resampling and op.stride == 1 and op.kind != OpKind.GATHER and (
             op.pad == (op.kernel - 1) // 2):  # else the output has another size
-        _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the output')
+        _need((one.grid, one.scale) == (op.out.map.grid, scale), f'{one} is of another resolution than the output')
     if one.layout == Layout.LOCAL:
         _need(not op.reads_around or op.kind == OpKind.MEAN, f'{one} is local, without neighbours to read')
 
@@ -112,45 +108,40 @@ def _check_step_source(op: Op, kind: StepKind, source: Slice, scale: int) -> Non
     if kind == StepKind.MUL_PIXEL:
         _need(one.layout == Layout.NHWC and source.channels == op.out_channels, f'{one}: one factor for each channel')
         return
-    _need((one.grid, one.scale) == (op.out[0].map.grid, scale), f'{one} is of another resolution than the operator')
+    _need((one.grid, one.scale) == (op.out.map.grid, scale), f'{one} is of another resolution than the operator')
     wanted = op.out_channels // op.shuffle ** 2 if kind == StepKind.ADD_NEAREST else op.out_channels
     _need(source.channels == wanted, f'{source.channels} channels of {one} for {wanted} of the operator')
     if kind == StepKind.ADD_NEAREST:
-        _need(op.out[0].map.layout == Layout.PLANAR, 'add_nearest needs an image as output')
+        _need(op.out.map.layout == Layout.PLANAR, 'add_nearest needs an image as output')
     else:
-        _need(op.shuffle == 1 or op.out[0].map.layout == Layout.PLANAR,
+        _need(op.shuffle == 1 or op.out.map.layout == Layout.PLANAR,
               'steps that read maps do not go with pixel shuffle into a map')
 
 
 def _check_order(op: Op, fused: Pass | None, program: Declarations) -> None:
-    storages = {out.map.storage for out in op.out}
     for source in op.sources:
-        _need(source.map.storage not in storages or op.kind == OpKind.POINTWISE,
+        _need(source.map.storage != op.out.map.storage or op.kind == OpKind.POINTWISE,
               f'{source.map} would be overwritten while it is read')
-    locals_ = [one.map for one in (*op.sources, *op.out) if one.map.layout == Layout.LOCAL]
+    locals_ = [one.map for one in (*op.sources, op.out) if one.map.layout == Layout.LOCAL]
     locals_ += [step.source.map for step in op.steps if step.source and step.source.map.layout == Layout.LOCAL]
     _need(not locals_ or fused, 'local maps exist within fused() only')
     if fused is None:
         return
-    written = _written(fused.ops)
+    written = [each.out.map for each in fused.ops]
     for one in locals_:
-        _need(one in written or one in [out.map for out in op.out], f'{one} is read before it is written')
+        _need(one in written or one is op.out.map, f'{one} is read before it is written')
     around = [source.map for each in (*fused.ops, op) if each.reads_around and each.kind != OpKind.MEAN
               for source in each.sources]
     for one in around:
-        _need(one.storage not in storages | {each.storage for each in written},
+        _need(one.storage not in {each.storage for each in (op.out.map, *written)},
               f'{one} is written in the group of operators that reads it around: its neighbours are not there yet')
-
-
-def _written(ops: list[Op]) -> list[Map]:
-    return [out.map for op in ops for out in op.out]
 
 
 def check_program(program: Declarations) -> None:
     """What only the whole program shows: within a stage nothing reads a whole map that the stage writes."""
     for stage in {each.stage for each in program.passes}:
         passes = [each for each in program.passes if each.stage == stage]
-        written = {out.map.storage for each in passes for op in each.ops for out in op.out}
+        written = {op.out.map.storage for each in passes for op in each.ops}
         for op in (op for each in passes for op in each.ops):
             whole = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL) or op.stride > 1
             for source in op.sources:

@@ -10,10 +10,10 @@ from basicsr_amsr.execution.native.tables import PATCH, OpKind, Type
 
 @dataclass(eq=False)
 class Op:
-    """One operator as it is declared; `out` has one or two places to write to."""
+    """One operator as it is declared."""
     kind: OpKind
     sources: list[Slice]
-    out: list[Slice]
+    out: Slice
     out_channels: int
     steps: tuple[Step, ...] = ()
     compute: Type = Type.FLOAT32
@@ -22,7 +22,6 @@ class Op:
     pad: int = 0
     groups: int = 1
     shuffle: int = 1
-    accumulate: bool = False
     weight: Values | None = None
     bias: Values | None = None
     ratio: tuple[float, float] | None = None

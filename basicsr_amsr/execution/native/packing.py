@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from basicsr_amsr.execution.native.library import Library
-from basicsr_amsr.execution.native.maps import Slice
 from basicsr_amsr.execution.native.operators import Op
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.steps import Values
@@ -51,7 +50,7 @@ class Tables:
         for number, each in enumerate(program.passes):
             self.c_passes[number] = CPass(first, len(each.ops), each.patches.index, each.stage)
             for op in each.ops:
-                self._fill(self.c_ops[first], op, source, step, each.patches.grid is op.out[0].map.grid)
+                self._fill(self.c_ops[first], op, source, step, each.patches.grid is op.out.map.grid)
                 source, step, first = source + len(op.sources), step + len(op.steps), first + 1
         self.memory: list[np.ndarray] = []
         self.pack()
@@ -61,16 +60,12 @@ class Tables:
         c.kind, c.compute = op.kind, Type.BFLOAT16 if bf16 else Type.FLOAT32
         c.kernel, c.stride, c.pad, c.groups = op.kernel, op.stride, op.pad, op.groups
         c.in_channels, c.out_channels, c.shuffle = op.in_channels, op.out_channels, op.shuffle
-        c.scale = op.out[0].map.scale // op.shuffle if same_grid else 1
+        c.scale = op.out.map.scale // op.shuffle if same_grid else 1
         if op.kind in (OpKind.COLLECT, OpKind.MEAN):
             c.scale = op.sources[0].map.scale
         c.source, c.sources, c.step, c.steps = source, len(op.sources), step, len(op.steps)
-        c.planar, c.accumulate = op.out[0].map.layout == Layout.PLANAR, op.accumulate
-        c.reach, c.rectified = op.reach, op.rectified
-        places: list[Slice | None] = [*op.out, None][:2]
-        for i, place in enumerate(places):
-            found = (place.map.index, place.first, place.lanes) if place else (-1, 0, 0)
-            c.out[i], c.out_channel[i], c.out_lanes[i] = found
+        c.out, c.out_channel, c.out_lanes = op.out.map.index, op.out.first, op.out.lanes
+        c.planar, c.reach, c.rectified = op.out.map.layout == Layout.PLANAR, op.reach, op.rectified
         for i, one in enumerate(op.steps):
             c_step = self.c_steps[step + i]
             c_step.kind, c_step.a, c_step.b = one.kind, one.a, one.b
@@ -85,7 +80,7 @@ class Tables:
             lanes = np.empty(self.library.c.amsr_packed_lanes(pointer), np.int32)
             self.library.c.amsr_lane_channels(pointer, lanes.ctypes.data)
             if op.weight is not None:
-                weight = read(op.weight, self._weight_shape(op), f'weight of {op.kind.name} into {op.out[0].map}')
+                weight = read(op.weight, self._weight_shape(op), f'weight of {op.kind.name} into {op.out.map}')
                 packed = self._new(-(-self.library.c.amsr_packed_bytes(pointer, self.c_sources) // 4) + 2 * ALIGNED)
                 self.library.c.amsr_pack(pointer, self.c_sources, weight.ctypes.data, packed.ctypes.data)
                 c.weights = packed.ctypes.data
@@ -111,7 +106,7 @@ class Tables:
             tensor = values() if callable(values) else values
             flat = tensor.detach().to('cpu', torch.float32).reshape(-1)
             if len(flat) not in (1, op.out_channels):
-                raise ValueError(f'{len(flat)} values for the {op.out_channels} channels into {op.out[0].map}')
+                raise ValueError(f'{len(flat)} values for the {op.out_channels} channels into {op.out.map}')
             array = flat.expand(op.out_channels).numpy()
             vector[:len(lanes)][lanes >= 0] = array[lanes[lanes >= 0]]
         return vector

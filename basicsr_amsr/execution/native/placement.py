@@ -98,7 +98,7 @@ class Placement:
                 stride, pad, kernel = (how.stride, how.pad, how.kernel) if how else (1, 0, 1)
                 margin = margins[one.index]
                 margin[0] = max(margin[0], pad)
-                at = op.out[0].map if op.kind != OpKind.MEAN else one
+                at = op.out.map if op.kind != OpKind.MEAN else one
                 for axis in (0, 1):
                     side = self.extent(at)[axis] // op.shuffle
                     last = (whole(side, op.edge) - 1) * stride - pad + kernel - 1
@@ -164,6 +164,6 @@ class Placement:
                 height, width = self.extent(op.sources[0].map)
                 c.value[0] = 1 / (height * width)
             elif op.kind in (OpKind.BILINEAR, OpKind.NEAREST):
-                source, out = self.extent(op.sources[0].map), self.extent(op.out[0].map)
+                source, out = self.extent(op.sources[0].map), self.extent(op.out.map)
                 for axis in (0, 1):
                     c.value[axis] = op.ratio[axis] if op.ratio else source[axis] / (out[axis] // op.shuffle)

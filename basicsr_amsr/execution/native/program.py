@@ -137,8 +137,8 @@ class Program(Declarations):
     def conv(self, sources: Channels | Sequence[Channels], weight: Values, bias: Values | None, out: Channels, *,
              out_channels: int, kernel: int = 3, stride: int = 1, padding: int | None = None, groups: int = 1,
              shuffle: int = 1, steps: Sequence[Step] = (), method: str = 'direct', compute: str = 'float32',
-             accumulate: bool = False, also: Channels | None = None, patches: Patches | None = None) -> None:
-        """A convolution, then `steps`, then pixel shuffle, then the store into `out`, and the same into `also`.
+             patches: Patches | None = None) -> None:
+        """A convolution, then `steps`, then pixel shuffle, then the store into `out`.
 
         Args:
             sources: maps or ranges of channels; several are read one behind the other, as if concatenated (groups=1).
@@ -152,14 +152,11 @@ class Program(Declarations):
                 few of these, ten times its rounding error.
             compute: 'float32' or 'bfloat16': what products are rounded to; sums are float32. Without an instruction for
                 bf16 they are computed in float32.
-            accumulate: add to what the image (an `image` map) holds.
         """
         kind = METHODS[method]
         given = [channels_of(one) for one in ([sources] if isinstance(sources, Map | Slice) else sources)]
-        places = [channels_of(one) for one in (out, also) if one is not None]
-        self._add(Op(kind, given, places, out_channels, tuple(steps), TYPES[compute], kernel, stride,
-                     (kernel - 1) // 2 if padding is None else padding, groups, shuffle, accumulate, weight, bias),
-                  patches)
+        self._add(Op(kind, given, channels_of(out), out_channels, tuple(steps), TYPES[compute], kernel, stride,
+                     (kernel - 1) // 2 if padding is None else padding, groups, shuffle, weight, bias), patches)
 
     def scatter(self, source: Channels, weight: Values, blocks: Map, *, outputs: int,
                 compute: str = 'float32') -> None:
@@ -185,34 +182,31 @@ class Program(Declarations):
 
     def collect(self, products: Map, blocks: Map) -> None:
         """The second half of `scatter`: sums float32 products, [tap][output] of each pixel, to blocks."""
-        self._add(Op(OpKind.COLLECT, [channels_of(products)], [channels_of(blocks)], blocks.channels), None)
+        self._add(Op(OpKind.COLLECT, [channels_of(products)], channels_of(blocks), blocks.channels), None)
 
-    def gather(self, blocks: Map, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
+    def gather(self, blocks: Map, out: Channels, *, steps: Sequence[Step] = (),
                patches: Patches | None = None) -> None:
         """The sums of a scattered convolution, then `steps` (its bias, too), then the store into `out`."""
         place = channels_of(out)
-        self._add(Op(OpKind.GATHER, [channels_of(blocks)], [place], place.channels, tuple(steps),
-                     accumulate=accumulate), patches)
+        self._add(Op(OpKind.GATHER, [channels_of(blocks)], place, place.channels, tuple(steps)), patches)
 
     def depthwise(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, kernel: int = 3,
-                  stride: int = 1, padding: int | None = None, steps: Sequence[Step] = (), also: Channels | None = None,
+                  stride: int = 1, padding: int | None = None, steps: Sequence[Step] = (),
                   patches: Patches | None = None) -> None:
         """A convolution of each channel by its own kernel; weight: (channels, 1, kernel, kernel)."""
         given = channels_of(source)
-        self._add(Op(OpKind.DEPTHWISE, [given], [channels_of(one) for one in (out, also) if one is not None],
-                     given.channels, tuple(steps), Type.FLOAT32, kernel, stride,
-                     (kernel - 1) // 2 if padding is None else padding, weight=weight, bias=bias), patches)
+        self._add(Op(OpKind.DEPTHWISE, [given], channels_of(out), given.channels, tuple(steps), Type.FLOAT32, kernel,
+                     stride, (kernel - 1) // 2 if padding is None else padding, weight=weight, bias=bias), patches)
 
-    def pointwise(self, source: Channels, out: Channels, *, steps: Sequence[Step] = (), accumulate: bool = False,
-                  border: int = 0, also: Channels | None = None, patches: Patches | None = None) -> None:
+    def pointwise(self, source: Channels, out: Channels, *, steps: Sequence[Step] = (), border: int = 0,
+                  patches: Patches | None = None) -> None:
         """out = steps(source), pixel by pixel: copies, sums, products, activations, an image into a map and back.
 
         Args:
             border: of an image, whose outermost pixels are repeated: pixels that `out` has more on each side.
         """
         given = channels_of(source)
-        self._add(Op(OpKind.POINTWISE, [given], [channels_of(one) for one in (out, also) if one is not None],
-                     given.channels, tuple(steps), pad=border, accumulate=accumulate), patches)
+        self._add(Op(OpKind.POINTWISE, [given], channels_of(out), given.channels, tuple(steps), pad=border), patches)
 
     def mean(self, source: Channels, out: Channels, *, patches: Patches | None = None) -> None:
         """Sum over the listed patches' pixels divided by the number of all pixels, into a float32 map of a 1x1 grid.
@@ -220,11 +214,10 @@ class Program(Declarations):
         It may be read from the next stage on.
         """
         given = channels_of(source)
-        self._add(Op(OpKind.MEAN, [given], [channels_of(out)], given.channels), patches or self._listed(given.map))
+        self._add(Op(OpKind.MEAN, [given], channels_of(out), given.channels), patches or self._listed(given.map))
 
     def resample(self, source: Channels, out: Channels, *, mode: str = 'bilinear', steps: Sequence[Step] = (),
-                 ratio: tuple[float, float] | None = None, accumulate: bool = False,
-                 patches: Patches | None = None) -> None:
+                 ratio: tuple[float, float] | None = None, patches: Patches | None = None) -> None:
         """Resize between any two maps, as torch's interpolate with align_corners=False.
 
         Args:
@@ -233,14 +226,13 @@ class Program(Declarations):
                 1 / scale_factor where interpolate was given one.)
         """
         given = channels_of(source)
-        self._add(Op(RESAMPLING[mode], [given], [channels_of(out)], given.channels, tuple(steps), ratio=ratio,
-                     accumulate=accumulate), patches)
+        self._add(Op(RESAMPLING[mode], [given], channels_of(out), given.channels, tuple(steps), ratio=ratio), patches)
 
     def max_pool(self, source: Channels, out: Channels, *, kernel: int, stride: int, padding: int = 0,
                  steps: Sequence[Step] = (), patches: Patches | None = None) -> None:
         """Maximum over windows; padding counts as minus infinity."""
         given = channels_of(source)
-        self._add(Op(OpKind.MAX_POOL, [given], [channels_of(out)], given.channels, tuple(steps), kernel=kernel,
+        self._add(Op(OpKind.MAX_POOL, [given], channels_of(out), given.channels, tuple(steps), kernel=kernel,
                      stride=stride, pad=padding), patches)
 
     def predict(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, out_channels: int,
@@ -256,7 +248,7 @@ class Program(Declarations):
             compute: as in `conv`.
         """
         given = channels_of(source)
-        self._add(Op(OpKind.PREDICT, [given], [channels_of(out)], out_channels, (), TYPES[compute], shuffle=shuffle,
+        self._add(Op(OpKind.PREDICT, [given], channels_of(out), out_channels, (), TYPES[compute], shuffle=shuffle,
                      weight=weight, bias=bias, reach=reach, rectified=rectified), patches)
 
     def _listed(self, output: Map) -> Patches:
@@ -266,7 +258,7 @@ class Program(Declarations):
         target = self._open_pass
         if target and patches is not None and patches is not target.patches:
             raise ValueError('within fused() the patches are those of the group')
-        listed = patches or self._listed(op.out[0].map)
+        listed = patches or self._listed(op.out.map)
         check_op(self, op, listed, target)
         if target is None:
             target = self._new_pass(listed)

@@ -56,7 +56,7 @@ class Runner:
         self._arena: Arena | None = None
         self._lock = threading.Lock()
         self._images = [each for each in program.maps if each.layout == Layout.PLANAR]
-        self._written = {place.map for each in program.passes for op in each.ops for place in op.out}
+        self._written = {op.out.map for each in program.passes for op in each.ops}
         self._full: list[tuple[int, int, np.ndarray]] = []  # of each list its address and length
         self._near = {each.patches for each in program.passes for op in each.ops if op.reach}
 

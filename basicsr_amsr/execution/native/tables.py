@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 7
+ABI = 8
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -79,10 +79,9 @@ class COp(ctypes.Structure):
     """AmsrOp."""
     _fields_ = [('kind', _i32), ('compute', _i32), ('kernel', _i32), ('stride', _i32), ('pad', _i32), ('groups', _i32),
                 ('in_channels', _i32), ('out_channels', _i32), ('scale', _i32), ('shuffle', _i32), ('source', _i32),
-                ('sources', _i32), ('step', _i32), ('steps', _i32), ('out', _i32 * 2), ('out_channel', _i32 * 2),
-                ('out_lanes', _i32 * 2), ('planar', _i32), ('accumulate', _i32),
-                ('reach', _i32), ('rectified', _i32), ('value', _f32 * 2), ('weights', _ptr),
-                ('vector', _ptr)]
+                ('sources', _i32), ('step', _i32), ('steps', _i32), ('out', _i32), ('out_channel', _i32),
+                ('out_lanes', _i32), ('planar', _i32), ('reach', _i32), ('rectified', _i32), ('value', _f32 * 2),
+                ('weights', _ptr), ('vector', _ptr)]
 
 
 class CList(ctypes.Structure):

@@ -32,7 +32,6 @@ WRONG = {
     'resolution of a step': lambda p, a, b: p.pointwise(a, b, steps=[steps.add(p.map(8, scale=2))]),
     'channels of a step': lambda p, a, b: p.pointwise(a, b, steps=[steps.add(p.map(9))]),
     'an image as source': lambda p, a, b: p.conv(p.image(8), weight(8, 8), None, b, out_channels=8),
-    'accumulation in a map': lambda p, a, b: p.pointwise(a, b, accumulate=True),
     'a local map outside a group': lambda p, a, b: p.pointwise(a, p.local(8)),
     'range': lambda p, a, b: a[4:4],
     'padding': lambda p, a, b: p.conv(a, weight(8, 8), None, b, out_channels=8, padding=3),

@@ -88,20 +88,3 @@ def test_max_pool(native, isa, size, channels, kernel, stride, padding, dtype):
         maps[0], out, kernel=kernel, stride=stride, padding=padding, patches=listed), dtype=dtype,
         size=lambda height, width: tuple(wanted.shape[-2:]))
     assert torch.equal(found, wanted)
-
-
-@given(SIZES, st.integers(2, 4), st.integers(1, 3))
-@FAST
-def test_convolution_over_an_enlarged_image(native, isa, size, by, channels):
-    """Bilinear enlargement into the output image, to which a convolution adds."""
-    x, weight = numbers(1, channels, *size), numbers(2, channels * by * by, channels, 3, 3)
-    program = Program()
-    image, result, a = program.image(channels), program.image(channels, scale=by), program.map(channels)
-    program.pointwise(image, a)
-    program.resample(a, result, ratio=(1 / by, 1 / by))
-    program.conv(a, weight, None, result, out_channels=len(weight), shuffle=by, accumulate=True)
-    found = torch.zeros(channels, size[0] * by, size[1] * by)
-    Runner(program, native).run({image: x, result: found})
-    wanted = F.interpolate(x[None], scale_factor=by, mode='bilinear', align_corners=False)
-    wanted = wanted + F.pixel_shuffle(F.conv2d(x[None], weight, padding=1), by)
-    assert error(found, wanted[0]) < 1e-5

@@ -1,4 +1,4 @@
-// What follows the sums of an operator: its steps, then the store into one or two maps.
+// What follows the sums of an operator: its steps, then the store into a map.
 #pragma once
 #include "functions.h"
 #include "layout.h"
@@ -41,7 +41,7 @@ template <int PIXELS, int VECTORS> struct OnStack {
 
 INLINE Finish finish_of(const Context &context, const AmsrOp &op) {
   const AmsrProgram &p = *context.program;
-  const AmsrMap &out = p.map_table[op.out[0]];
+  const AmsrMap &out = p.map_table[op.out];
   const Shape shape = shape_of(op);
   return {&context, &op, shape, p.step_table + op.step, p.map_table, out.height / op.shuffle, out.width / op.shuffle,
           shape.groups == 1 && shape.units == 1, shape.unit % LANES == 0};
@@ -178,13 +178,13 @@ INLINE void store_block(T *p, int64_t row, int64_t pixel, Vec (&x)[PIXELS][VECTO
 
 // Any block: cut by the image, by groups, by pixel shuffle, by the channels that may be written.
 template <class T, int COLUMNS, int PIXELS, int VECTORS>
-NOINLINE void store_parts(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+NOINLINE void store_parts(const Finish &f, const Block &b, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
   constexpr int ROWS = PIXELS / COLUMNS;
   const int rows = m.layout == AMSR_LOCAL ? ROWS : least(ROWS, f.height - b.spot.y - b.first);
   const int columns = m.layout == AMSR_LOCAL ? COLUMNS : least(COLUMNS, f.width - b.spot.x);
-  const int by = f.op->shuffle, lanes = f.op->out_lanes[which];
+  const int by = f.op->shuffle, lanes = f.op->out_lanes;
   const int64_t row = m.row, pixel = m.pixel;
-  T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * row + f.op->out_channel[which];
+  T *origin = address<T>(*f.context, m, b.spot, by) + b.first * by * row + f.op->out_channel;
   for (int v = 0; v < VECTORS; v++) {
     const Place place = place_of(f.shape, b.vector + v);
     const bool last = place.channel + place.count == f.op->out_channels / f.shape.units;  // what follows may be free
@@ -207,8 +207,8 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
   const int by = f.op->shuffle, square = by * by;
   const int rows = f.height - b.spot.y - b.first, columns = least(COLUMNS, f.width - b.spot.x);
   const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
-  const int run = by == 4 && !f.op->accumulate ? 4 : 1;
-  float *origin = (float *)m.base + b.spot.image * m.image + f.op->out_channel[0] * m.plane +
+  const int run = by == 4 ? 4 : 1;
+  float *origin = (float *)m.base + b.spot.image * m.image + f.op->out_channel * m.plane +
                   (int64_t)(b.spot.y + b.first) * by * m.row + (int64_t)b.spot.x * by;
   for (int lane = from; lane < to; lane += run) {
     const int part = lane % square;
@@ -219,17 +219,17 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
         float *q = p + i * by * m.row + j * by;
         const float *from_pixel = value + (i * COLUMNS + j) * VECTORS * LANES;
         if (run == 4) memcpy(q, from_pixel, 16);
-        else *q = f.op->accumulate ? *q + *from_pixel : *from_pixel;
+        else *q = *from_pixel;
       }
   }
 }
 
 template <class T, int COLUMNS, int PIXELS, int VECTORS>
-INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
+INLINE void store_map(const Finish &f, const Block &b, const AmsrMap &m, Vec (&x)[PIXELS][VECTORS]) {
   const bool inside = m.layout == AMSR_LOCAL || (b.spot.y + b.first + PIXELS / COLUMNS <= f.height &&
                                                    b.spot.x + COLUMNS <= f.width);
-  if (inside && f.plain && (b.vector + VECTORS) * LANES <= f.op->out_lanes[which]) {
-    T *p = address<T>(*f.context, m, b.spot, 1) + b.first * m.row + f.op->out_channel[which] + b.vector * LANES;
+  if (inside && f.plain && (b.vector + VECTORS) * LANES <= f.op->out_lanes) {
+    T *p = address<T>(*f.context, m, b.spot, 1) + b.first * m.row + f.op->out_channel + b.vector * LANES;
     store_block<COLUMNS>(p, m.row, m.pixel, x);
   } else if (inside && f.whole) {
     const int by = f.op->shuffle;
@@ -237,40 +237,37 @@ INLINE void store_map(const Finish &f, const Block &b, int which, const AmsrMap 
     UNROLL(4)
     for (int v = 0; v < VECTORS; v++) {
       const Place place = place_of(f.shape, b.vector + v);
-      T *p = address<T>(*f.context, m, b.spot, by) + b.first * row + f.op->out_channel[which] + place.y * m.row +
+      T *p = address<T>(*f.context, m, b.spot, by) + b.first * row + f.op->out_channel + place.y * m.row +
              place.x * m.pixel + place.channel;
       UNROLL(16)
       for (int i = 0; i < PIXELS; i++) store(p + i / COLUMNS * row + i % COLUMNS * pixel, x[i][v]);
     }
   } else {
     OnStack<PIXELS, VECTORS> copy(x);
-    store_parts<T, COLUMNS>(f, b, which, m, copy.x);
+    store_parts<T, COLUMNS>(f, b, m, copy.x);
   }
 }
 
 template <int COLUMNS = 4, int PIXELS, int VECTORS>
 INLINE void finish(const Finish &f, const Block &b, Vec (&x)[PIXELS][VECTORS]) {
   take_steps<COLUMNS>(f, b, x);
-  for (int which = 0; which < 2; which++) {
-    if (f.op->out[which] < 0) break;
-    const AmsrMap &m = f.maps[f.op->out[which]];
-    if (m.layout == AMSR_PLANAR) {
-      OnStack<PIXELS, VECTORS> copy(x);
-      store_planar<COLUMNS>(f, b, m, copy.x);
-    } else if (m.type == AMSR_BF16) {
-      store_map<bf16, COLUMNS>(f, b, which, m, x);
-    } else {
-      store_map<float, COLUMNS>(f, b, which, m, x);
-    }
+  const AmsrMap &m = f.maps[f.op->out];
+  if (m.layout == AMSR_PLANAR) {
+    OnStack<PIXELS, VECTORS> copy(x);
+    store_planar<COLUMNS>(f, b, m, copy.x);
+  } else if (m.type == AMSR_BF16) {
+    store_map<bf16, COLUMNS>(f, b, m, x);
+  } else {
+    store_map<float, COLUMNS>(f, b, m, x);
   }
 }
 
 // Bring the lines that a later patch is stored to into the L1 or L2, ready to be written.
 INLINE void prefetch_output(const Finish &f, const Spot &spot) {
-  const AmsrMap &m = f.maps[f.op->out[0]];
+  const AmsrMap &m = f.maps[f.op->out];
   if (m.layout != AMSR_NHWC || f.op->shuffle > 1) return;
   const int64_t size = m.type == AMSR_BF16 ? 2 : 4;
-  const char *base = (const char *)m.base + size * (spot.image * m.image + spot.y * m.row + spot.x * m.pixel + f.op->out_channel[0]);
+  const char *base = (const char *)m.base + size * (spot.image * m.image + spot.y * m.row + spot.x * m.pixel + f.op->out_channel);
   const int64_t pixel = m.pixel * size, row = m.row * size, bytes = f.op->out_channels * size;
   for (int i = 0; i < 16; i++)
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(base + i / 4 * row + i % 4 * pixel + b, 1, 2);

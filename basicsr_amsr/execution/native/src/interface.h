@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 7 };
+enum { AMSR_ABI = 8 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -85,9 +85,8 @@ struct AmsrOp {
   int32_t shuffle;                     // output pixels a side for each pixel (pixel shuffle), 1: none
   int32_t source, sources;             // first and number in the table of sources
   int32_t step, steps;                 // first and number in the table of steps
-  int32_t out[2], out_channel[2];      // maps to write; -1: none
-  int32_t out_lanes[2];                // channels from out_channel on that may be overwritten, at least out_channels
-  int32_t planar, accumulate;          // planar: out is PLANAR; accumulate: add to what is there
+  int32_t out, out_channel, out_lanes;  // the map to write; channels from out_channel on that may be overwritten, at least out_channels
+  int32_t planar;                      // out is PLANAR
   int32_t reach, rectified;            // PREDICT: how near, in pixels of out (0: all pixels); max(x, 0) beside each x is read too
   float value[2];                      // MEAN: 1 / number of pixels; BILINEAR, NEAREST: source pixels for each output pixel, y, x
   const void *weights;                 // packed by amsr_pack

@@ -82,7 +82,7 @@ static void run_group(const GroupRun &run) {
       continue;
     }
     const bool mean = op.kind == AMSR_MEAN;
-    const AmsrMap &m = p.map_table[mean ? p.source_table[op.source].map : op.out[0]];
+    const AmsrMap &m = p.map_table[mean ? p.source_table[op.source].map : op.out];
     const int height = mean ? m.height : m.height / op.shuffle, width = mean ? m.width : m.width / op.shuffle;
     const int n = spread(op, height, width, patches, run.count, spots, AMSR_GROUP * MOST_SCALE * MOST_SCALE);
     const int ahead = spread(op, height, width, patches + run.count, run.next_count, spots + n, AMSR_GROUP);

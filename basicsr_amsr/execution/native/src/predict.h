@@ -124,9 +124,9 @@ template <class O>
 INLINE void store_pixel(const Finish &f, const AmsrMap &m, const Spot &spot, int y, int x, const Place &place, Vec value) {
   const int by = f.op->shuffle;
   const bool last = place.channel + place.count == f.op->out_channels / f.shape.units;  // what follows may be free
-  const int count = last ? most(place.count, f.op->out_lanes[0] - place.channel) : place.count;
+  const int count = last ? most(place.count, f.op->out_lanes - place.channel) : place.count;
   O *p = address<O>(*f.context, m, spot, by) + (y * by + place.y) * m.row + (x * by + place.x) * m.pixel;
-  store_some(p + f.op->out_channel[0] + place.channel, value, count);
+  store_some(p + f.op->out_channel + place.channel, value, count);
 }
 
 // Pixels whose sums are computed together.
@@ -136,7 +136,7 @@ template <class T, int VECTORS>
 INLINE void predict_panel(const Finish &f, const Predicted<T> *const *pixels, int n, const T *w, int vector) {
   constexpr int PIXELS = pixels_for<T>(VECTORS);
   const AmsrOp &op = *f.op;
-  const AmsrMap &m = f.maps[op.out[0]];
+  const AmsrMap &m = f.maps[op.out];
   for (int from = 0; from < n; from += PIXELS) {
     const T *in[PIXELS];
     for (int i = 0; i < PIXELS; i++) in[i] = pixels[least(from + i, n - 1)]->features;
@@ -166,7 +166,7 @@ template <int WRITE> INLINE void prefetch_pixel(const AmsrMap &m, const Spot &sp
 template <class T> NOINLINE void predict(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
   const Finish f = finish_of(c, op);
   const AmsrSource &source = c.program->source_table[op.source];
-  const AmsrMap &m = c.program->map_table[source.map], &out = f.maps[op.out[0]];
+  const AmsrMap &m = c.program->map_table[source.map], &out = f.maps[op.out];
   const int by = op.shuffle;
   const Nearness any = nearness(op.reach, by, 0, 0, by - 1, by - 1);
   Predicted<T> pixels[AMSR_GROUP * 16];
@@ -179,7 +179,7 @@ template <class T> NOINLINE void predict(const Context &c, const AmsrOp &op, con
       number[k][i] = (uint8_t)count;
       pixels[count++] = {spots + k, y, x, nullptr};
       prefetch_pixel<0>(m, spots[k], y, x, source.channel, source.channels);
-      if (by == 1) prefetch_pixel<1>(out, spots[k], y, x, op.out_channel[0], op.out_channels);
+      if (by == 1) prefetch_pixel<1>(out, spots[k], y, x, op.out_channel, op.out_channels);
     }
   }
   if constexpr (has_tiles<T>()) open_tiles();

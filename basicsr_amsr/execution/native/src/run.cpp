@@ -162,7 +162,7 @@ void finish_means(const AmsrProgram &p, const AmsrPass &pass, const float *sums,
   for (int i = 0; i < pass.ops; i++) {
     const AmsrOp &op = p.op_table[pass.op + i];
     if (op.kind != AMSR_MEAN) continue;
-    const AmsrMap &out = p.map_table[op.out[0]];
+    const AmsrMap &out = p.map_table[op.out];
     for (int image = 0; image < p.images; image++) {
       // whose patches lie in these groups, but for one image, of which a wavefront cuts groups anywhere
       const int64_t from = p.images > 1 ? image * count / size : 0;
@@ -173,7 +173,7 @@ void finish_means(const AmsrProgram &p, const AmsrPass &pass, const float *sums,
           const int64_t before = p.images > 1 ? g * size / count : 0;  // the group's first image
           sum += sums[(g * images + image - before) * lanes + first + c];
         }
-        ((float *)out.base)[image * out.image + op.out_channel[0] + c] = (float)(sum * op.value[0]);
+        ((float *)out.base)[image * out.image + op.out_channel + c] = (float)(sum * op.value[0]);
       }
     }
     first += (p.source_table[op.source].channels + selected()->lanes - 1) / selected()->lanes * selected()->lanes;

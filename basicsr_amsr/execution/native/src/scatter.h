@@ -47,7 +47,7 @@ NOINLINE void collect_patch(const float *columns, int64_t row, int64_t pixel, in
 // spots: of the listed patches themselves, in pixels of these.
 NOINLINE void collect(const Context &c, const AmsrOp &op, const Spot *patches, int n) {
   const AmsrSource &source = c.program->source_table[op.source];
-  const AmsrMap &m = c.program->map_table[source.map], &blocks = c.program->map_table[op.out[0]];
+  const AmsrMap &m = c.program->map_table[source.map], &blocks = c.program->map_table[op.out];
   const int edge = 4 * op.scale;
   for (int k = 0; k < n; k++) {
     const Spot spot = {patches[k].y * edge, patches[k].x * edge, k, 0, 0, patches[k].image};
