@@ -14,6 +14,7 @@ from torch import nn
 from torch._C import _len_torch_dispatch_stack
 
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.execution import picture_memory
 from basicsr_amsr.execution.dense.kept import Kept
 from basicsr_amsr.execution.dense.segment_build import Build
 from basicsr_amsr.execution.dense.segments import Segment, segments_of
@@ -151,7 +152,7 @@ class Schedule:
         for value, image in build.images.items():
             if value in segment.outputs:
                 shape = [dim.at(*size) if not isinstance(dim, int) else dim for dim in self.graph.shape(value)]
-                values[value] = torch.empty(shape)
+                values[value] = picture_memory.empty(shape)
             images[image] = values[value][0]
         self.runners[number].run(images, given.patches, near=given.near, sound=given.sound)
 
@@ -260,7 +261,7 @@ class DenseForm(NativeForm):
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The network's image, or None where the network itself has to run: off the CPU, while something watches its
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
-        return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))
+        return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision)[0])
 
     def maps(self, net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """The maps that the network returns, or None where torch has to run it, see `image`."""
