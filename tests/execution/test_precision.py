@@ -127,6 +127,15 @@ def test_what_a_device_is_good_at(monkeypatch):
         check_arithmetic('bf16', torch.device('cuda'), '--dtype')
 
 
+def keep_first_mask(net):
+    """Has an MGA network select by the first mask that it makes: by one of bf16 other patches may be the worst."""
+    masks = []
+    if isinstance(net, MGA):
+        net.mask._forward_hooks.clear()
+        net.mask.register_forward_hook(lambda _module, _given, mask: masks.append(mask) or masks[0])
+    return masks
+
+
 def psnr(a, b):
     return -10 * torch.log10((a.clamp(0, 1) - b.clamp(0, 1)).square().mean()).item()
 
@@ -138,16 +147,13 @@ def test_instructions_of_a_cpu(monkeypatch, has, answer):
     assert precision.cpu_has_bf16() is answer
 
 
-@pytest.mark.parametrize('file, force, least', [
-    ('carn_m_x4', [], 50), ('rfdn_x4', [], 50), ('amsr_carn_m_x4', [], 50), ('amsr_rfdn_x4', [], 50),
-    ('mga_rfdn_x4', [], 50), ('amsr_carn_m_x4',
-                              ['network_g:calibration=~', 'network_g:selection={keep: 0.5, patch_size: 4}'], 50),
-    # FSRCNN adds nothing to an interpolated image: the whole image passes through its weights, and those alone, rounded
-    # to bf16 (with the biases, as autocast rounds them), leave 47.7 dB of the base net's picture of the butterfly.
-    ('mga_fsrcnn_x4', [], 46)])
+@pytest.mark.parametrize('file, force', [
+    ('carn_m_x4', []), ('rfdn_x4', []), ('amsr_carn_m_x4', []), ('amsr_rfdn_x4', []), ('mga_fsrcnn_x4', []),
+    ('mga_rfdn_x4', []), ('amsr_carn_m_x4',
+                          ['network_g:calibration=~', 'network_g:selection={keep: 0.5, patch_size: 4}'])])
 @torch.no_grad()
-def test_pictures_of_set5(shared, repository, file, force, least):
-    """Near the picture in float32 of the same network, each image with the same mask, and as near to the truth."""
+def test_pictures_of_set5(shared, repository, file, force):
+    """50 dB to the picture in float32 of the same network, each image with the same mask, and as near to the truth."""
     logging.disable(logging.INFO)
     opt = read_options(str(repository / f'options/test/{file}.yml'), force)
     net = subject.build(opt).eval()
@@ -159,11 +165,15 @@ def test_pictures_of_set5(shared, repository, file, force, least):
         high = high[:high.shape[0] // 4 * 4, :high.shape[1] // 4 * 4]
         small = imresize(high / 255, (high.shape[0] // 4, high.shape[1] // 4)).round(6)
         x = torch.from_numpy(small).float().permute(2, 0, 1)[None].clamp(0, 1)
+        masks = keep_first_mask(net)
         exact, keep = net(x), float(getattr(net, 'last_keep', 1.0))
         with low():
             picture = net(x).float()
+        if isinstance(net, MGA):
+            one, other = masks
+            assert torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1] > 0.99
         assert float(getattr(net, 'last_keep', 1.0)) == keep
         truth = torch.from_numpy(high.copy()).permute(2, 0, 1)[None] / 255
         found.append(psnr(picture, exact))
         lost.append(psnr(exact, truth) - psnr(picture, truth))
-    assert min(found) > least and max(lost) < 0.05, (found, lost)
+    assert min(found) > 50 and max(lost) < 0.05, (found, lost)
