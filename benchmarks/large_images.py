@@ -80,10 +80,6 @@ class Masks:
         return call
 
 
-def _length(part: slice) -> int:
-    return int(part.stop - part.start)
-
-
 class Rival(nn.Module):
     """The plain network of a converted one by OpenVINO, in its tiles."""
 
@@ -92,9 +88,10 @@ class Rival(nn.Module):
     def __init__(self, net: Any, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.tile, self.pad, self.step = net.amsr.tile, net.amsr.tile_pad, step_of(net)
-        if is_large(torch.empty(size), self.tile):
-            tiles = list(cut(*size, self.tile, self.pad, self.step))
-            size = (max(_length(each.rows) for each in tiles), max(_length(each.cols) for each in tiles))
+        if self.tile is not None:
+            image = torch.empty(1, 1, *size, device='meta')
+            tiles = [each.of(image).shape for each in cut(*size, self.tile, self.pad, self.step)]
+            size = (max(each[-2] for each in tiles), max(each[-1] for each in tiles))
         self.network = OpenVINONetwork(restore_(net), channels, size, torch.float32)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
