@@ -17,6 +17,7 @@ from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.execution.region.run_sparse import run_sparse
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
+from basicsr_amsr.psnr import plain_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
 from tests.execution.test_region import net_of, random_patches, random_prediction
@@ -136,10 +137,6 @@ def keep_first_mask(net):
     return masks
 
 
-def psnr(a, b):
-    return -10 * torch.log10((a.clamp(0, 1) - b.clamp(0, 1)).square().mean()).item()
-
-
 @pytest.mark.parametrize(('has', 'answer'), [(['avx512_f'], False), (['avx512_f', 'avx512_bf16'], True),
                                              (['amx_bf16'], True), (['neon', 'bf16'], True)])
 def test_instructions_of_a_cpu(monkeypatch, has, answer):
@@ -174,6 +171,7 @@ def test_pictures_of_set5(shared, repository, file, force):
             assert torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1] > 0.99
         assert float(getattr(net, 'last_keep', 1.0)) == keep
         truth = torch.from_numpy(high.copy()).permute(2, 0, 1)[None] / 255
-        found.append(psnr(picture, exact))
-        lost.append(psnr(exact, truth) - psnr(picture, truth))
+        exact, picture, truth = (each.clamp(0, 1).numpy() for each in (exact, picture, truth))
+        found.append(plain_psnr(picture, exact, 1))
+        lost.append(plain_psnr(exact, truth, 1) - plain_psnr(picture, truth, 1))
     assert min(found) > 50 and max(lost) < 0.05, (found, lost)
