@@ -2,17 +2,16 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from basicsr_amsr import allocator
+from basicsr_amsr.cli.garbage import uncollected
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.version import __version__
 
@@ -24,7 +23,7 @@ class Command(NamedTuple):
     """A subcommand.
 
     Attributes:
-        module: has `run(args) -> int`, and imports what the work needs, which takes seconds.
+        module: has `run(args) -> int`.
         help: what it does. Its flags are those of `flags/NAME_flags.py`: `add_arguments(parser)`.
     """
 
@@ -91,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser(chosen).parse_args(words)
         allocator.tune()
-        code: int = load(COMMANDS[args.command].module).run(args)
+        with uncollected():
+            command = importlib.import_module(COMMANDS[args.command].module)
+        code: int = command.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -109,17 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(REPORT, file=sys.stderr)
         return 1
-
-
-def load(module: str) -> ModuleType:
-    """A command's module; garbage is not looked for meanwhile, which would take a tenth of the time and find none."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return importlib.import_module(module)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def told(error: UserError) -> int:

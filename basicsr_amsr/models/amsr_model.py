@@ -15,7 +15,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.calibration.trained import train_predictions_, trained_calibration, trained_predictions
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.construct import build
@@ -31,7 +30,7 @@ from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.checkpoints import checkpoint_path
 from basicsr_amsr.training.randomness import python_random
 from basicsr_amsr.training.trained_model import TrainedModel
-from basicsr_amsr.weights.cards import locate
+from basicsr_amsr.weights.cards import SUFFIX, locate
 
 PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint
 KEEP = (0, 0, 0)  # before the iteration: no other random numbers of the run have four places
