@@ -13,6 +13,7 @@ from typing import NamedTuple, NoReturn
 from basicsr_amsr import allocator
 from basicsr_amsr.cli.garbage import uncollected
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.resources import resolve
 from basicsr_amsr.version import __version__
 
 PROG = 'basicsr'
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors='backslashreplace')  # names of files need be no text
     try:
         args = build_parser(chosen).parse_args(words)
+        require_option_files(args)
         allocator.tune()
         with uncollected():
             command = importlib.import_module(COMMANDS[args.command].module)
@@ -110,6 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(REPORT, file=sys.stderr)
         return 1
+
+
+def require_option_files(args: argparse.Namespace) -> None:
+    """UserError where an option file is not there, before anything is imported that takes seconds."""
+    files = getattr(args, 'opt', None) or []
+    for file in [files] if isinstance(files, str) else files:
+        if not resolve(file).exists():
+            raise UserError(f'Option file not found: {file}')
 
 
 def told(error: UserError) -> int:

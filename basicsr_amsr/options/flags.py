@@ -3,24 +3,10 @@ from __future__ import annotations
 
 import argparse
 
-from basicsr_amsr.errors import UserError
-from basicsr_amsr.resources import resolve
-
-
-def option_file(name: str) -> str:
-    """The name of an option file, which is looked for before anything is imported, which takes seconds.
-
-    Raises:
-        UserError: it is not there.
-    """
-    if not resolve(name).exists():
-        raise UserError(f'Option file not found: {name}')
-    return name
-
 
 def add_option_file_arguments(parser: argparse.ArgumentParser) -> None:
     """BasicSR's flags, with BasicSR's spelling; torchrun's `--local-rank` is accepted beside."""
-    parser.add_argument('-opt', required=True, type=option_file, metavar='FILE', help='option file (YAML)')
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY:KEY=VALUE',
                         help='change options of the file, e.g. datasets:train:gt_size=96')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',

@@ -3,13 +3,10 @@ from __future__ import annotations
 
 import argparse
 
-from basicsr_amsr.options.flags import option_file
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr bench`."""
-    parser.add_argument('-opt', type=option_file, nargs='+', default=[], metavar='FILE',
-                        help='option files of networks, with weights')
+    parser.add_argument('-opt', nargs='+', default=[], metavar='FILE', help='option files of networks, with weights')
     parser.add_argument('--network', nargs='+', default=[], metavar='NAME',
                         help='networks with random weights: RFDN CARN_M EDSR_baseline SwinIR_light MGA-RFDN …')
     parser.add_argument('--upscale', type=int, default=4, metavar='S', help='of --network (default: 4)')

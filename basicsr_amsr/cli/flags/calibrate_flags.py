@@ -4,15 +4,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from basicsr_amsr.options.flags import option_file
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr calibrate`."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('-opt', type=option_file, metavar='FILE',
-                        help='option file with weights: of a plain network, or with network_g: {type: AMSR, …}, whose '
-                             'selection then is the default')
+    source.add_argument('-opt', metavar='FILE', help='option file with weights: of a plain network, or with network_g: '
+                        '{type: AMSR, …}, whose selection then is the default')
     source.add_argument('-n', '--model_name', metavar='NAME', help='a network of `basicsr list pretrained`')
     source.add_argument('--weights', '--model_path', type=Path, metavar='FILE',
                         help='a checkpoint: of this package, of BasicSR, or any that spandrel recognises')

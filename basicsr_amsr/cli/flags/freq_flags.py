@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import argparse
 
-from basicsr_amsr.options.flags import option_file
-
 DEMO = 'demo/test'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr freq`."""
-    parser.add_argument('-opt', required=True, type=option_file, nargs='+', metavar='FILE',
+    parser.add_argument('-opt', required=True, nargs='+', metavar='FILE',
                         help='option files with weights, of networks to compare, such as with and without SFM')
     parser.add_argument('--images', default=DEMO, metavar='DIR', help='clean images (default: bundled photographs)')
     parser.add_argument('--max-images', type=int, metavar='N', help='only the first so many')

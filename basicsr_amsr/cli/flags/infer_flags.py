@@ -5,8 +5,6 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from basicsr_amsr.options.flags import option_file
-
 REFUSED = {
     ('-dn', '--denoise_strength'): 'general-x4v3 is one network here, of full strength: leave it out',
     ('--face_enhance',): 'faces are restored by GFPGAN, a program of its own: run it on the results',
@@ -32,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument('-n', '--model_name', metavar='NAME', help='a network of `basicsr list pretrained`')
     network.add_argument('--weights', '--model_path', type=Path, metavar='FILE',
                          help="a checkpoint: of this package, of BasicSR, or any that spandrel recognises")
-    network.add_argument('-opt', type=option_file, metavar='FILE', help='an option file with a network and its weights')
+    network.add_argument('-opt', metavar='FILE', help='an option file with a network and its weights')
     parser.add_argument('-s', '--outscale', type=float, metavar='S',
                         help="factor of the result (default: the network's)")
     parser.add_argument('--keep', type=float, metavar='SHARE',

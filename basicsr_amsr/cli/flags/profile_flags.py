@@ -3,13 +3,10 @@ from __future__ import annotations
 
 import argparse
 
-from basicsr_amsr.options.flags import option_file
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `basicsr profile`."""
-    parser.add_argument('-opt', required=True, type=option_file, metavar='FILE',
-                        help='option file, for training or testing')
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file, for training or testing')
     parser.add_argument('--variant', metavar='V',
                         help='MGA: B, D, A, M or plain, or several as B,D,A,M (default: that of the file)')
     parser.add_argument('--size', metavar='HxW', help='LR image in pixels (default: 180x320, or that of --image)')
