@@ -264,7 +264,7 @@ class MGA(nn.Module):
 
     def ranked_by(self, coarse: torch.Tensor, refined: torch.Tensor, target: torch.Tensor | None = None,
                   mask: torch.Tensor | None = None) -> torch.Tensor | None:
-        """What the order goes by: the true error of 'oracle' and 'best', else the mask."""
+        """The map by which patches are ordered: the true error of 'oracle' and 'best', else the mask."""
         if self.order not in ORACLES:
             return mask
         return true_error(self.order, coarse, refined, target, self.scale, self.patch_size)
