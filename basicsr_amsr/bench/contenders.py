@@ -63,7 +63,7 @@ class Contender:
 
     @property
     def amount(self) -> Amount | None:
-        """The amount to compute that was asked for, if any."""
+        """What was asked for."""
         return self.view.amount
 
     @property

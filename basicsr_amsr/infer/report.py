@@ -52,10 +52,10 @@ class Paper(Protocol):
     """A kind of file that a report is written as."""
 
     def add(self, shown: Shown) -> None:
-        """Add a picture to the report."""
+        """Take a picture."""
 
     def content(self) -> bytes:
-        """The bytes of the file."""
+        """What the file holds."""
 
 
 class Report:

@@ -16,7 +16,8 @@ from basicsr_amsr.execution.native.placement import Arena, Placement
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.tables import PATCH, Layout
 
-CHUNK = 96  # patches of each step of a wavefront: 48 a thread on two, whose maps fit an L2 of 1 MB
+CHUNK = 96       # patches of each step of a wavefront: 48 a thread on two, whose maps fit an L2 of 1 MB
+CHUNK_AMX = 768  # where the L2 has 2 MB and bf16 takes a third of the time
 
 
 def chunk_for(library: Library) -> int:
@@ -24,8 +25,11 @@ def chunk_for(library: Library) -> int:
 
     Products take twice as long there, so that less is won by maps that stay in the L2 than is lost by threads that wait
     for each other at every step: on AVX2 (Zen 3) whole networks took 9 to 14 % longer with any chunk from 32 to 384.
+    On a Xeon with AMX 768 in place of 96 takes 4 to 11 % off them in float32 and 10 to 20 % in bf16.
     """
-    return CHUNK if library.lanes >= 16 else 0
+    if library.lanes < 16:
+        return 0
+    return CHUNK_AMX if library.isa == 'avx512amx' else CHUNK
 
 
 def every_patch(height: int, width: int, edge: int = PATCH) -> np.ndarray:

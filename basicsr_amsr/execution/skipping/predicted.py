@@ -112,7 +112,7 @@ class CalibratedBuild(AveragesOfActive):
         return last, local - {self.rules.anchor}
 
     def _find_due(self) -> dict[int, list[int]]:
-        """The values that are predicted after each pass, by its number."""
+        """For each pass the values that are predicted behind it."""
         due: dict[int, list[int]] = {}
         taken: dict[int, int] = {}  # what a value is made of, and which
         for value, reach in self.rules.contexts.items():

@@ -23,12 +23,13 @@ def numbers(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def some_patches(height: int, width: int, share: float, seed: int, edge: int = 4) -> np.ndarray:
-    """About that share of all patches, unsorted; none for 0 and all for 1."""
+def some_patches(height: int, width: int, share: float, seed: int, edge: int = 4,
+                 in_order: bool = False) -> np.ndarray:
+    """About that share of all patches, row by row or shuffled; none for 0 and all for 1."""
     everything = every_patch(height, width, edge)
     generator = np.random.default_rng(seed)
     chosen = everything[generator.random(len(everything)) < share]
-    return np.ascontiguousarray(generator.permutation(chosen))
+    return np.ascontiguousarray(chosen if in_order else generator.permutation(chosen))
 
 
 def mask_of(patches: np.ndarray, height: int, width: int, edge: int = 4) -> torch.Tensor:

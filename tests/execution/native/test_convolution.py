@@ -19,7 +19,7 @@ BF16 = 2 ** -8  # half the distance of neighbours, relative
 
 
 def convolve(native, x, weight, bias, *, groups=1, stride=1, padding=None, share=1., method='direct', maps='float32',
-             compute='float32', **options):
+             compute='float32', in_order=False, **options):
     """(what native kernels make of it, what they should, the mask of listed pixels)."""
     kernel = weight.shape[-1]
     padding = kernel // 2 if padding is None else padding
@@ -29,7 +29,7 @@ def convolve(native, x, weight, bias, *, groups=1, stride=1, padding=None, share
     wanted = F.conv2d(x[None].double(), exact.double(), bias.double(), stride, padding, 1, groups)[0]
     height, width = wanted.shape[-2:]
     edge = 6 if method == 'winograd6' else 4
-    patches = some_patches(height, width, share, 5, edge)
+    patches = some_patches(height, width, share, 5, edge, in_order)
     mask = mask_of(patches, height, width, edge)
 
     def declare(program, inputs, out, listed):
@@ -71,12 +71,14 @@ def test_groups(native, isa, size, groups, inputs, outputs, method, share):
     assert error(found, wanted * mask) < (1e-5 if method == 'direct' else 1e-4)
 
 
-@given(SIZES, CHANNELS, CHANNELS, st.sampled_from([1, 3, 5]), SHARES,
+@given(SIZES, CHANNELS, CHANNELS, st.sampled_from([1, 1, 2, 4]), st.sampled_from([1, 3, 5]), SHARES, st.booleans(),
        st.sampled_from([('bfloat16', 'bfloat16'), ('bfloat16', 'float32'), ('float32', 'bfloat16')]))
 @FAST
-def test_direct_in_bf16(native, isa, size, inputs, outputs, kernel, share, types):
-    x, weight, bias = numbers(1, inputs, *size), numbers(2, outputs, inputs, kernel, kernel), numbers(3, outputs)
-    found, wanted, mask = convolve(native, x, weight, bias, share=share, maps=types[0], compute=types[1])
+def test_direct_in_bf16(native, isa, size, inputs, outputs, groups, kernel, share, in_order, types):
+    x, bias = numbers(1, groups * inputs, *size), numbers(3, groups * outputs)
+    weight = numbers(2, groups * outputs, inputs, kernel, kernel)
+    found, wanted, mask = convolve(native, x, weight, bias, groups=groups, share=share, maps=types[0], compute=types[1],
+                                   in_order=in_order)
     allowed = BF16 * wanted.abs() * (types[0] == 'bfloat16') + 2e-5 * wanted.abs().max()  # rounding of the result, sums
     assert ((found - wanted * mask).abs() <= allowed).all()
 

@@ -19,7 +19,6 @@ template <class T> constexpr bool has_tiles() {
 }
 
 enum { DEEP = 2 * LANES, TILE = LANES * DEEP, SUMS = 16 * LANES };  // elements of a row, of a tile, and its sums
-enum { TILE_PATCHES = 2 };                                           // computed together
 
 INLINE int deep(int n) { return (n + DEEP - 1) / DEEP * DEEP; }
 
@@ -61,7 +60,11 @@ INLINE int64_t tile_elements(const AmsrOp &op) {
   return (int64_t)op.kernel * records_of(op).depth * s.groups * s.vectors * LANES;
 }
 
-INLINE int64_t tile_scratch(const AmsrOp &op) { return 2 * TILE_PATCHES * records_of(op).elements() * 2 + 256; }
+// Records of four patches, and a strip's window of all sources.
+INLINE int64_t tile_scratch(const AmsrOp &op) {
+  const Records r = records_of(op);
+  return (4 * r.elements() + r.window * (r.window + 12) * r.values / op.kernel + op.sources * DEEP) * 2 + 256;
+}
 
 // [group][vector][row of the kernel][value of a record / 2][lane][2]
 INLINE void pack_tiles(const AmsrOp &op, const AmsrSource *sources, const float *weights, bf16 *w) {
@@ -209,123 +212,243 @@ NOINLINE void gather_records(const Context &c, const AmsrOp &op, const Records &
   }
 }
 
-enum { STEPS = 6 };  // products of each tile between pauses
-
-struct TilePanel {
-  const bf16 *in;          // records of the first patch
-  int64_t patch;           // elements from one patch's records to the next
-  const bf16 *weights;     // [row of the kernel][tile of the depth]
-  int64_t vector;          // elements from one vector's weights to the next
+// One run of what a row of the kernel reads: `tiles` tiles, one behind the other.
+struct Run {
+  const char *at;
+  int64_t row, next;  // bytes from row to row of a tile, and to what the next tile of sums reads
+  int tiles;
 };
 
-// Sums of up to PATCHES patches times VECTORS vectors, [patch][vector][pixel][lane]. The processor goes on with what
-// `beside` does while products wait for one another.
-template <int PATCHES, int VECTORS, class F>
-INLINE void multiply_tiles(const Records &r, int kernel, const TilePanel &p, float *sums, F beside) {
-  const int64_t row = r.depth * 2;
+enum { MOST_RUNS = 64, STEPS = 6 };  // of an operator; products of each tile between pauses
+
+// Sums of ROWS tiles of pixels, from the first one on, times VECTORS vectors: [row][vector][pixel][lane]. The processor goes on with what `beside` does while products wait for one another.
+template <int ROWS, int VECTORS, class F>
+INLINE void multiply_tiles(const Run *run, const Run *end, const bf16 *w, int first, int64_t vector, float *sums, F beside) {
   _tile_zero(0);
-  if constexpr (VECTORS * PATCHES > 1) _tile_zero(1);
-  if constexpr (VECTORS * PATCHES > 2) _tile_zero(2);
-  if constexpr (VECTORS * PATCHES > 2) _tile_zero(3);
-  const bf16 *w = p.weights;
-  for (int ky = 0; ky < kernel; ky++) {
-    const bf16 *in = p.in + r.row_of_kernel(ky), *end = in + r.depth;
-    while (in < end) {
-      const bf16 *pause = end - in > STEPS * DEEP ? in + STEPS * DEEP : end;
-      for (; in < pause; in += DEEP, w += TILE) {
-        _tile_stream_loadd(6, w, 64);
-        _tile_loadd(4, in, row);
-        _tile_dpbf16ps(0, 4, 6);
+  if constexpr (VECTORS * ROWS > 1) _tile_zero(1);
+  if constexpr (VECTORS * ROWS > 2) _tile_zero(2);
+  if constexpr (VECTORS * ROWS > 2) _tile_zero(3);
+  int steps = 0;
+  for (; run < end; run++) {
+    const int64_t row = run->row, next = run->next;
+    const char *in = run->at + first * next;
+    for (int i = run->tiles; i > 0; i--, in += 2 * DEEP, w += TILE) {
+      _tile_stream_loadd(6, w, 64);
+      _tile_loadd(4, in, row);
+      _tile_dpbf16ps(0, 4, 6);
+      if constexpr (VECTORS == 2) {
+        _tile_stream_loadd(7, w + vector, 64);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+      if constexpr (ROWS >= 2) {
+        _tile_loadd(5, in + next, row);
         if constexpr (VECTORS == 2) {
-          _tile_stream_loadd(7, w + p.vector, 64);
-          _tile_dpbf16ps(1, 4, 7);
-        }
-        if constexpr (PATCHES == 2) {
-          _tile_loadd(5, in + p.patch, row);
-          if constexpr (VECTORS == 2) {
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-          } else {
-            _tile_dpbf16ps(1, 5, 6);
-          }
+          _tile_dpbf16ps(2, 5, 6);
+          _tile_dpbf16ps(3, 5, 7);
+        } else {
+          _tile_dpbf16ps(1, 5, 6);
         }
       }
-      beside();
+      if constexpr (ROWS == 4) {
+        _tile_loadd(4, in + 2 * next, row);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_loadd(5, in + 3 * next, row);
+        _tile_dpbf16ps(3, 5, 6);
+      }
+      if (++steps == STEPS) {
+        steps = 0;
+        beside();
+      }
     }
   }
   _tile_stored(0, sums, 64);
-  if constexpr (VECTORS * PATCHES > 1) _tile_stored(1, sums + SUMS, 64);
-  if constexpr (VECTORS * PATCHES > 2) _tile_stored(2, sums + 2 * SUMS, 64);
-  if constexpr (VECTORS * PATCHES > 2) _tile_stored(3, sums + 3 * SUMS, 64);
+  if constexpr (VECTORS * ROWS > 1) _tile_stored(1, sums + SUMS, 64);
+  if constexpr (VECTORS * ROWS > 2) _tile_stored(2, sums + 2 * SUMS, 64);
+  if constexpr (VECTORS * ROWS > 2) _tile_stored(3, sums + 3 * SUMS, 64);
 }
 
+struct Unfinished {  // sums of parts of patches
+  const Spot *spots;
+  int patches, vectors, vector;
+  int first, last;     // rows of each patch
+  const float *sums;
+  int64_t patch, row;  // floats to the next patch, and to the next row of one
+};
+
 // Bias, steps and store of one patch's sums.
-template <int VECTORS> NOINLINE void finish_tiles(const Finish &f, const Spot &spot, int vector, const float *sums) {
+template <int VECTORS> NOINLINE void finish_tiles(const Finish &f, const Unfinished &u) {
   constexpr int ROWS = VECTORS == 1 ? 4 : 2;
-  const float *bias = f.op->vector + vector * LANES;
-  for (int first = 0; first < least(4, f.height - spot.y); first += ROWS) {
+  const float *bias = f.op->vector + u.vector * LANES;
+  for (int first = u.first; first < least(u.last, f.height - u.spots->y); first += ROWS) {
+    const float *sums = u.sums + (first - u.first) * u.row;
     Vec x[ROWS * 4][VECTORS];
     UNROLL(16)
     for (int i = 0; i < ROWS * 4; i++) {
       UNROLL(2)
-      for (int v = 0; v < VECTORS; v++) x[i][v] = load(sums + v * SUMS + (first * 4 + i) * LANES) + load(bias + v * LANES);
+      for (int v = 0; v < VECTORS; v++)
+        x[i][v] = load(sums + i / 4 * u.row + v * SUMS + i % 4 * LANES) + load(bias + v * LANES);
     }
-    finish(f, Block{spot, first, vector}, x);
+    finish(f, Block{*u.spots, first, u.vector}, x);
   }
 }
 
-struct Unfinished {  // sums of up to two patches
-  const Spot *spots;
-  int patches, vectors, vector;
-  const float *sums;
-};
-
 INLINE void finish_next(const Finish &f, Unfinished &u) {
-  if (u.vectors == 2) finish_tiles<2>(f, *u.spots, u.vector, u.sums);
-  else finish_tiles<1>(f, *u.spots, u.vector, u.sums);
+  if (u.vectors == 2) finish_tiles<2>(f, u);
+  else finish_tiles<1>(f, u);
   u.spots++;
   u.patches--;
-  u.sums += u.vectors * SUMS;
+  u.sums += u.patch;
 }
 
-// Two patches at a time. While their products are summed, the sums before are finished and the next two patches gathered.
+enum { STRIP = 4 };  // patches side by side: a row of theirs is a tile of what lies in a map as it is
+
+// Whether runs of a pixel's channels, or of a row of the kernel, are as in records: values behind the last one of all are
+// those of the next pixel, times zero.
+INLINE bool run_fits(const AmsrOp &op, const Records &r, int n) {
+  return n % DEEP == 0 || (op.sources == 1 && r.groups == 1);
+}
+
+// Of a strip that must be copied first, into pixels without anything between: of another type, or of runs that do not fit.
+INLINE bool is_copied(const AmsrOp &op, const Records &r, const AmsrMap &m, int channels) {
+  const bool together = m.pixel == channels || op.kernel == 1;
+  return m.type != AMSR_BF16 || !(together ? run_fits(op, r, channels * op.kernel) : channels % DEEP == 0);
+}
+
+INLINE bool in_strips(const Context &c, const AmsrOp &op, const Records &r) {
+  int runs = 0;
+  for (int s = 0; s < op.sources; s++) {
+    const AmsrSource &source = c.program->source_table[op.source + s];
+    const AmsrMap &m = c.program->map_table[source.map];
+    const int channels = source.channels / r.groups;
+    const bool copied = is_copied(op, r, m, channels);
+    if (m.layout != AMSR_NHWC || (copied && !run_fits(op, r, channels * op.kernel))) return false;
+    runs += copied || m.pixel == channels ? 1 : op.kernel;
+  }
+  return op.stride == 1 && runs * op.kernel <= MOST_RUNS;
+}
+
+// A window of a strip's pixels, one behind the other, and zeros.
+NOINLINE bf16 *copy_strip(const Records &r, const Window &w, int channels, bf16 *out) {
+  for (int y = 0; y < r.window; y++)
+    for (int x = 0; x < r.window + 12; x++, out += channels) {
+      const char *in = w.at + y * w.row + x * w.column;
+      if (w.half) copy_deep(out, (const bf16 *)in, channels);
+      else copy_deep(out, (const float *)in, channels);
+    }
+  _mm512_storeu_si512(out, _mm512_setzero_si512());
+  return out + DEEP;
+}
+
+// What the rows of the kernel read for a strip that begins with `spot`, copied to `copies` where it must be; returns the end.
+INLINE Run *runs_of_strip(const Context &c, const AmsrOp &op, const Records &r, const Spot &spot, int group, bf16 *copies,
+                          Run *runs) {
+  Window windows[MOST_SOURCES];
+  for (int s = 0; s < op.sources; s++) {
+    const AmsrSource &source = c.program->source_table[op.source + s];
+    Window &w = windows[s] = window_in(c, op, r, source, spot, group);
+    const int channels = source.channels / r.groups;
+    if (!is_copied(op, r, c.program->map_table[source.map], channels)) continue;
+    bf16 *const at = copies;
+    copies = copy_strip(r, w, channels, at);
+    w = {(const char *)at, (r.window + 12) * channels * 2, channels * 2, 0, 1, channels * op.kernel, true};
+  }
+  for (int ky = 0; ky < op.kernel; ky++)
+    for (int s = 0; s < op.sources; s++) {
+      const Window &w = windows[s];
+      for (int k = 0; k < w.runs; k++) *runs++ = {w.at + ky * w.row + k * w.next, w.column, w.row, deep(w.n) / DEEP};
+    }
+  return runs;
+}
+
+INLINE Run *runs_of_records(const AmsrOp &op, const Records &r, const bf16 *records, Run *run) {
+  for (int ky = 0; ky < op.kernel; ky++)
+    *run++ = {(const char *)(records + r.row_of_kernel(ky)), r.depth * 2, r.elements() * 2, r.depth / DEEP};
+  return run;
+}
+
+// Copies spots, those of strips first; returns how many these are.
+INLINE int sort_strips(const Spot *spots, int n, Spot *sorted) {
+  bool strip[AMSR_GROUP] = {};
+  int strips = 0;
+  for (int k = 0; k + STRIP <= n; k++) {
+    bool row = true;
+    for (int i = 1; i < STRIP; i++)
+      row &= spots[k + i].y == spots[k].y && spots[k + i].x == spots[k].x + 4 * i && spots[k + i].image == spots[k].image;
+    for (int i = 0; row && i < STRIP; i++) {
+      strip[k + i] = true;
+      sorted[strips++] = spots[k + i];
+    }
+    if (row) k += STRIP - 1;
+  }
+  for (int k = 0, at = strips; k < n; k++)
+    if (!strip[k]) sorted[at++] = spots[k];
+  return strips;
+}
+
+// Strips, then the other patches two at a time, gathered. While products are summed, the sums before are finished and the
+// next two patches gathered.
 NOINLINE void convolve_tiles(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
   const Finish f = finish_of(c, op);
   const Records r = records_of(op);
   bf16 *const records = (bf16 *)c.scratch;
-  const int64_t patch = r.elements(), vector_weights = (int64_t)op.kernel * r.depth * LANES;
-  const int vectors = f.shape.vectors * r.merged;                       // of a merged group
-  const int items = (n + TILE_PATCHES - 1) / TILE_PATCHES * r.groups;  // pairs of patches, and merged groups of each
-  alignas(64) float sums[2][TILE_PATCHES * 2 * SUMS];
-  int gathered = 0, which = 0;  // patches of all items
-  const auto gather_until = [&](int last) {
-    for (; gathered < last; gathered++) {
-      const int item = gathered / TILE_PATCHES, k = item / r.groups * TILE_PATCHES + gathered % TILE_PATCHES;
-      if (k < n)
-        gather_records(c, op, r, spots[k], item % r.groups, records + gathered % (2 * TILE_PATCHES) * patch);
+  const int64_t vector_weights = (int64_t)op.kernel * r.depth * LANES;
+  const int vectors = f.shape.vectors * r.merged;  // of a merged group
+  alignas(64) float sums[2][4 * SUMS];
+  Spot sorted[AMSR_GROUP];
+  Run runs[MOST_RUNS], *end;
+  Unfinished before = {};
+  int which = 0, gathered = 0;
+  const int strips = in_strips(c, op, r) ? sort_strips(spots, n, sorted) : 0;
+  const Spot *const loose = strips ? sorted + strips : spots;
+  const int pairs = (n - strips + 1) / 2 * r.groups;  // of patches, for each merged group
+  const auto gather_until = [&](int last) {  // counts the patches of pairs
+    for (; gathered < least(last, 2 * pairs); gathered++) {
+      const int k = gathered / 2 / r.groups * 2 + gathered % 2;
+      if (k < n - strips) gather_records(c, op, r, loose[k], gathered / 2 % r.groups, records + gathered % 4 * r.elements());
     }
   };
-  Unfinished before = {};
+  int ahead = 2;
+  const auto beside = [&]() INLINE_LAMBDA {
+    if (before.patches) finish_next(f, before);
+    else if (gathered < ahead) gather_until(gathered + 1);
+  };
+  const auto summed = [&](const Unfinished &sums) INLINE_LAMBDA {
+    while (before.patches) finish_next(f, before);
+    before = sums;
+    which ^= 1;
+  };
   open_tiles();
-  gather_until(TILE_PATCHES);
-  for (int item = 0; item < items; item++) {
-    const int first = item / r.groups * TILE_PATCHES, group = item % r.groups, some = least(TILE_PATCHES, n - first);
-    const int ahead = item + 1 < items ? (item + 2) * TILE_PATCHES : 0;
-    const auto beside = [&]() INLINE_LAMBDA {
-      if (before.patches) finish_next(f, before);
-      else if (gathered < ahead) gather_until(gathered + 1);
-    };
-    TilePanel panel = {records + item % 2 * TILE_PATCHES * patch, patch,
-                       (const bf16 *)op.weights + group * vectors * vector_weights, vector_weights};
-    for (int v = 0; v < vectors; v += 2, panel.weights += 2 * vector_weights, which ^= 1) {
+  for (int k = 0; k < strips; k += STRIP)
+    for (int group = 0; group < r.groups; group++) {
+      end = runs_of_strip(c, op, r, sorted[k], group, records + 4 * r.elements(), runs);
+      const bf16 *w = (const bf16 *)op.weights + group * vectors * vector_weights;
+      for (int v = 0; v < vectors; v += 2, w += 2 * vector_weights) {
+        const int vector = group * vectors + v;
+        if (v + 1 == vectors) {
+          multiply_tiles<4, 1>(runs, end, w, 0, vector_weights, sums[which], beside);
+          summed({sorted + k, STRIP, 1, vector, 0, 4, sums[which], 4 * LANES, SUMS});
+        } else {
+          for (int first = 0; first < 4; first += 2) {
+            multiply_tiles<2, 2>(runs, end, w, first, vector_weights, sums[which], beside);
+            summed({sorted + k, STRIP, 2, vector, first, first + 2, sums[which], 4 * LANES, 2 * SUMS});
+          }
+        }
+      }
+    }
+  gather_until(2);
+  for (int pair = 0; pair < pairs; pair++) {
+    const int first = pair / r.groups * 2, group = pair % r.groups, some = least(2, n - strips - first);
+    ahead = 2 * (pair + 2);
+    end = runs_of_records(op, r, records + pair % 2 * 2 * r.elements(), runs);
+    const bf16 *w = (const bf16 *)op.weights + group * vectors * vector_weights;
+    for (int v = 0; v < vectors; v += 2, w += 2 * vector_weights) {
       const int wide = least(2, vectors - v);
       asm volatile("" ::: "memory");  // tile loads do not tell the compiler that they read
-      if (some == 2 && wide == 2) multiply_tiles<2, 2>(r, op.kernel, panel, sums[which], beside);
-      else if (some == 2) multiply_tiles<2, 1>(r, op.kernel, panel, sums[which], beside);
-      else if (wide == 2) multiply_tiles<1, 2>(r, op.kernel, panel, sums[which], beside);
-      else multiply_tiles<1, 1>(r, op.kernel, panel, sums[which], beside);
-      while (before.patches) finish_next(f, before);
-      before = {spots + first, some, wide, group * vectors + v, sums[which]};
+      if (some == 2 && wide == 2) multiply_tiles<2, 2>(runs, end, w, 0, vector_weights, sums[which], beside);
+      else if (some == 2) multiply_tiles<2, 1>(runs, end, w, 0, vector_weights, sums[which], beside);
+      else if (wide == 2) multiply_tiles<1, 2>(runs, end, w, 0, vector_weights, sums[which], beside);
+      else multiply_tiles<1, 1>(runs, end, w, 0, vector_weights, sums[which], beside);
+      summed({loose + first, some, wide, group * vectors + v, 0, 4, sums[which], wide * SUMS, 4 * LANES});
     }
     gather_until(ahead);
   }
