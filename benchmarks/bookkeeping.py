@@ -36,9 +36,9 @@ from basicsr_amsr.backbones import get_backbone, skipping
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.costs import Costs
 from basicsr_amsr.execution.native import selection as native_selection
-from basicsr_amsr.execution.region import layout, patches
 from basicsr_amsr.execution.skipping import lists as calibrated_lists
 from basicsr_amsr.execution.timer import time_paired
+from basicsr_amsr.execution.torch_sparse import layout, patches
 from basicsr_amsr.mga.mask import MaskPrediction
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.side_by_side import variant_of

@@ -35,10 +35,10 @@ from basicsr_amsr.execution.backends.choice import TORCH, TRITON
 from basicsr_amsr.execution.backends.interface import Read
 from basicsr_amsr.execution.fusion import Activation, Epilogue
 from basicsr_amsr.execution.gather import pixel_rows
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.run_unit import run_unit
-from basicsr_amsr.execution.region.unit import read_unit
 from basicsr_amsr.execution.timer import time_paired
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.run_unit import run_unit
+from basicsr_amsr.execution.torch_sparse.unit import read_unit
 from basicsr_amsr.profiling.subject import parse_size
 
 DTYPES = {'fp16': torch.float16, 'bf16': torch.bfloat16, 'fp32': torch.float32}

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import Costs, count_costs
-from basicsr_amsr.amsr.calibration.region import Region, goes_native
-from basicsr_amsr.amsr.calibration.token_region import TokenDense, TokenRegion
+from basicsr_amsr.amsr.calibration.calibrated_network import CalibratedNetwork, goes_native
+from basicsr_amsr.amsr.calibration.calibrated_tokens import CalibratedTokens, TokenDense
 from basicsr_amsr.amsr.calibration.trained import NAME as TRAINED
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.amsr.conversion_report import Report
@@ -35,9 +35,9 @@ from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.openvino import openvino_version
-from basicsr_amsr.execution.region.read_network import plain_forward
 from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.execution.tiles import is_large
+from basicsr_amsr.execution.torch_sparse.read_network import plain_forward
 from basicsr_amsr.selection.keep import at_keep
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -64,7 +64,7 @@ class ConvertedNetwork(Converted):
     last_keep: Any
     variant: str
     costs: dict[tuple[int, ...], Costs]
-    region: Region | TokenRegion | None
+    calibrated: CalibratedNetwork | CalibratedTokens | None
     native: DenseForm | TokenDense | None
     units: UnitsForm | None
     whole: Whole
@@ -87,15 +87,15 @@ class ConvertedNetwork(Converted):
             return image
         chooses = form == 'sparse' and config.mode == 'auto' and bare and decides(x)
         fixed = config.budget is None and getattr(config.selection, 'keep', None) is not None
-        if chooses and (self.region is None or fixed):  # where everything is computed no mask is made
+        if chooses and (self.calibrated is None or fixed):  # where everything is computed no mask is made
             form, chooses = form_for(self, x, keep_of(self, x)), False
         differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
         if form == 'sparse' and torch.compiler.is_exporting():
             raise UserError(f'{self.plain_class.__name__}: where an accelerated network computes depends on the image, '
                             "which no export can follow: export the plain network, net.set_variant('D') or "
                             'restore_(net).')
-        if form == 'sparse' and self.region is not None:
-            patches = self.region.patches(self, x.detach(), config)
+        if form == 'sparse' and self.calibrated is not None:
+            patches = self.calibrated.patches(self, x.detach(), config)
             keep = _mean(patches)
             if chooses:
                 form = form_for(self, x, float(keep))
@@ -103,7 +103,7 @@ class ConvertedNetwork(Converted):
                 form = 'dense'
             if form == 'sparse':
                 self.last_keep = keep
-                return self.region.run(self, x, patches, config, differentiable)
+                return self.calibrated.run(self, x, patches, config, differentiable)
         self.last_keep = 1.0
         skipping = None
         if form == 'sparse':
@@ -211,9 +211,10 @@ def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
         return report
     if config.calibration is not None:
         tokens = token_family(net)
-        region = TokenRegion.of(tokens, net, config.calibration) if tokens else Region.of(net, config.calibration)
-        report = Report.of_weights(net, 'calibration', region.skipped_weights)
-        _convert(net, config, region)
+        calibrated = (CalibratedTokens.of(tokens, net, config.calibration) if tokens else
+                      CalibratedNetwork.of(net, config.calibration))
+        report = Report.of_weights(net, 'calibration', calibrated.skipped_weights)
+        _convert(net, config, calibrated)
         return report
     family = find_backbone(net)
     adapter = family.skips if family else None
@@ -237,10 +238,10 @@ def accelerate_(net: nn.Module | Descriptor, config: AMSRConfig | None = None,
     return report
 
 
-def _convert(net: nn.Module, config: AMSRConfig, region: Region | TokenRegion | None = None,
+def _convert(net: nn.Module, config: AMSRConfig, calibrated: CalibratedNetwork | CalibratedTokens | None = None,
              native: DenseForm | TokenDense | None = None, units: UnitsForm | None = None) -> None:
     net.__class__ = _class(type(net), ConvertedNetwork)
-    net.__dict__.update(amsr=config, last_keep=1.0, variant='M', costs={}, region=region,
+    net.__dict__.update(amsr=config, last_keep=1.0, variant='M', costs={}, calibrated=calibrated,
                         native=native, units=units, whole=Whole(), structure=None)
 
 

@@ -12,8 +12,8 @@ from basicsr_amsr.backbones.skipping import CURRENT, Skipping
 from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
-from basicsr_amsr.execution.region.unit import Unit
 from basicsr_amsr.execution.tokens.windows import Layer
+from basicsr_amsr.execution.torch_sparse.unit import Unit
 
 
 class Costs(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from basicsr_amsr.amsr.calibration.region import goes_native
+from basicsr_amsr.amsr.calibration.calibrated_network import goes_native
 from basicsr_amsr.amsr.identity import subject_of
 from basicsr_amsr.amsr.twin import twin_of
 from basicsr_amsr.errors import UserError

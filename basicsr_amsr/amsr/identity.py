@@ -18,7 +18,7 @@ def subject_of(net: Any, device: torch.device) -> Subject:
     config, layout = net.amsr, next((p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters()
                                      if p.dim() == 4), None)
     selection, backend = config.selection, type(backend_for(config.backend, device)).__name__
-    native = net.region is not None or (net.units is not None and selection.patch_size % PATCH == 0)
+    native = net.calibrated is not None or (net.units is not None and selection.patch_size % PATCH == 0)
     loaded = library() if native and config.backend == 'auto' and device.type == 'cpu' else None
     if loaded is not None:
         backend = f'native, {loaded.isa}'
@@ -45,8 +45,8 @@ def structure_of(net: Any) -> str:
     skips = [(path, type(module.skip).__name__) for path, module in net.named_modules() if 'skip' in vars(module)]
     shapes = [(name, tuple(tensor.shape)) for name, tensor in net.state_dict().items()]
     predicted: Any = None
-    if net.region is not None:
-        contexts, tail = net.region.prediction.contexts, net.region.prediction.tail
+    if net.calibrated is not None:
+        contexts, tail = net.calibrated.prediction.contexts, net.calibrated.prediction.tail
         predicted = ([(value, tuple(affine.weight.shape), affine.macs) for value, affine in sorted(contexts.items())],
                      tail and (tuple(tail.image.shape), tuple(tail.feature.weight.shape)))
     text = repr((net.plain_class.__module__, net.plain_class.__qualname__, repr(net), shapes, skips, predicted))

@@ -105,8 +105,8 @@ def run_tiles(net: Any, x: torch.Tensor, skips: bool) -> tuple[torch.Tensor, flo
         x: (B, C, H, W), the LR images.
         skips: whether it may skip, so that masks are needed.
     """
-    calibrated = net.region is not None  # its budget is solved by its own costs, so it chooses the patches
-    patches = net.region.patches(net, x, net.amsr) if skips and calibrated else None
+    calibrated = net.calibrated is not None  # its budget is solved by its own costs, so it chooses the patches
+    patches = net.calibrated.patches(net, x, net.amsr) if skips and calibrated else None
     masks = Masks(net.amsr.selection if calibrated or not skips else net.selection_for(x), x, patches)
     view = copy.copy(net)
     keeps: list[float] = []

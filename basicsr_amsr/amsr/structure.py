@@ -7,7 +7,7 @@ from basicsr_amsr.backbones.skips import Skip, SkipUnit
 from basicsr_amsr.execution.fusion import is_sum
 from basicsr_amsr.execution.graph.ops import Arithmetic, BatchNorm, Graph, Pointwise
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.region.unit import read_unit
+from basicsr_amsr.execution.torch_sparse.unit import read_unit
 
 
 def residual_blocks(net: nn.Module) -> dict[str, Skip]:

@@ -12,7 +12,8 @@ HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_forward_hooks_with_kwargs', '
 def twin_of(net: Any) -> Any:
     """A copy of a network that shares its weights, without hooks."""
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
-    memo |= {id(kept): kept for kept in (net.amsr, net.region, net.native, net.units, net.whole) if kept is not None}
+    ours = net.amsr, net.calibrated, net.native, net.units, net.whole
+    memo |= {id(kept): kept for kept in ours if kept is not None}
     for module in net.modules():
         memo |= {id(vars(module)[name]): OrderedDict() for name in HOOKS if name in vars(module)}
     return copy.deepcopy(net, memo)

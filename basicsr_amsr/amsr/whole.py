@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from basicsr_amsr.amsr.calibration.region import goes_native
+from basicsr_amsr.amsr.calibration.calibrated_network import goes_native
 from basicsr_amsr.amsr.identity import whole_subject
 from basicsr_amsr.execution.cost import model
 from basicsr_amsr.execution.cost.whole_costs import Engine, WholeCosts, measure_whole
 from basicsr_amsr.execution.dense.compiled import Compiled
 from basicsr_amsr.execution.dense.form import DenseForm, precision_of, runs_here
 from basicsr_amsr.execution.openvino import openvino_version
-from basicsr_amsr.execution.region.read_network import plain_forward
+from basicsr_amsr.execution.torch_sparse.read_network import plain_forward
 from basicsr_amsr.reasons import is_out_of_memory, reason
 
 PATIENCE = 15.0  # seconds of passes of one size, about as long as OpenVINO takes to be tried
@@ -189,7 +189,7 @@ def kernels_of(net: Any, x: torch.Tensor) -> Any:
     """What computes a converted network as a whole natively, a DenseForm or TokenDense; None where nothing may."""
     if net.amsr.mode != 'dense' and not goes_native(net.amsr, x):
         return None
-    return net.region.dense if net.region is not None else net.units.dense if net.units else net.native
+    return net.calibrated.dense if net.calibrated is not None else net.units.dense if net.units else net.native
 
 
 def by_kernels(net: Any, x: torch.Tensor) -> torch.Tensor | None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from basicsr_amsr.backbones.skipping import Skipping
 from basicsr_amsr.backbones.skips import Skip
-from basicsr_amsr.execution.region.unit import read_unit
+from basicsr_amsr.execution.torch_sparse.unit import read_unit
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.graph.markers import marked
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native.selection import patches
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.run_unit import run_unit
-from basicsr_amsr.execution.region.unit import Unit
 from basicsr_amsr.execution.tokens.windows import Layer, places_of, run_windows
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.run_unit import run_unit
+from basicsr_amsr.execution.torch_sparse.unit import Unit
 from basicsr_amsr.padding import pad_to, pad_to_multiple
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.neighbourhoods import expand_patches

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.backbones.skipping import Skipping
-from basicsr_amsr.execution.region.unit import Unit, read_unit
+from basicsr_amsr.execution.torch_sparse.unit import Unit, read_unit
 
 
 class Skip(Protocol):

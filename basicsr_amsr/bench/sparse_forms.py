@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.budget import count_costs
-from basicsr_amsr.amsr.calibration.region import goes_native
+from basicsr_amsr.amsr.calibration.calibrated_network import goes_native
 from basicsr_amsr.amsr.decision import window_sizes
 from basicsr_amsr.bench.contenders import EAGER, NATIVE, Contender, Equality, Forward
 from basicsr_amsr.bench.dense import has_native_parts
@@ -38,7 +38,7 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
     Raises:
         UserError: a combination that the network's options do not allow, or a budget that is too small.
     """
-    if any(amount.kind == 'keep_by_level' for amount in grid.amounts) and getattr(net, 'region', None) is None:
+    if any(amount.kind == 'keep_by_level' for amount in grid.amounts) and getattr(net, 'calibrated', None) is None:
         raise UserError('--keep-by-level is of the patches to which a network was calibrated: name option files of '
                         'networks with network_g: calibration, or give --keep.')
     if getattr(net, 'native', None) is not None:  # nothing of it can be skipped
@@ -48,7 +48,7 @@ def sparse_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> list[C
 
 def amsr_forms(net: Any, dense: nn.Module, grid: Grid, shape: Shape) -> Iterator[Contender]:
     """The sparse forms of a network converted by `accelerate_`."""
-    window, calibrated = next(iter(window_sizes(net)), None), net.region is not None
+    window, calibrated = next(iter(window_sizes(net)), None), net.calibrated is not None
     patch_sizes = (window,) if window else grid.patch_sizes or (net.amsr.selection.patch_size,)
     named = net.amsr.backend
     first = next(net.parameters())
@@ -92,8 +92,8 @@ def fixed_keep(view: Any, amount: Amount, shape: Shape) -> float | None:
     """
     if amount.kind == 'keep_by_level':
         return None
-    if view.region is not None and amount.kind == 'budget':
-        view.region.patches(view, torch.zeros(1, *shape), view.amsr)  # refuses a budget that is too small
+    if view.calibrated is not None and amount.kind == 'budget':
+        view.calibrated.patches(view, torch.zeros(1, *shape), view.amsr)  # refuses a budget that is too small
         return None
     return float(view.selection_for(torch.empty(1, *shape, device='meta')).keep)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from basicsr_amsr.amsr.calibration.region_costs import count_region
+from basicsr_amsr.amsr.calibration.calibrated_costs import count_calibrated
 from basicsr_amsr.execution.timer import time_paired
 from basicsr_amsr.infer import pixels
 from basicsr_amsr.infer.picture import Picture, eight_bits
@@ -89,11 +89,11 @@ class Report:
 def macs_share(upscale: Upscaler, array: Array) -> float | None:
     """MACs of a calibrated network for a picture over those of the whole network; None where nothing tells."""
     net, active = upscale.network.net, upscale.active(pixels.of_array(array))
-    region, calibration = getattr(net, 'region', None), upscale.form.calibration
-    if active is None or region is None or calibration is None:
+    calibrated, calibration = getattr(net, 'calibrated', None), upscale.form.calibration
+    if active is None or calibrated is None or calibration is None:
         return None
     height, width = array.shape[:2]
-    costs = count_region(region.program, net, region.prediction, upscale.network.channels, height, width)
+    costs = count_calibrated(calibrated.program, net, calibrated.prediction, upscale.network.channels, height, width)
     return costs.of(active[0].cpu(), calibration.selection().patch_size, height, width) / costs.dense
 
 

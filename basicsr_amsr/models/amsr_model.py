@@ -71,7 +71,7 @@ class AMSRModel(SRModel, TrainedModel):
             self.net_teacher = self.build_teacher()
 
     def model_to_device(self, net: Any) -> Any:
-        if self.is_train and self.opt['train'].get('prediction_lr') and getattr(net, 'region', None):
+        if self.is_train and self.opt['train'].get('prediction_lr') and getattr(net, 'calibrated', None):
             train_predictions_(net)  # before wrappers for several devices look for parameters
         return super().model_to_device(net)
 

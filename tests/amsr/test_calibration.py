@@ -14,7 +14,7 @@ from basicsr_amsr.amsr.calibration.choose import EQUAL, KEEPS, Meter, Trial, cal
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.fit import Normal, fit
 from basicsr_amsr.execution.counter import MacCounter
-from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
 from basicsr_amsr.profiling.macs import count
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
@@ -127,7 +127,7 @@ def test_calibrated_networks(name, tmp_path):
     assert all(p.grad is not None for p in net.parameters())
     with torch.no_grad():
         assert torch.equal(restore_(net)(x), plain)
-    assert 'region' not in net.__dict__
+    assert 'calibrated' not in net.__dict__
 
 
 def test_an_empty_mask_gives_the_light_tails_image():

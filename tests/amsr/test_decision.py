@@ -257,7 +257,7 @@ def test_a_twin_shares_weights_and_hooks_stay_behind():
     net.register_forward_hook(lambda *_: pytest.fail('seen'))
     twin = twin_of(net)
     assert all(a is b for a, b in zip(net.parameters(), twin.parameters(), strict=True))
-    assert twin.region is net.region and structure_of(twin) == structure_of(net)
+    assert twin.calibrated is net.calibrated and structure_of(twin) == structure_of(net)
     with torch.no_grad():
         twin(image(1, 3, 8, 8))
 

@@ -9,9 +9,9 @@ from torch import nn
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.structure import is_residual, residual_blocks
 from basicsr_amsr.execution.graph import run_by_torch
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.run_unit import run_unit
-from basicsr_amsr.execution.region.unit import read_unit
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.run_unit import run_unit
+from basicsr_amsr.execution.torch_sparse.unit import read_unit
 from tests.amsr.test_accelerate import Chosen, mask_of, run
 from tests.backbones.tiny import image, network
 from tests.execution.test_units import masked

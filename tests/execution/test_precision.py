@@ -12,15 +12,15 @@ from basicsr_amsr.data.bicubic import imresize
 from basicsr_amsr.execution import precision
 from basicsr_amsr.execution.graph.run_by_torch import call
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, compute_dtype, computing_in
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.read_network import read_network
-from basicsr_amsr.execution.region.run_sparse import run_sparse
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.run_sparse import run_sparse
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.psnr import plain_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.backbones.tiny import image, network
-from tests.execution.test_region import net_of, random_patches, random_prediction
+from tests.execution.test_torch_sparse import net_of, random_patches, random_prediction
 from tests.mga.toy import registered
 
 CPU = torch.device('cpu')
@@ -72,7 +72,7 @@ def test_the_anchor_is_computed_in_float32(monkeypatch):
             seen.append(result)
         return result
 
-    monkeypatch.setattr('basicsr_amsr.execution.region.masked.call', recorded)
+    monkeypatch.setattr('basicsr_amsr.execution.torch_sparse.masked.call', recorded)
     for dtype in ('fp32', 'bf16'):
         with low(dtype):
             run_sparse(program, net, x, random_patches(x, 4, 0.5), 4, random_prediction(program))

@@ -13,7 +13,7 @@ from basicsr_amsr.execution.backends.triton_backend import supported
 from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.execution.fusion import PLAIN, Activation, Epilogue
 from basicsr_amsr.execution.gather import Gather, pixel_rows
-from basicsr_amsr.execution.region.layout import Layout
+from basicsr_amsr.execution.torch_sparse.layout import Layout
 
 HEIGHT, WIDTH = 11, 13
 

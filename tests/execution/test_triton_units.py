@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from basicsr_amsr.execution.backends.choice import TRITON
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.read_network import read_network
-from basicsr_amsr.execution.region.run_sparse import run_sparse
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.run_sparse import run_sparse
 from tests.backbones.tiny import image
-from tests.execution.test_region import net_of, random_patches, random_prediction
+from tests.execution.test_torch_sparse import net_of, random_patches, random_prediction
 from tests.execution.test_units import UNITS, masked, sparse
 
 

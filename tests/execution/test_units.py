@@ -11,9 +11,9 @@ from torch import nn
 from basicsr_amsr import UserError
 from basicsr_amsr.backbones.skips import Layer
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.run_unit import run_unit
-from basicsr_amsr.execution.region.unit import read_unit
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.run_unit import run_unit
+from basicsr_amsr.execution.torch_sparse.unit import read_unit
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 
@@ -76,7 +76,7 @@ def test_sparse_equals_the_dense_masked_reference(name, batch, height, width, si
     x, layout = random_case(seed, batch, height, width, size, density)
     module, before = UNITS[name](), x.clone()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('basicsr_amsr.execution.region.patches.CHUNK_CPU', chunk)
+        patch.setattr('basicsr_amsr.execution.torch_sparse.patches.CHUNK_CPU', chunk)
         result = sparse(module, x, layout)
     torch.testing.assert_close(result, masked(module, x, layout), **TOLERANCE)
     assert torch.equal(x, before)
@@ -85,8 +85,8 @@ def test_sparse_equals_the_dense_masked_reference(name, batch, height, width, si
 @pytest.mark.parametrize(('size', 'sides'), [(1, [8, 4, 1]), (4, [16, 8, 4])])
 @pytest.mark.parametrize('name', UNITS)
 def test_patches_computed_together_give_the_same(name, size, sides, monkeypatch):
-    monkeypatch.setattr('basicsr_amsr.execution.region.patches.LEAST', 128)
-    monkeypatch.setattr('basicsr_amsr.execution.region.patches.CHUNK_CPU', 1 << 14)
+    monkeypatch.setattr('basicsr_amsr.execution.torch_sparse.patches.LEAST', 128)
+    monkeypatch.setattr('basicsr_amsr.execution.torch_sparse.patches.CHUNK_CPU', 1 << 14)
     x, layout = random_case(0, 2, 70, 67, size, 0.98)
     assert [group.size for group in layout.groups] == sides
     module = UNITS[name]()

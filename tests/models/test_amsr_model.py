@@ -8,8 +8,8 @@ from basicsr.archs.arch_util import ResidualBlockNoBN
 
 from basicsr_amsr import UserError
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
+from basicsr_amsr.amsr.calibration.calibrated_network import CalibratedNetwork
 from basicsr_amsr.amsr.calibration.choose import calibrate
-from basicsr_amsr.amsr.calibration.region import Region
 from basicsr_amsr.backbones import skipping
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
@@ -82,9 +82,9 @@ def test_a_share_is_drawn_by_the_level_of_a_calibration(tmp_path):
     data = batch(1)
     data['lq'][0] *= 0.1
     seen = []
-    run = Region.run
+    run = CalibratedNetwork.run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Region, 'run', lambda self, net, x, patches, *args: seen.append((x, patches)) or run(
+        patch.setattr(CalibratedNetwork, 'run', lambda self, net, x, patches, *args: seen.append((x, patches)) or run(
             self, net, x, patches, *args))
         model.feed_data(data)
         model.optimize_parameters(1)

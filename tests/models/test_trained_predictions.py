@@ -7,8 +7,8 @@ import torch
 from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.calibration.trained import TrainedPrediction, trained_calibration
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
 from basicsr_amsr.models.amsr_model import AMSRModel
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from tests.models.iterating import batch, iterate

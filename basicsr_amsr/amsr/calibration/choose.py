@@ -11,16 +11,16 @@ from basicsr.utils import tensor2img
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import accelerate_, restore_, unwrapped
+from basicsr_amsr.amsr.calibration.calibrated_tokens import fingerprint
 from basicsr_amsr.amsr.calibration.file import Calibration, Fit
 from basicsr_amsr.amsr.calibration.fit import fit
 from basicsr_amsr.amsr.calibration.fit_tokens import fit_tokens
-from basicsr_amsr.amsr.calibration.token_region import fingerprint
 from basicsr_amsr.amsr.config import AMSRConfig, calibrated_selection
 from basicsr_amsr.amsr.descriptor import Descriptor
 from basicsr_amsr.backbones.tokens import token_family
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.counter import MacCounter
-from basicsr_amsr.execution.region.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
 from basicsr_amsr.psnr import plain_psnr, published_psnr
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import by_one_level, quantiles

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 from basicsr_amsr.files import save_whole
 from basicsr_amsr.finite import not_finite
 from basicsr_amsr.reasons import reason

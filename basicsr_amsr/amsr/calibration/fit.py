@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.region.masked import run_dense
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction, rectified
-from basicsr_amsr.execution.region.read_network import read_network
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.masked import run_dense
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, LightTail, Prediction, rectified
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 KERNEL = 5  # side of the light tail's view of the LR image

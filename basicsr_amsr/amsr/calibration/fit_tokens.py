@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from basicsr_amsr.amsr.calibration.calibrated_tokens import cells_of
 from basicsr_amsr.amsr.calibration.fit import EXCESS, RIDGE, Normal, surroundings, with_one
-from basicsr_amsr.amsr.calibration.token_region import cells_of
 from basicsr_amsr.backbones.tokens import TokenFamily
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells
 from basicsr_amsr.execution.tokens.whole_maps import Moments, Reference, summary
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction, rectified
 
 
 class Fits:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, LightTail, Prediction
 
 NAME = 'amsr_predictions'  # of the module in the network
 
@@ -60,8 +60,8 @@ def train_predictions_(net: nn.Module) -> TrainedPrediction:
     Args:
         net: converted by `accelerate_` with a calibration.
     """
-    region: Any = net.region
-    trained = TrainedPrediction(region.prediction).to(next(net.parameters()).device)
+    calibrated: Any = net.calibrated
+    trained = TrainedPrediction(calibrated.prediction).to(next(net.parameters()).device)
     net.add_module(NAME, trained)
     return trained
 

@@ -41,7 +41,7 @@ def signature(net: nn.Module) -> Any:
 
 
 # What a converted module has beside its own attributes.
-OURS = ('amsr', 'last_keep', 'variant', 'costs', 'region', 'native', 'units', 'whole', 'structure', 'skip')
+OURS = ('amsr', 'last_keep', 'variant', 'costs', 'calibrated', 'native', 'units', 'whole', 'structure', 'skip')
 
 
 def _comparable(value: Any) -> Any:

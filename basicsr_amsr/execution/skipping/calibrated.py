@@ -15,9 +15,9 @@ from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native.selection import patches_of
 from basicsr_amsr.execution.native.tables import PATCH
 from basicsr_amsr.execution.precision import undisturbed
-from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.skipping.lists import lists_of
 from basicsr_amsr.execution.skipping.predicted import CalibratedBuild, Predicted
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction
 
 
 class CalibratedSchedule(Schedule):

@@ -19,8 +19,8 @@ from basicsr_amsr.execution.native.check_program import TAPS
 from basicsr_amsr.execution.native.maps import Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.tables import PATCH
-from basicsr_amsr.execution.region.prediction import Affine, Prediction, renumbered
 from basicsr_amsr.execution.skipping.averages import AveragesOfActive
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, Prediction, renumbered
 
 
 class Predicted:

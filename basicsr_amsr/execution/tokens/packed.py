@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from basicsr_amsr.execution.native.attention import attention, depthwise
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.linear import linear
-from basicsr_amsr.execution.region.prediction import Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells, Kind, Window
 from basicsr_amsr.execution.tokens.whole_maps import (
     LINEAR,
@@ -23,6 +22,7 @@ from basicsr_amsr.execution.tokens.whole_maps import (
     summary,
     weights_of,
 )
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction, rectified
 
 SIZES = 4  # whose lists are kept
 

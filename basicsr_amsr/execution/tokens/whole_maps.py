@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr_amsr.execution.region.prediction import Affine, Prediction, rectified
 from basicsr_amsr.execution.tokens.cells import Cells, Window
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, Prediction, rectified
 
 Bias = Callable[[], torch.Tensor]
 LINEAR = (nn.Linear, nn.Conv2d)  # whose weights say what they do: not what wraps or quantises them

@@ -17,7 +17,7 @@ from basicsr_amsr.execution.graph import from_export, on_disk
 from basicsr_amsr.execution.graph.on_disk import read_or_keep
 from basicsr_amsr.execution.graph.run_by_torch import run
 from basicsr_amsr.execution.graph.traces import Traces
-from basicsr_amsr.execution.region.read_network import plain_forward
+from basicsr_amsr.execution.torch_sparse.read_network import plain_forward
 from tests.execution.graph.networks import build, channels
 
 KEPT = {'SRVGGNetCompact': True, 'RRDBNet x2': True, 'RCAN of BasicSR': True, 'RFDN': True, 'PAN': True,

@@ -7,7 +7,7 @@ from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.graph.traces import Traces
 from tests.backbones.tiny import image
-from tests.execution.test_region import NAMES, net_of
+from tests.execution.test_torch_sparse import NAMES, net_of
 
 # Of each network how many values are predicted, of these needed everywhere or for averages alone, and the halo.
 FACTS = {'CARN': (20, 0, 0, 1), 'CARN_M': (20, 0, 0, 1), 'EDSR': (7, 0, 0, 1), 'MSRResNet': (7, 0, 0, 1),

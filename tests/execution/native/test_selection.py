@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from basicsr_amsr.amsr.config import calibrated_selection, default_selection
 from basicsr_amsr.execution.native import selection as native_selection
 from basicsr_amsr.execution.native.selection import patches_of
-from basicsr_amsr.execution.region.layout import Layout
 from basicsr_amsr.execution.skipping.lists import lists_of
+from basicsr_amsr.execution.torch_sparse.layout import Layout
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.two_means import two_means
 from tests.execution.native.programs import EXAMPLES

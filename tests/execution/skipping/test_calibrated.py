@@ -2,11 +2,11 @@
 import pytest
 import torch
 
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.read_network import read_network
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
 from tests.backbones.tiny import image
-from tests.execution.test_region import net_of, random_prediction
+from tests.execution.test_torch_sparse import net_of, random_prediction
 from tests.kernels import needs_kernels
 
 pytestmark = needs_kernels

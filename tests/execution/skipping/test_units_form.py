@@ -13,7 +13,7 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 from tests.backbones.tiny import image, network
 from tests.execution.skipping.test_calibrated import difference, patches_of
-from tests.execution.test_region import net_of
+from tests.execution.test_torch_sparse import net_of
 from tests.kernels import needs_kernels
 
 NAMES = ['EDSR', 'CARN_M', 'CARN', 'RCAN', 'RFDN', 'PAN', 'SRResNet', 'MSRResNet', 'RRDBNet', 'FSRCNN']

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from basicsr_amsr.backbones.tokens import TokenFamily, token_family
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
 from basicsr_amsr.execution.tokens.whole_maps import Reference
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, LightTail, Prediction
 
 
 def dat(upsampler: str = 'pixelshuffledirect', upscale: int = 2, depth=(5,)):

@@ -22,8 +22,8 @@ from basicsr_amsr.execution.graph.signature import key_of
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.skipped_units import units_of, without_units
 from basicsr_amsr.execution.graph.trace import Forward, Unreadable
-from basicsr_amsr.execution.region.read_network import plain_forward
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.read_network import plain_forward
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 
 SIDES = (16, 12)  # of the map that a unit is traced with
 OTHERS = ((2, 2), (7, 300))  # that what was read has to hold for as well

@@ -11,9 +11,9 @@ from basicsr_amsr.execution.backends.interface import Place, Read
 from basicsr_amsr.execution.fusion import Fused
 from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.graph.run_by_torch import average_of_active
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.run import Run
-from basicsr_amsr.execution.region.unit import Unit
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.run import Run
+from basicsr_amsr.execution.torch_sparse.unit import Unit
 from basicsr_amsr.execution.uncompiled import uncompiled
 
 

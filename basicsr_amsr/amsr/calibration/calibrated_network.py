@@ -7,23 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_amsr.amsr.calibration.calibrated_costs import CalibratedCosts, count_calibrated
 from basicsr_amsr.amsr.calibration.file import Calibration
-from basicsr_amsr.amsr.calibration.region_costs import RegionCosts, count_region
 from basicsr_amsr.amsr.calibration.trained import placed
 from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.native.selection import patch_means, patches
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.prediction import Prediction, renumbered
-from basicsr_amsr.execution.region.read_network import plain_forward, read_network
-from basicsr_amsr.execution.region.region_program import Program
-from basicsr_amsr.execution.region.run_sparse import run_sparse
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction, renumbered
+from basicsr_amsr.execution.torch_sparse.read_network import plain_forward, read_network
+from basicsr_amsr.execution.torch_sparse.run_sparse import run_sparse
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 
 
 @dataclass(frozen=True)
-class Region:
+class CalibratedNetwork:
     """A calibrated network's executor: all behind its first convolution, at active pixels.
 
     It holds no modules, so networks can be copied.
@@ -40,10 +40,10 @@ class Region:
     native: CalibratedForm = field(compare=False)
     _others: list[Program] = field(default_factory=list, compare=False)
     _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
-    _costs: dict[tuple[int, ...], RegionCosts] = field(default_factory=dict, compare=False)
+    _costs: dict[tuple[int, ...], CalibratedCosts] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, net: nn.Module, calibration: Calibration) -> Region:
+    def of(cls, net: nn.Module, calibration: Calibration) -> CalibratedNetwork:
         """The executor of a plain network with this calibration.
 
         Raises:
@@ -99,7 +99,7 @@ class Region:
             return patches(selection, x)
         size = tuple(x.shape[1:])
         if size not in self._costs:
-            self._costs[size] = count_region(self.program, net, self.prediction, *size)
+            self._costs[size] = count_calibrated(self.program, net, self.prediction, *size)
         means = patch_means(selection, x)
         return torch.stack([self._costs[size].within(config.budget, each[0], selection.patch_size, *size[1:])
                             for each in means.view(len(x), 1, *means.shape[-2:])])

@@ -8,11 +8,11 @@ from torch import nn
 
 from basicsr_amsr.execution.graph.ops import Conv
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.masked import run_masked
-from basicsr_amsr.execution.region.prediction import Affine, LightTail, Prediction
-from basicsr_amsr.execution.region.read_network import read_network
-from basicsr_amsr.execution.region.run_sparse import run_sparse
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.masked import run_masked
+from basicsr_amsr.execution.torch_sparse.prediction import Affine, LightTail, Prediction
+from basicsr_amsr.execution.torch_sparse.read_network import read_network
+from basicsr_amsr.execution.torch_sparse.run_sparse import run_sparse
 from tests.backbones.tiny import image, network
 
 NAMES = ['CARN', 'CARN_M', 'EDSR', 'MSRResNet', 'SRResNet', 'RCAN', 'RRDBNet', 'PAN', 'RFDN', 'FSRCNN', 'DnCNN']
@@ -115,8 +115,8 @@ def test_sparse_equals_masked_and_the_plain_network_with_hooks(name, size, heigh
     (1, 40, 41, [8, 4, 1]), (4, 70, 67, [16, 8, 4]), (3, 30, 30, [3]), (16, 40, 40, [16])])
 @pytest.mark.parametrize('name', ['RFDN', 'RCAN', 'PAN', 'CARN_M'])
 def test_patches_computed_together_give_the_same(name, size, height, width, sides, monkeypatch):
-    monkeypatch.setattr('basicsr_amsr.execution.region.patches.LEAST', 128)
-    monkeypatch.setattr('basicsr_amsr.execution.region.patches.CHUNK_CPU', 1 << 14)
+    monkeypatch.setattr('basicsr_amsr.execution.torch_sparse.patches.LEAST', 128)
+    monkeypatch.setattr('basicsr_amsr.execution.torch_sparse.patches.CHUNK_CPU', 1 << 14)
     net, _ = net_of(name)
     program = read_network(net)
     x, prediction = image(2, 3, height, width), random_prediction(program)

@@ -10,14 +10,14 @@ from torch.utils._python_dispatch import _disable_current_modes
 from basicsr_amsr.execution.cost.largest_within import largest_within
 from basicsr_amsr.execution.counter import MacCounter, meta_twin
 from basicsr_amsr.execution.graph.ops import Conv
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.patches import Patches
-from basicsr_amsr.execution.region.prediction import Prediction
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.patches import Patches
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 
 
 @dataclass(frozen=True)
-class RegionCosts:
+class CalibratedCosts:
     """MACs of a calibrated network for one image of one size.
 
     Attributes:
@@ -58,8 +58,8 @@ class RegionCosts:
             f'of a {height}x{width} image without any patch: give more.'))
 
 
-def count_region(program: Program, net: nn.Module, prediction: Prediction, channels: int, height: int,
-                 width: int) -> RegionCosts:
+def count_calibrated(program: Program, net: nn.Module, prediction: Prediction, channels: int, height: int,
+                 width: int) -> CalibratedCosts:
     """Count a network for images of that size; on meta tensors, and no counter around it sees it."""
     with _disable_current_modes(), torch.no_grad(), MacCounter() as counter:
         twin = meta_twin(net)
@@ -73,4 +73,4 @@ def count_region(program: Program, net: nn.Module, prediction: Prediction, chann
     tail = prediction.tail
     skipped = everywhere + (tail.image.numel() + tail.feature.macs if tail else 0)
     band = sum(near[value] for value, reach in program.contexts.items() if max(reach) > 0)
-    return RegionCosts(counter.macs, counter.macs - active * height * width, active, skipped, band, program.halo)
+    return CalibratedCosts(counter.macs, counter.macs - active * height * width, active, skipped, band, program.halo)

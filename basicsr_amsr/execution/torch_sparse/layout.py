@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.gather import Gather
-from basicsr_amsr.execution.region.patches import Patches, put_together
+from basicsr_amsr.execution.torch_sparse.patches import Patches, put_together
 
 
 class Layout:

@@ -12,8 +12,8 @@ from torch import nn
 
 from basicsr_amsr.execution.graph.run_by_torch import Weights, call
 from basicsr_amsr.execution.precision import compute_dtype, in_full_precision
-from basicsr_amsr.execution.region.prediction import Prediction, rectified
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction, rectified
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 
 Read = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -10,12 +10,12 @@ from torch import nn
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.precision import in_full_precision
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.masked import before_anchor
-from basicsr_amsr.execution.region.patches import Patches
-from basicsr_amsr.execution.region.prediction import LightTail, Prediction, rectified
-from basicsr_amsr.execution.region.region_program import Program
-from basicsr_amsr.execution.region.run import Run, enlarged
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.masked import before_anchor
+from basicsr_amsr.execution.torch_sparse.patches import Patches
+from basicsr_amsr.execution.torch_sparse.prediction import LightTail, Prediction, rectified
+from basicsr_amsr.execution.torch_sparse.run import Run, enlarged
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 from basicsr_amsr.execution.uncompiled import uncompiled
 
 

@@ -11,8 +11,8 @@ from basicsr_amsr.execution.fusion import Epilogue, Fused
 from basicsr_amsr.execution.gather import pixel_rows
 from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Op, Resize, Shuffle, Slice
 from basicsr_amsr.execution.graph.run_by_torch import Weights, call
-from basicsr_amsr.execution.region.layout import Layout
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.layout import Layout
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 
 
 class Run:

@@ -15,10 +15,10 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.dense.form import precision_of
 from basicsr_amsr.execution.native.selection import patches
 from basicsr_amsr.execution.precision import in_full_precision
-from basicsr_amsr.execution.region.prediction import Prediction
 from basicsr_amsr.execution.tokens.cells import Cells
 from basicsr_amsr.execution.tokens.packed import BiasTables, Packed, native_for
 from basicsr_amsr.execution.tokens.whole_maps import Reference
+from basicsr_amsr.execution.torch_sparse.prediction import Prediction
 from basicsr_amsr.padding import cropped
 from basicsr_amsr.selection.neighbourhoods import expand_patches
 
@@ -102,7 +102,7 @@ class TokenDense:
 
 
 @dataclass(frozen=True)
-class TokenRegion:
+class CalibratedTokens:
     """A calibrated window transformer's executor: all behind its first layers, at active tokens.
 
     It holds no modules, so networks can be copied.
@@ -119,7 +119,7 @@ class TokenRegion:
     _placed: dict[Any, Prediction] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, family: TokenFamily, net: nn.Module, calibration: Calibration) -> TokenRegion:
+    def of(cls, family: TokenFamily, net: nn.Module, calibration: Calibration) -> CalibratedTokens:
         """The executor of a plain network with this calibration.
 
         Raises:
@@ -134,7 +134,7 @@ class TokenRegion:
         return cls(calibration.prediction, tuple(weights), TokenDense(biases), biases)
 
     def run(self, net: nn.Module, x: torch.Tensor, patches: torch.Tensor, config: Any, masked: bool) -> torch.Tensor:
-        """The image, see `Region.run`."""
+        """The image, see `CalibratedNetwork.run`."""
         family = token_family(net)
         assert family is not None
         check_range(x)

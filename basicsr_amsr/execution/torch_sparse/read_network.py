@@ -14,7 +14,7 @@ from basicsr_amsr.execution.graph.rules import rules_of
 from basicsr_amsr.execution.graph.signature import key_of
 from basicsr_amsr.execution.graph.sizes import Size
 from basicsr_amsr.execution.graph.trace import Unreadable
-from basicsr_amsr.execution.region.region_program import Program
+from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 
 SIDES = (48, 40)  # of the images whose trace numbers what is predicted
 KEPT = 64  # kinds of networks that are remembered
