@@ -33,6 +33,6 @@ def pad_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def cropped(image: torch.Tensor, x: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
-    """What a network made of `padded`, (…, H, W) at its scale, without what comes of the padding of `x`."""
+    """The output of a network for `padded`, (…, H, W) at its scale, cut to the part that belongs to `x`."""
     scale = image.shape[-1] // padded.shape[-1]
     return image[..., :x.shape[-2] * scale, :x.shape[-1] * scale]

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import basicsr_amsr
@@ -13,6 +14,7 @@ NAME = ROOT.name
 Edges = dict[str, dict[str, set[str]]]  # who imports, whom, 'file:line' of each import
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package, by its dotted name."""
     return {'.'.join((NAME, *path.relative_to(ROOT).with_suffix('').parts)).removesuffix('.__init__'): path
@@ -45,7 +47,7 @@ def _edges(of: Callable[[str], str]) -> Edges:
 
 def imported(path: Path, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]:
     """Modules of the package that a file imports, anywhere in it, with the line."""
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+    for node in import_statements(path):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -53,6 +55,13 @@ def imported(path: Path, known: Mapping[str, Path]) -> Iterator[tuple[int, str]]
             whole = [f'{node.module}.{alias.name}' for alias in node.names]
             names = [name if name in known else node.module for name in whole]
         yield from ((node.lineno, name) for name in names if name in known)
+
+
+@cache
+def import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Those of a file, anywhere in it."""
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+            if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def cycles(edges: Mapping[str, Mapping[str, object]]) -> list[set[str]]:

@@ -1,12 +1,15 @@
 """A network from its paper, in one file: added, calibrated and accelerated (docs/own_backbone.md)."""
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 import basicsr_amsr as sr
+from basicsr_amsr.cli import main
 from basicsr_amsr.execution.counter import MacCounter
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 
@@ -73,3 +76,15 @@ def test_it_is_calibrated_and_accelerated(images):
     with torch.no_grad():
         torch.testing.assert_close(net(images[0]), plain, rtol=1e-4, atol=1e-4)
         assert torch.equal(sr.restore_(net)(images[0]), plain)
+
+
+def test_it_is_calibrated_and_run_from_the_command_line(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'params': ECBNet().state_dict()}, 'ecb.pth')
+    for number, image in enumerate(images):
+        Image.fromarray((image[0].permute(1, 2, 0) * 255).byte().numpy()).save(f'{number}.png')
+    Path('ecb.yml').write_text('network_g: {type: ECBNet, upscale: 4}\npath: {pretrain_network_g: ecb.pth}\n')
+    assert main(['calibrate', '-opt', 'ecb.yml', '--images', '.', '-o', 'ecb.amsr']) == 0
+    assert main(['infer', '-opt', 'ecb.yml', '--calibration', 'ecb.amsr', '-i', '0.png', '-o', 'out.png']) == 0
+    assert Image.open('out.png').size == (256, 192) and 'calibrated' in capsys.readouterr().out
+    assert main(['profile', '-opt', 'ecb.yml', '--size', '16x16', '--no-timing']) == 0

@@ -29,6 +29,12 @@ def python(code):
     return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
 
 
+def loaded_by(code, *words):
+    """The modules that a fresh Python has loaded after the code."""
+    return set(subprocess.run([sys.executable, '-c', code, *map(str, words)], capture_output=True, text=True,
+                              check=True).stdout.splitlines()[-1].split())
+
+
 def test_registering_initialises_no_cuda_and_no_triton():
     assert python(PROBE).split() == ['False', 'False', 'False']
 
@@ -36,14 +42,40 @@ def test_registering_initialises_no_cuda_and_no_triton():
 @pytest.mark.parametrize('code', ['import basicsr_amsr; dir(basicsr_amsr)', 'import basicsr_amsr as sr; sr.UserError',
                                   "from basicsr_amsr.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"])
 def test_what_loads_no_library(code):
-    loaded = python(f'{code}\nimport sys; print(*sys.modules)').splitlines()[-1].split()
-    assert not HEAVY & set(loaded)
+    loaded = loaded_by(f'{code}\nimport sys; print(*sys.modules)')
+    assert not HEAVY & loaded
     assert sum(name.startswith('basicsr_amsr') for name in loaded) < 12
 
 
+# what neither PyTorch's import nor a command's own work needs, and what takes a tenth of a second to seconds
+NOT_NEEDED = {'torchvision', 'scipy', 'sklearn', 'sympy', 'mpmath', 'networkx', 'matplotlib', 'pandas', 'tensorboard',
+              'mmengine', 'thop', 'triton', 'openvino', 'spandrel', 'torch._dynamo', 'torch._inductor', 'tqdm.contrib'}
+COMMAND = """
+import sys, torch
+from basicsr_amsr.cli import main
+main(sys.argv[1:])
+print()
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize('words', ['list pretrained', 'test -opt no.yml', 'infer -n no_network -i {here}/a.png',
+                                   'infer -n RFDN_x4 -i {here}/b.png', 'infer -n RFDN_x4 -i {here} -o {here}/a.png'])
+def test_what_needs_no_network_loads_no_pytorch(words, tmp_path):
+    (tmp_path / 'a.png').touch()
+    loaded = loaded_by(COMMAND.replace(', torch', ''), *words.format(here=tmp_path).split())
+    assert not {'torch', 'torchvision', 'basicsr', 'numpy', 'cv2', 'scipy', 'pydantic'} & loaded
+
+
+@pytest.mark.parametrize('words', ['list backbone', 'doctor'])
+def test_commands_load_nothing_that_takes_seconds_beside_pytorch(words):
+    by_pytorch = loaded_by('import sys, torch; print(*sys.modules)')
+    assert not NOT_NEEDED & (loaded_by(COMMAND, *words.split()) - by_pytorch)
+
+
 def test_preparing_images_loads_neither_pytorch_nor_basicsr():
-    loaded = python('import basicsr_amsr.cli.prepare, sys; print(*sys.modules)').split()
-    assert not {'torch', 'torchvision', 'basicsr'} & set(loaded)
+    loaded = loaded_by('import basicsr_amsr.cli.prepare, sys; print(*sys.modules)')
+    assert not {'torch', 'torchvision', 'basicsr'} & loaded
 
 
 def test_the_public_names():

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-import torch
 from basicsr.utils import get_root_logger
 from pydantic import Field
 from torch import nn
@@ -15,6 +14,7 @@ from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.construct import build
 from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.options.argument_sections import section_of
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import File, Named, Section, Share
@@ -89,7 +89,7 @@ def AMSR(backbone: Mapping[str, Any], selection: Mapping[str, Any] | None = None
     except UserError as error:
         raise UserError(f'network_g: {error}') from error
     get_root_logger().info(f'AMSR: {report}')
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lay_out(net)
 
 
 def _at_keep(keep: float, calibration: Calibration | None, options: AMSROptions) -> HighFrequencyMask:

@@ -16,7 +16,7 @@ from basicsr_amsr.padding import pad_to_multiple
 
 
 class Masks:
-    """What a selection chooses on a whole image; each mask is made once, when it is first asked for.
+    """The masks that a selection makes of a whole image, each made once, when it is first asked for.
 
     Args:
         selection: what chooses.

@@ -24,7 +24,7 @@ class Shallow:
     number: int
 
     def __call__(self, module: Any, x: torch.Tensor) -> torch.Tensor:
-        """What it makes of x."""
+        """The output of the block for x."""
         result: torch.Tensor = module.act(x + module.shallow[self.number](x))
         return result
 

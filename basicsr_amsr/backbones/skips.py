@@ -49,7 +49,7 @@ class Layer:
     stop: int
 
     def __call__(self, module: Any, x: torch.Tensor) -> torch.Tensor:
-        """What they make of x."""
+        """The output of these stages for x."""
         for stage in module[self.start:self.stop]:
             x = stage(x)
         return x

@@ -41,8 +41,8 @@ def report(measured: Measured, quality: Mapping[str, float]) -> dict[str, Any]:
 
 
 def of_processes(results: Sequence[Result]) -> dict[str, Any]:
-    """What a contender's processes took beside the time of a pass: the first one's seconds to the first picture, which
-    nothing was kept for, the most memory, and medians of the rest."""
+    """Costs of a contender's processes beside the time of a pass: each one's seconds to the first picture, also alone
+    those of the first one, which found nothing kept on disk; the most memory; medians of the rest."""
     memory = [one.memory for one in results if one.memory is not None]
     faults = [one.faults for one in results if one.faults is not None]
     return {'first_picture_s': results[0].first_picture, 'first_pictures_s': [one.first_picture for one in results],
@@ -51,7 +51,7 @@ def of_processes(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def described(contender: Contender) -> dict[str, Any]:
-    """What a contender is."""
+    """The entry of a contender in the report, before its figures."""
     view = contender.view
     return {'name': contender.name, 'form': contender.form, 'backend': contender.backend, 'kind': contender.kind,
             'patch_size': view.patch_size, 'asked': dict([view.amount]) if view.amount else None}

@@ -26,6 +26,7 @@ from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.backends.choice import backend_for
 from basicsr_amsr.execution.precision import compute_dtype, computing_in
 from basicsr_amsr.execution.timer import threads
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.side_by_side import environment
 
@@ -127,7 +128,7 @@ def comparisons(plan: Plan, facts: Mapping[str, Facts],
 def run_network(network: Network, device: torch.device, dtype: torch.dtype, plan: Plan, known: Facts,
                 progress: Progress, partial: Partial) -> Iterator[dict[str, Any]]:
     """The reports of one network on a device in a dtype, for each size."""
-    net = network.build().net.to(device).to(memory_format=torch.channels_last)
+    net = lay_out(network.build().net.to(device))
     dense = dense_forms(net)
     references = [unmodified_form(net)] if isinstance(net, MGA) else []
     quality: dict[str, float] = {}

@@ -63,7 +63,7 @@ class Contender:
 
     @property
     def amount(self) -> Amount | None:
-        """What was asked for."""
+        """The amount to compute that was asked for, if any."""
         return self.view.amount
 
     @property

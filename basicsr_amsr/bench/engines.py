@@ -16,6 +16,7 @@ from basicsr_amsr.bench.views import LAYOUTS
 from basicsr_amsr.execution.graph import on_disk
 from basicsr_amsr.execution.openvino import Session, openvino_graph, write_onnx
 from basicsr_amsr.execution.precision import computing_in
+from basicsr_amsr.memory_layout import lay_out
 
 Picture = Callable[[Any], Any]  # float32 (1, C, H, W), as `prepared` makes it, to float32 of the same kind
 
@@ -69,7 +70,7 @@ def torch_network(job: Job) -> Picture:
 def network(job: Job) -> nn.Module:
     """The network of a job in its form, on its device."""
     job.network.load_plugins()
-    net = job.network.build().net.to(job.device).to(memory_format=LAYOUTS[job.view.layout])
+    net = lay_out(job.network.build().net.to(job.device), LAYOUTS[job.view.layout])
     return job.view.of(net)
 
 

@@ -13,6 +13,7 @@ from basicsr_amsr.amsr.accelerate import accelerate_, restore_
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.bench.grid import Amount
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling.side_by_side import variant_of
 from basicsr_amsr.profiling.subject import plain_network
@@ -43,7 +44,7 @@ class View:
     def of(self, net: Any) -> nn.Module:
         """The form of a network. It changes the network itself: its memory format and, for 'dense', its masks."""
         net = self._ruled(net).eval()
-        return net.to(memory_format=LAYOUTS[self.layout])
+        return lay_out(net, LAYOUTS[self.layout])
 
     def _ruled(self, net: Any) -> Any:
         if self.rule == 'plain':

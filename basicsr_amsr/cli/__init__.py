@@ -2,18 +2,18 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from basicsr_amsr import allocator
+from basicsr_amsr.cli.garbage import uncollected
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.resources import resolve
 from basicsr_amsr.version import __version__
 
 PROG = 'basicsr'
@@ -24,7 +24,7 @@ class Command(NamedTuple):
     """A subcommand.
 
     Attributes:
-        module: has `run(args) -> int`, and imports what the work needs, which takes seconds.
+        module: has `run(args) -> int`.
         help: what it does. Its flags are those of `flags/NAME_flags.py`: `add_arguments(parser)`.
     """
 
@@ -90,8 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors='backslashreplace')  # names of files need be no text
     try:
         args = build_parser(chosen).parse_args(words)
+        require_option_files(args)
         allocator.tune()
-        code: int = load(COMMANDS[args.command].module).run(args)
+        with uncollected():
+            command = importlib.import_module(COMMANDS[args.command].module)
+        code: int = command.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -111,15 +114,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def load(module: str) -> ModuleType:
-    """A command's module; garbage is not looked for meanwhile, which would take a tenth of the time and find none."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return importlib.import_module(module)
-    finally:
-        if collecting:
-            gc.enable()
+def require_option_files(args: argparse.Namespace) -> None:
+    """UserError where an option file is not there, before anything is imported that takes seconds."""
+    files = getattr(args, 'opt', None) or []
+    for file in [files] if isinstance(files, str) else files:
+        if not resolve(file).exists():
+            raise UserError(f'Option file not found: {file}')
 
 
 def told(error: UserError) -> int:

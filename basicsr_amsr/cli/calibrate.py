@@ -14,7 +14,6 @@ from torch import nn
 
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Point, Trial, calibrate, search
-from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.config import calibrated_selection
 from basicsr_amsr.cli.option_network import choose_device, read_options
 from basicsr_amsr.data.bicubic import downscale
@@ -25,6 +24,7 @@ from basicsr_amsr.profiling import subject
 from basicsr_amsr.resources import resolve
 from basicsr_amsr.selection.build_selection import build_selection
 from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
+from basicsr_amsr.weights.cards import SUFFIX
 
 HELD = 3  # every third image is held back, to measure on
 

@@ -3,58 +3,34 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from rich.table import Table
 
-from basicsr_amsr.backbones.spec import Backbone
 from basicsr_amsr.cli.flags.list_flags import KINDS
+from basicsr_amsr.cli.garbage import uncollected
 from basicsr_amsr.cli.metrics_report import print_json, show
-from basicsr_amsr.infer.find_network import calibration_card, calibrations_of
-from basicsr_amsr.plugins import load_installed
-from basicsr_amsr.registry import BACKBONE_REGISTRY, REGISTRIES
-from basicsr_amsr.weights.cards import available
+from basicsr_amsr.weights.cards import available, calibration_card, calibrations_of
 
 WEIGHTS = 'pretrained'
-ORIGINS = {'basicsr': 'BasicSR', 'basicsr_amsr': 'basicsr_amsr'}
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the names; returns 0."""
     kinds = [args.kind] if args.kind else list(KINDS)
+    names = []
     if kinds != [WEIGHTS]:
-        import basicsr_amsr.register  # noqa: F401  # brings BasicSR along: seconds
-
-        for problem in load_installed():
-            print(f'basicsr: warning: {problem}', file=sys.stderr)
-    names = [entry for kind in kinds for entry in (weights() if kind == WEIGHTS else entries(kind))]
+        with uncollected():
+            from basicsr_amsr.cli.registered import entries  # brings PyTorch and BasicSR along: seconds
+        names = entries([kind for kind in kinds if kind != WEIGHTS])
+    if WEIGHTS in kinds:
+        names += weights()
     if args.json:
         print_json(names)
     else:
         tables = {kind: [entry for entry in names if entry['kind'] == kind] for kind in kinds}
         show(*(weights_table(rows) if kind == WEIGHTS else table(kind, rows) for kind, rows in tables.items()))
     return 0
-
-
-def entries(kind: str) -> list[dict[str, Any]]:
-    """What a registry holds, by name: kind, name, module, from (BasicSR, basicsr_amsr, or the plugin's package).
-
-    Backbones, and networks that a backbone of that name describes, say also the acceleration methods that support
-    them and their scales.
-    """
-    found = []
-    for name, registered in sorted(REGISTRIES[kind], key=lambda item: item[0].lower()):
-        owner = getattr(registered, '__self__', registered)  # a backbone's `create` stands for it among the networks
-        module = owner.origin if isinstance(owner, Backbone) else registered.__module__
-        package = module.split('.')[0]
-        entry: dict[str, Any] = {'kind': kind, 'name': name, 'module': module,
-                                 'from': ORIGINS.get(package, f'plugin {package}')}
-        if kind in ('arch', 'backbone') and name in BACKBONE_REGISTRY:
-            backbone = BACKBONE_REGISTRY.get(name)
-            entry.update(methods=list(backbone.methods), scales=list(backbone.scales))
-        found.append(entry)
-    return found
 
 
 def table(kind: str, names: list[dict[str, Any]]) -> Table:

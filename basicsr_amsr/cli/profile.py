@@ -22,6 +22,7 @@ from basicsr_amsr.cli.profile_text import (
 )
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, computing_in
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.mga.network import MGA
 from basicsr_amsr.profiling import subject
 from basicsr_amsr.profiling.breakdown import check_depth
@@ -61,7 +62,7 @@ def profile(args: argparse.Namespace, opt: dict[str, Any], device: torch.device)
     channels = subject.input_channels(opt['network_g'])
     nets, dense = subject.choose_variants(net, args.variant)
     for each in nets.values():
-        each.to(device=device).to(memory_format=layout)
+        lay_out(each.to(device=device), layout)
 
     def place(x: torch.Tensor) -> torch.Tensor:
         return x.to(device=device).contiguous(memory_format=layout)

@@ -1,4 +1,4 @@
-"""What can be done to a convolution's values before they are first written: activation, scaling, sum, activation."""
+"""The epilogue of a convolution, computed before its values are first written: activation, scaling, sum, activation."""
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
@@ -17,7 +17,7 @@ class Activation(NamedTuple):
     slope: float | torch.Tensor | Weight
 
     def into(self, rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Of rows (n, C), written into `out`; if that is `rows`, they may be a new tensor."""
+        """The activated rows (n, C), written into `out`; where that is `rows`, perhaps a new tensor."""
         if isinstance(self.slope, torch.Tensor):
             values = F.prelu(rows, self.slope)
             return values if out is rows and values.dtype == out.dtype else out.copy_(values)
@@ -26,7 +26,7 @@ class Activation(NamedTuple):
         return torch.clamp_min(rows, 0, out=out)
 
     def bound(self, weights: Weights) -> Activation:
-        """With a slope that is a weight's name as that weight."""
+        """The same activation with the tensor of its slope, where that is named as a weight."""
         return Activation(weights[self.slope.name]) if isinstance(self.slope, Weight) else self
 
 
@@ -39,7 +39,7 @@ class Epilogue(NamedTuple):
     after: Activation | None = None
 
     def bound(self, weights: Weights) -> Epilogue:
-        """With the activations' weights."""
+        """The same epilogue with the tensors of its activations' slopes."""
         if self.before is None and self.after is None:
             return self
         return self._replace(before=self.before and self.before.bound(weights),

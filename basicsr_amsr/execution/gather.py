@@ -30,13 +30,13 @@ class Gather:
 
     @cached_property
     def outside(self) -> torch.Tensor | None:
-        """Which of the numbers lie outside, None for none."""
+        """Positions in `places` that lie outside the image; None where there are none."""
         found = None if self.inside else (self.places < 0).nonzero()[:, 0]
         return found if found is not None and len(found) else None
 
     @cached_property
     def written(self) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Which of the numbers lie inside, None for all, and these, int64."""
+        """Positions in `places` that lie inside the image (None: all), and the places there, int64."""
         if self.outside is None:
             return None, self.places.long()
         positions = (self.places >= 0).nonzero()[:, 0]
@@ -48,11 +48,11 @@ class Gather:
         return rows if self.outside is None else rows.index_fill_(0, self.outside, 0)
 
     def write(self, values: torch.Tensor, target: torch.Tensor) -> None:
-        """Put values (len(rows), C) where they are read from; those outside the image go nowhere."""
+        """Write values (len(rows), C) to the places that `read` reads; those outside the image are dropped."""
         target.index_copy_(0, *self.placed(values))
 
     def placed(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows inside the image, and which of values (len(rows), C) belong there."""
+        """The rows inside the image, and the values that belong there, of values (len(rows), C)."""
         positions, rows = self.written
         return rows, values if positions is None else values[positions]
 

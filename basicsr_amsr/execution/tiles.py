@@ -8,7 +8,7 @@ import torch
 
 
 class Tile(NamedTuple):
-    """What is computed together, in LR pixels of the image.
+    """A tile of an image, in LR pixels.
 
     Attributes:
         rows, cols: what is read, with the overlap. kept_rows, kept_cols: what is kept of the result.
@@ -20,7 +20,7 @@ class Tile(NamedTuple):
     kept_cols: slice
 
     def of(self, image: torch.Tensor) -> torch.Tensor:
-        """What it reads of (B, C, H, W)."""
+        """The pixels that it reads of (B, C, H, W)."""
         return image[..., self.rows, self.cols]
 
     def put(self, result: torch.Tensor, image: torch.Tensor, scale: int) -> None:
@@ -77,7 +77,8 @@ def in_tiles(compute: Callable[[Tile], torch.Tensor], x: torch.Tensor, size: int
 
 
 def _along(length: int, size: int, tile_pad: int, step: int) -> Iterator[tuple[slice, slice]]:
-    """What is read, and what is kept, along one side; tiles are as equal as `step` allows."""
+    """The pixels along one side that each tile reads, and those of its result that are kept; tiles are as equal as
+    `step` allows."""
     count = -(-length // size)
     side = -(-length // (count * step)) * step
     more = -(-tile_pad // step) * step

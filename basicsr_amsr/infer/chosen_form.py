@@ -17,6 +17,7 @@ from basicsr_amsr.execution.native.library import library
 from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.execution.precision import DTYPES, check_arithmetic, cpu_has_bf16
 from basicsr_amsr.infer.find_network import Network
+from basicsr_amsr.memory_layout import lay_out
 
 Dtype = Literal['fp32', 'bf16', 'fp16']
 Kind = Literal['calibrated', 'dense', 'plain']
@@ -147,7 +148,7 @@ def bring_to_form(network: Network, keep: float | None, calibration: Calibration
     if dense and (keep is not None or calibration is not None):
         raise UserError('dense computes everything: leave keep and calibration out.')
     number, side = choose_dtype(dtype, where), choose_tile(tile, net, network.channels, network.least)
-    net.to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_out(net.to(device=where))
     given = calibration or network.calibration
     native = where.type == 'cpu' and library() is not None
     mode: Literal['sparse', 'auto'] = 'sparse' if native and not token_family(net) else 'auto'

@@ -6,26 +6,23 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from basicsr_amsr.amsr.accelerate import restore_, unwrapped
-from basicsr_amsr.amsr.calibration.file import SUFFIX, Calibration
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.descriptor import Descriptor
 from basicsr_amsr.backbones.checkpoint import Misfit, canonicalize, identified, load_into
 from basicsr_amsr.backbones.spec import get_backbone
-from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.graph.from_export import image_channels
 from basicsr_amsr.infer import foreign
 from basicsr_amsr.reasons import reason
-from basicsr_amsr.resources import resolve, roots
 from basicsr_amsr.safe_load import read_weights_only
-from basicsr_amsr.weights.cards import FOLDER, Card, available, locate, read_card
+from basicsr_amsr.weights.cards import Card, available, calibrations_of, find_fitted, locate, read_card
 from basicsr_amsr.weights.pretrained import load_pretrained
 
 TRIED = 16  # side of the picture that tells a network's scale
@@ -89,15 +86,9 @@ def weights_key(net: nn.Module) -> str:
 
 
 def _of_name(source: str | os.PathLike[str], scale: float | None) -> Network:
-    file, name, options = locate(source), Path(source).stem, {}
-    if file is None:
-        fitted = resolve(f'{FOLDER}/{source}{SUFFIX}')
-        head = calibration_card(fitted) if fitted.is_file() else {}
-        if 'weights' not in head:
-            raise UserError(f"No weights '{source}', neither as a file nor among the project's own. "
-                            f'{suggestion(str(source), names())}')
-        file, named = resolve(f'{FOLDER}/{head["weights"]}'), NAMED_SCALE.search(name)
-        scale = scale if named is None else int(named[1] or named[2])
+    file, name, options = find_fitted(source), Path(source).stem, {}
+    named = NAMED_SCALE.search(name) if locate(source) is None else None  # one of the weights' scales was fitted
+    scale = scale if named is None else int(named[1] or named[2])
     card = read_card(file) or _card_of_copy(file)
     if card is None:
         try:
@@ -122,14 +113,6 @@ def _card_of_copy(file: Path) -> Card | None:
     """The card of the project's own weights of which a file is a copy."""
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     return next((card for card in available() if card.sha256 == found), None)
-
-
-def names() -> list[str]:
-    """What `find_network` knows by name: weights in `pretrained/`, and calibrations of weights that serve several
-    scales."""
-    cards = available()
-    return sorted({card.weights.stem for card in cards} | {
-        path.stem for card in cards for path in calibrations_of(card.weights)})
 
 
 def _of_file(file: Path, scale: float | None) -> Network:
@@ -161,22 +144,6 @@ def _of_several(key: str, values: tuple[object, ...], file: Path, scale: float |
     if key == 'upscale':
         raise UserError(f'{file.name} fits scale {" and ".join(map(str, values))} alike: say which, -s SCALE.')
     return values[0]
-
-
-def calibrations_of(weights: Path) -> Iterator[Path]:
-    """The calibrations whose cards name a file of weights."""
-    found = {path.name: path for root in reversed(roots()) for path in (root / FOLDER).glob(f'*{SUFFIX}')}
-    for _, path in sorted(found.items()):
-        if calibration_card(path).get('weights') == weights.name:
-            yield path
-
-
-def calibration_card(path: Path) -> dict[str, str]:
-    """What the head of a calibration's card says; nothing where there is no card."""
-    card = path.with_name(f'{path.name}.md')
-    parts = card.read_text(encoding='utf-8').split('---', 2) if card.is_file() else []
-    head = yaml.safe_load(parts[1]) if len(parts) == 3 else None
-    return head if isinstance(head, dict) else {}
 
 
 def _network(net: nn.Module, name: str, calibrations: tuple[Path, ...] = (), calibration: Calibration | None = None,

@@ -12,12 +12,13 @@ import torch
 
 from basicsr_amsr.amsr.accelerate import restore_
 from basicsr_amsr.amsr.calibration.choose import Meter, Trial, calibrate
-from basicsr_amsr.amsr.calibration.file import SUFFIX, Calibration
+from basicsr_amsr.amsr.calibration.file import Calibration
 from basicsr_amsr.amsr.config import calibrated_selection
 from basicsr_amsr.caches import cache_folder
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.infer import picture, pixels
 from basicsr_amsr.infer.find_network import Network, weights_key
+from basicsr_amsr.weights.cards import SUFFIX
 
 NEAREST = 50.0  # dB to the dense picture, on pictures that nothing was fitted to
 KEEPS = (0.5, 0.75)  # of the patches, tried in turn

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.files import PART
-from basicsr_amsr.infer.writing import ALPHA, FORMATS
+from basicsr_amsr.infer.formats import ALPHA, FORMATS
 
 KEEP = 'auto'
 

@@ -89,5 +89,5 @@ def to_array(pixels: Pixels, like: Array) -> Array:
 
 
 def largest(array: Array) -> float:
-    """What stands for 1: 255, 65535, or 1 in floating point."""
+    """The value of white: 255, 65535, or 1 in floating point."""
     return {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(array.dtype, 1.0)

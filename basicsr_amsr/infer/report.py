@@ -52,10 +52,10 @@ class Paper(Protocol):
     """A kind of file that a report is written as."""
 
     def add(self, shown: Shown) -> None:
-        """Take a picture."""
+        """Add a picture to the report."""
 
     def content(self) -> bytes:
-        """What the file holds."""
+        """The bytes of the file."""
 
 
 class Report:

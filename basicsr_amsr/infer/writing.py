@@ -12,13 +12,11 @@ from PIL import Image, features
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.files import write_whole
+from basicsr_amsr.infer.formats import ALPHA, FORMATS
 from basicsr_amsr.infer.picture import EXIF_IFD, Picture, eight_bits, to_pillow
 from basicsr_amsr.reasons import reason
 
-FORMATS = {'.png': 'PNG', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.webp': 'WEBP', '.tif': 'TIFF', '.tiff': 'TIFF',
-           '.bmp': 'BMP', '.avif': 'AVIF'}
 MOST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 65535}  # pixels on a side; libjpeg's limit is under the format's
-ALPHA = ('PNG', 'WEBP', 'TIFF', 'AVIF')
 SIXTEEN = ('PNG', 'TIFF')
 SETTINGS: dict[str, dict[str, object]] = {
     'PNG': {'compress_level': 3}, 'JPEG': {'quality': 95, 'subsampling': 0}, 'WEBP': {'quality': 95},

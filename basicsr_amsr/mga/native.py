@@ -51,7 +51,7 @@ def whole(net: Any, feature: torch.Tensor) -> torch.Tensor:
 
 
 def logits(net: Any, feature: torch.Tensor) -> torch.Tensor:
-    """Coarse feature, in whole patches, to what the mask is made of."""
+    """The mask's logits, from a coarse feature in whole patches."""
     return net.mask.logits(feature)
 
 

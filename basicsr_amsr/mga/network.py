@@ -12,6 +12,7 @@ from torch import nn
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.tiles import in_tiles, is_large
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.mga import native as parts
 from basicsr_amsr.mga.gate import blend, straight_through
 from basicsr_amsr.mga.halo_patches import (
@@ -127,7 +128,7 @@ class MGA(nn.Module):
         self.set_engine('torch')
         self.counted: dict[tuple[int, int], Costs] = {}
         # Channels-last weights make every convolution run channels-last, which is faster on CPU and GPU alike.
-        self.to(memory_format=torch.channels_last)
+        lay_out(self)
         self.set_variant(variant)
 
     def set_variant(self, variant: str) -> None:
@@ -264,7 +265,7 @@ class MGA(nn.Module):
 
     def ranked_by(self, coarse: torch.Tensor, refined: torch.Tensor, target: torch.Tensor | None = None,
                   mask: torch.Tensor | None = None) -> torch.Tensor | None:
-        """What the order goes by: the true error of 'oracle' and 'best', else the mask."""
+        """The map by which patches are ordered: the true error of 'oracle' and 'best', else the mask."""
         if self.order not in ORACLES:
             return mask
         return true_error(self.order, coarse, refined, target, self.scale, self.patch_size)

@@ -15,11 +15,11 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from basicsr_amsr.amsr.calibration.file import SUFFIX
 from basicsr_amsr.amsr.calibration.trained import train_predictions_, trained_calibration, trained_predictions
 from basicsr_amsr.amsr.config import AMSRConfig
 from basicsr_amsr.backbones.construct import build
 from basicsr_amsr.errors import UserError
+from basicsr_amsr.memory_layout import lay_out
 from basicsr_amsr.models.amsr_options import AMSRPath, AMSRTrain, find_conflicts
 from basicsr_amsr.options.read import read
 from basicsr_amsr.options.section import Section
@@ -31,7 +31,7 @@ from basicsr_amsr.training.acceleration import Acceleration, training_forward
 from basicsr_amsr.training.checkpoints import checkpoint_path
 from basicsr_amsr.training.randomness import python_random
 from basicsr_amsr.training.trained_model import TrainedModel
-from basicsr_amsr.weights.cards import locate
+from basicsr_amsr.weights.cards import SUFFIX, locate
 
 PREDICTIONS = {'params': 'predictions', 'params_ema': 'predictions_ema'}  # keys of a checkpoint
 KEEP = (0, 0, 0)  # before the iteration: no other random numbers of the run have four places
@@ -120,7 +120,7 @@ class AMSRModel(SRModel, TrainedModel):
     def build_teacher(self) -> nn.Module:
         """The plain network, dense and frozen, computing as the trained one does."""
         teacher = build(self.opt['network_g']['backbone']).to(self.device).requires_grad_(False).eval()
-        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(teacher)
         weights, key = self.paths.get('pretrain_network_teacher'), None
         if not weights:
             weights, key = self.paths['pretrain_network_g'], self.paths.get('param_key_g', 'params')

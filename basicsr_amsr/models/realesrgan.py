@@ -13,7 +13,7 @@ from basicsr_amsr.training.trained_model import TrainedModel
 
 
 class _OnDevice:
-    """What both models make by `.cuda()`, whatever `num_gpu` says."""
+    """Puts on the model's device what both models of BasicSR put on the GPU by `.cuda()`, whatever `num_gpu` says."""
 
     device: torch.device
     lq: torch.Tensor

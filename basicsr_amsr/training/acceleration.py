@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_amsr.errors import UserError, suggestion
+from basicsr_amsr.memory_layout import lay_out
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Acceleration:
         if self.amp and device.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise UserError(f'train:amp: {torch.cuda.get_device_name(device)} has no bf16; use amp: ~.')
         if self.channels_last:
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            lay_out(net)
         net.forward = TrainingForward(net, self)
 
 
@@ -114,7 +115,7 @@ class TrainingForward:
                 # It flattens images with `view`, which needs channel after channel, as BasicSR's discriminators do.
                 self._give_up('channels_last', 'be channels-last', 'channel by channel', error)
                 self.layout = torch.contiguous_format
-                self.net.to(memory_format=self.layout)  # type: ignore[call-overload]
+                lay_out(self.net, self.layout)
                 return _usual(self._run(*self._laid_out(args), **kwargs))
 
     def _laid_out(self, args: tuple[Any, ...]) -> list[Any]:

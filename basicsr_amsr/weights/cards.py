@@ -1,8 +1,8 @@
-"""Weights that come with the project: each file in `pretrained/` has a card (NAME.md) beside it."""
+"""Weights and calibrations that come with the project: a file in `pretrained/` has a card (.md) beside it."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from basicsr_amsr.errors import UserError, suggestion
 from basicsr_amsr.resources import resolve, roots
 
 FOLDER = 'pretrained'
+SUFFIX = '.amsr'  # of the file of a calibration
 ENTRIES = ('network', 'sha256', 'licence', 'origin')
 
 
@@ -46,16 +47,21 @@ def read_card(weights: Path) -> Card | None:
     path = weights.with_suffix('.md')
     if not path.is_file():
         return None
+    entries = _head(path)
+    missing = [key for key in ENTRIES if key not in entries]
+    if missing or 'type' not in entries['network']:
+        raise UserError(f'{path}: the head between the two --- lacks {", ".join(missing) or "network: type"}.')
+    return Card(weights, **{key: entries[key] for key in ENTRIES}, set5=entries.get('set5'))
+
+
+def _head(path: Path) -> Mapping[str, Any]:
+    """The YAML between the two --- at the top of a card; nothing where there is none."""
     parts = path.read_text(encoding='utf-8').split('---', 2)
     try:
         head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
     except yaml.YAMLError as error:
         raise UserError(f'{path}: the head between the two --- is no YAML: {str(error).splitlines()[0]}') from error
-    entries = head if isinstance(head, Mapping) else {}
-    missing = [key for key in ENTRIES if key not in entries]
-    if missing or 'type' not in entries['network']:
-        raise UserError(f'{path}: the head between the two --- lacks {", ".join(missing) or "network: type"}.')
-    return Card(weights, **{key: entries[key] for key in ENTRIES}, set5=entries.get('set5'))
+    return head if isinstance(head, Mapping) else {}
 
 
 def available() -> list[Card]:
@@ -78,8 +84,47 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
         UserError: there is neither; names the near ones.
     """
     found = locate(name_or_path)
+    if found is None:
+        raise _unknown(name_or_path, [card.weights.stem for card in available()])
+    return found
+
+
+def find_fitted(name_or_path: str | os.PathLike[str]) -> Path:
+    """As `find_weights`; of a calibration's name (CARN_M_x4) the weights that it was fitted to.
+
+    Raises:
+        UserError: there is no such thing; names the near ones.
+    """
+    found = locate(name_or_path)
     if found is not None:
         return found
-    names = [card.weights.stem for card in available()]
-    raise UserError(f"No weights '{name_or_path}', neither as a file nor among the project's own. "
-                    f'{suggestion(Path(name_or_path).stem, names)}')
+    fitted_to = calibration_card(resolve(f'{FOLDER}/{name_or_path}{SUFFIX}')).get('weights')
+    if fitted_to is None:
+        raise _unknown(name_or_path, names())
+    return resolve(f'{FOLDER}/{fitted_to}')
+
+
+def _unknown(name: str | os.PathLike[str], known: Sequence[str]) -> UserError:
+    return UserError(f"No weights '{name}', neither as a file nor among the project's own. "
+                     f'{suggestion(Path(name).stem, known)}')
+
+
+def calibrations_of(weights: Path) -> Iterator[Path]:
+    """The calibrations whose cards name a file of weights."""
+    found = {path.name: path for root in reversed(roots()) for path in (root / FOLDER).glob(f'*{SUFFIX}')}
+    for _, path in sorted(found.items()):
+        if calibration_card(path).get('weights') == weights.name:
+            yield path
+
+
+def calibration_card(path: Path) -> Mapping[str, Any]:
+    """What the head of a calibration's card says; nothing where there is no card."""
+    card = path.with_name(f'{path.name}.md')
+    return _head(card) if card.is_file() else {}
+
+
+def names() -> list[str]:
+    """What `find_fitted` knows: the project's weights and calibrations."""
+    cards = available()
+    return sorted({card.weights.stem for card in cards} | {
+        path.stem for card in cards for path in calibrations_of(card.weights)})

@@ -9,7 +9,8 @@ import pytest
 
 from basicsr_amsr.bench.rivals import RIVALS
 from basicsr_amsr.bench.rounds import Settings
-from basicsr_amsr.cli import COMMANDS, build_parser, load
+from basicsr_amsr.cli import COMMANDS, build_parser
+from basicsr_amsr.cli.garbage import uncollected
 from basicsr_amsr.cli.listing import WEIGHTS
 from basicsr_amsr.execution.backends.choice import BACKENDS
 from basicsr_amsr.execution.precision import DTYPES
@@ -51,13 +52,15 @@ def test_flags_import_no_library():
     assert all(build_parser(name) and f'basicsr_amsr.cli.flags.{name}_flags' in loaded for name in COMMANDS)
 
 
-def test_garbage_is_collected_again_once_a_command_is_loaded():
-    assert load('basicsr_amsr.cli.listing').run and gc.isenabled()
-    with pytest.raises(ModuleNotFoundError):
-        load('basicsr_amsr.cli.nothing')
+def test_no_garbage_is_looked_for_inside():
+    with pytest.raises(ModuleNotFoundError), uncollected():
+        assert not gc.isenabled()
+        import_module('basicsr_amsr.cli.nothing')
     assert gc.isenabled()
     gc.disable()
     try:
-        assert load('basicsr_amsr.cli.listing') and not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
     finally:
         gc.enable()

@@ -11,8 +11,9 @@ from PIL import Image, ImageCms
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.infer import picture as files
+from basicsr_amsr.infer.formats import FORMATS
 from basicsr_amsr.infer.picture import EXIF_IFD, Picture
-from basicsr_amsr.infer.writing import FORMATS, HEIGHT, MOST, WIDTH, check_format, exif_of, write
+from basicsr_amsr.infer.writing import HEIGHT, MOST, WIDTH, check_format, exif_of, write
 from tests.infer.conftest import picture
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

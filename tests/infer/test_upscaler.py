@@ -8,9 +8,9 @@ from PIL import Image
 from basicsr_amsr.amsr import AMSRConfig, accelerate_
 from basicsr_amsr.amsr.calibration.choose import calibrate
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.infer import Upscaler
 from basicsr_amsr.infer.find_network import Network, find_network, weights_key
 from basicsr_amsr.infer.pixels import of_array
+from basicsr_amsr.infer.upscaler import Upscaler
 from basicsr_amsr.weights.pretrained import load_pretrained
 from tests.backbones.tiny import network
 from tests.infer.conftest import picture

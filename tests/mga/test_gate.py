@@ -114,8 +114,8 @@ def test_a_mask_learns_without_supervision_which_patches_to_take():
         net.mask.conv2.weight.neg_()  # whichever it is that random weights prefer, this is the other end
         net.mask.conv2.bias.neg_()
     start = recall(net, x, gain)
-    optimizer = torch.optim.Adam(net.mask.parameters(), 1e-3)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(net.mask.parameters(), 3e-3)
+    for _ in range(80):
         optimizer.zero_grad()
         (net(x) - target).abs().mean().backward()
         optimizer.step()

@@ -8,9 +8,8 @@ import torch
 from basicsr_amsr import load_pretrained, resources
 from basicsr_amsr.cli.checks import absent_files
 from basicsr_amsr.errors import UserError
-from basicsr_amsr.infer.find_network import calibration_card
 from basicsr_amsr.training.trained_model import TrainedModel
-from basicsr_amsr.weights.cards import available, find_weights, read_card
+from basicsr_amsr.weights.cards import available, calibration_card, find_weights, read_card
 from tests.backbones.tiny import image, network
 
 

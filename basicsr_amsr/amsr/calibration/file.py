@@ -22,7 +22,6 @@ from basicsr_amsr.selection.high_frequency_mask import HighFrequencyMask
 from basicsr_amsr.selection.level import by_one_level
 
 FORMAT = 5
-SUFFIX = '.amsr'
 
 
 @dataclass(frozen=True)

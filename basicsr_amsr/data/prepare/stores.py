@@ -34,7 +34,7 @@ class Store(Protocol):
         """Remove sub-images `first` … `last` (from 1) of an image; 1 … 0 is the whole image."""
 
     def add(self, result: Result) -> None:
-        """Take the results of a source."""
+        """Store the results of a source."""
 
     def full(self) -> bool:
         """Whether so much has gathered that it should be committed."""
@@ -49,7 +49,7 @@ class Store(Protocol):
         """Remove all results."""
 
     def close(self) -> None:
-        """Let go of what must not be open when processes start."""
+        """Close what must not be open when processes start."""
 
 
 class FolderStore:

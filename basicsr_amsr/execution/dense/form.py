@@ -43,7 +43,7 @@ Made = TypeVar('Made')
 
 @dataclass(frozen=True)
 class Given:
-    """What a program needs beside the image: other tensors, lists of patches (`Runner.run`), other weights."""
+    """Inputs of a program beside the image: other tensors, lists of patches (`Runner.run`), other weights."""
 
     images: Mapping[Map, torch.Tensor] = field(default_factory=dict)
     patches: Mapping[Patches, np.ndarray] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class NativeForm:
         return known
 
     def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], Made]) -> Made | None:
-        """What `run(precision)` gives; None where torch has to run images x, and each reason is logged once."""
+        """Call `run(precision)`; None where torch has to run images x instead. Each reason is logged once."""
         if not runs_here(self.modules(net), x):
             return None
         try:

@@ -1,4 +1,4 @@
-"""What is kept for images to come: the last used, within a bound of memory."""
+"""A cache within a bound of memory, which drops what was used least recently."""
 from __future__ import annotations
 
 import threading
@@ -9,7 +9,7 @@ MOST = 1 << 30  # bytes
 
 
 class Sized(Protocol):
-    """What has a size, which may grow as it is used."""
+    """An object with a size in bytes, which may grow as it is used."""
 
     @property
     def bytes(self) -> int:
@@ -36,7 +36,7 @@ class Kept(Generic[T]):
         return len(self._held)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under a key; where there is nothing, what `make` returns."""
+        """The object kept under a key, made by `make` where there is none."""
         with self._lock:
             found = self._held.pop(key, None)
             if found is None:

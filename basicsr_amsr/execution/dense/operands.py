@@ -1,4 +1,4 @@
-"""What stands beside the main operand of an element-wise op, and whether the native kernels take it as a step."""
+"""The second operand of an element-wise op, and whether the native kernels take the op as a step."""
 from __future__ import annotations
 
 from enum import Enum
@@ -23,7 +23,7 @@ FUNCTIONS = ('relu', 'leaky_relu', 'prelu', 'gelu', 'silu', 'sigmoid', 'tanh', '
 
 
 class Kind(Enum):
-    """What kind of operand a step has."""
+    """Kinds of the second operand of a step."""
     SCALAR = 'a number'
     VECTOR = 'a number for each channel'
     MAP = 'a map of the same shape'
@@ -41,7 +41,7 @@ def constants(graph: Graph) -> set[int]:
 
 
 def kind_of(graph: Graph, operand: Operand, shape: tuple[object, ...], fixed: set[int]) -> Kind | None:
-    """How a step can take an operand beside a map of a shape; None where it cannot."""
+    """The kind of an operand of a step on a map of the given shape; None where the native kernels have no such step."""
     if isinstance(operand, (int, float)):
         return Kind.SCALAR
     if isinstance(operand, Weight) or operand.number in fixed:

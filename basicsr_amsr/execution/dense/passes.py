@@ -14,10 +14,10 @@ MOST_PASSES = 8  # of a stage: what they write and read of each other should sta
 
 
 class How(IntEnum):
-    """How a unit reads a value."""
-    PIXEL = 0   # what it writes there
+    """The pixels of a value that a unit reads to compute one pixel."""
+    PIXEL = 0   # the same one
     AROUND = 1  # its neighbourhood
-    WHOLE = 2   # anywhere
+    WHOLE = 2   # any
 
 
 @dataclass

@@ -329,7 +329,7 @@ class Build:
             self.program.pointwise(sources[0], out, steps=steps)
 
     def _winograd(self, unit: Unit) -> str:
-        """Which form of it a convolution takes."""
+        """The name of the Winograd form that a convolution takes."""
         return 'winograd'
 
     def _conv(self, unit: Unit, op: Conv, sources: list[Channels], steps: list, out: Map) -> None:

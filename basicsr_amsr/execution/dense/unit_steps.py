@@ -18,10 +18,10 @@ Read = Callable[[], torch.Tensor]
 
 
 class Constants:
-    """Weights and constant values of a network, as they are when they are asked for.
+    """The current weights and constant values of a network.
 
     Args:
-        graph: of the network. `net` is set before they are asked for.
+        graph: of the network. `net` has to be set before any is read.
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -27,7 +27,7 @@ VIEWS = (Concat, Slice, Zero)  # channels of other values, not written anew
 
 
 class Half(IntEnum):
-    """Which half of a convolution that is computed in two steps (scatter.py), or all of it."""
+    """A convolution as a whole, or one of the two steps in which scatter.py computes it."""
     ALL = 0
     PRODUCTS = 1  # of each pixel with all taps
     SUMS = 2      # of the products around each pixel, and the steps

@@ -37,8 +37,8 @@ class Modules:
 
 
 class Stamp:
-    """What the weights of a graph hold: where and how they lie, and a checksum of their bytes, as steps through `.data`
-    leave no other trace.
+    """A fingerprint of the weights of a graph: their addresses and layouts, and a checksum of their bytes, because
+    changes through `.data` leave no other trace.
 
     Args:
         net: with the weights. modules: its own. others: tensors that belong to nobody else, so that they are what they

@@ -231,7 +231,7 @@ class _Reader:
         return Torch(target=target, args=args, kwargs=kwargs, inputs=operands((args, kwargs)), **self.result(node))
 
     def result(self, node: fx.Node) -> dict[str, Any]:
-        """What every op says of its result."""
+        """The fields of `Op` that describe its result."""
         value: Any = node.meta.get('val')
         tensor = isinstance(value, torch.Tensor)
         return {'shape': tuple(map(self.symbols.read, value.shape)) if tensor else (),

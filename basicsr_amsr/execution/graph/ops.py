@@ -155,13 +155,13 @@ class Pool(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Enter(Op):
-    """Where a unit that a mask skips as a whole begins: its input."""
+    """The input of a unit that a mask skips as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep(Op):
-    """Where such a unit ends. Its inputs are what the unit was given, which skipped pixels keep, and what it makes of
-    that, which active ones get."""
+    """The output of such a unit. Its inputs are the unit's own, which skipped pixels keep, and the values that the unit
+    computes, which active pixels get."""
 
 
 @dataclass(frozen=True, kw_only=True)

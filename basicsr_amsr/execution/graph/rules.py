@@ -72,7 +72,7 @@ class Rules:
         return self.graph.output
 
     def form(self, value: int) -> Form:
-        """Where a value is known."""
+        """Where a value is known: at active pixels, everywhere, or one value for each image."""
         return self.facts[value].form
 
     def scale(self, value: int) -> int:

@@ -29,7 +29,7 @@ class Size:
     source: str
 
     def at(self, b: int, h: int, w: int) -> Any:
-        """Its value for a batch of b images of h × w pixels."""
+        """The number for a batch of b images of h × w pixels."""
         return _compiled(self.source)(b, h, w)
 
 
@@ -37,7 +37,7 @@ Dim = int | Size
 
 
 def at(dim: Any, size: tuple[int, int, int]) -> Any:
-    """A number for images of a size (b, h, w); one that does not follow from it as it is."""
+    """The number for images of a size (b, h, w); a number that does not depend on the size is returned as it is."""
     return dim.at(*size) if isinstance(dim, Size) else dim
 
 

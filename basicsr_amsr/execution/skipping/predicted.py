@@ -112,7 +112,7 @@ class CalibratedBuild(AveragesOfActive):
         return last, local - {self.rules.anchor}
 
     def _find_due(self) -> dict[int, list[int]]:
-        """For each pass the values that are predicted behind it."""
+        """The values that are predicted after each pass, by its number."""
         due: dict[int, list[int]] = {}
         taken: dict[int, int] = {}  # what a value is made of, and which
         for value, reach in self.rules.contexts.items():

@@ -123,7 +123,7 @@ class Cells:
 
     @property
     def place(self) -> torch.Tensor:
-        """For each packed row its token's flat position in the batch, (count · area,)."""
+        """The flat position in the batch of each packed row's token, (count · area,)."""
         return self._places[0].flatten()
 
     @cached_property
@@ -134,13 +134,13 @@ class Cells:
 
     @cached_property
     def of_image(self) -> list[int]:
-        """How many packed rows each image has."""
+        """The number of packed rows of each image."""
         counts: list[int] = (torch.bincount(self.image, minlength=self.batch) * self.area).tolist()
         return counts
 
     @cached_property
     def of_row(self) -> torch.Tensor:
-        """For each packed row the number of its image."""
+        """The number of the image that each packed row belongs to."""
         return self.image.repeat_interleave(self.area)
 
     @cached_property
@@ -150,7 +150,7 @@ class Cells:
 
     @cached_property
     def packed_of(self) -> torch.Tensor:
-        """For each token of the batch its packed row, -1 where it is skipped, (B · H · W,)."""
+        """The packed row of each token of the batch, -1 where it is skipped, (B · H · W,)."""
         place, inside = self._places
         table = place.new_full((self.batch * self.height * self.width,), -1)
         rows = torch.arange(place.numel(), device=place.device).view_as(place)
@@ -158,7 +158,7 @@ class Cells:
         return table
 
     def halo(self, rows: int, cols: int) -> Halo:
-        """What a kernel reads that looks so many tokens up and down, left and right."""
+        """The tokens around active cells that a kernel reads, which reaches `rows` up and down, `cols` sideways."""
         if (rows, cols) not in self._halos:
             self._halos[rows, cols] = Halo.of(self, max(rows, cols))
         return self._halos[rows, cols]

@@ -57,8 +57,8 @@ def moments_of_all(q: torch.Tensor, k: torch.Tensor, heads: int) -> Moments:
 
 
 class BiasTables:
-    """What is the same from image to image: biases of relative positions by cells, as long as the weights stay what
-    they are, and the lists of all cells of the last few sizes."""
+    """A cache from image to image: biases of relative positions by cells, until the weights change, and the lists of
+    all cells of the last few sizes."""
 
     def __init__(self) -> None:
         self._kept: dict[Any, tuple[Any, Any]] = {}

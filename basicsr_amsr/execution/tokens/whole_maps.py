@@ -66,11 +66,11 @@ def of_sums(affine: Affine, sums: torch.Tensor, counts: torch.Tensor) -> torch.T
 
 
 class Reference:
-    """All tokens; a value is (B, H · W, C).
+    """Runs the layers of a window transformer on all tokens; a value is (B, H · W, C).
 
     Args:
         x: the LR images (B, C, H, W), as the network pads them.
-        prediction: what skipped tokens have where others read them; None: nothing is skipped.
+        prediction: gives the values of skipped tokens that active ones read; None: nothing is skipped.
         cells: the active ones.
 
     Attributes:

@@ -20,8 +20,8 @@ def unshuffled(rows: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 def rectified(anchor: torch.Tensor) -> torch.Tensor:
-    """What predictions are made from: the anchor's channels, (n, C) or (B, C, H, W), and behind them their ReLU, 2·C
-    channels, because an affine map of the channels alone cannot follow the network's activations."""
+    """The features that predictions are made from: the anchor's channels, (n, C) or (B, C, H, W), and their ReLU behind
+    them, 2·C channels, because an affine map of the channels alone cannot follow the network's activations."""
     return torch.cat([anchor, anchor.relu()], 1)
 
 

@@ -85,7 +85,7 @@ class Run:
             self.local[value] = self._convolve(each.conv, each.epilogue, place)
 
     def _is_whole(self) -> bool:
-        """Whether the part is of all patches."""
+        """Whether the part holds all patches."""
         return len(self.layout.groups) == 1 and self.part == slice(0, self.group.count)
 
     def _rows(self, each: Fused) -> torch.Tensor:
@@ -136,7 +136,7 @@ class Run:
         return self._source(value, size).fetch()
 
     def _source(self, value: int, size: int) -> Read:
-        """Where a value's rows at the part's patches are."""
+        """A reader of a value's rows at the part's patches."""
         if value in self.local:
             return Read(self.local[value])
         program, layout = self.program, self.layout
@@ -153,7 +153,7 @@ class Run:
         return Read(self._map_rows(value), own)
 
     def _around(self, value: int, offsets: tuple[range, range]) -> Read:
-        """Where a value's rows at offsets from the part's patches are; 0 outside the image."""
+        """A reader of a value's rows at offsets from the part's patches; 0 outside the image."""
         kept = self.program.form(value) == 'rows'
         rows = self.values[value] if kept else self._map_rows(value)
         return Read(rows, self.layout.gather(kept, self.program.scale(value), offsets, self.group, self.part))
@@ -165,7 +165,7 @@ class Run:
         return self.maps[value]
 
     def _room(self, value: int, dtype: torch.dtype) -> torch.Tensor:
-        """Where the part's rows of a value are stored; with the first ones comes its band."""
+        """The memory for the part's rows of a value; the first call allocates it for all parts, with its band."""
         if value not in self.values:
             self.values[value] = self._space(value, dtype)
         return self.values[value][self.group.rows(self.program.scale(value), self.part)]

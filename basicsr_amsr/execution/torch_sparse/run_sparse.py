@@ -100,7 +100,7 @@ class _Predicted(Run):
         self.layout.spare = {key: spare for key, spare in self.layout.spare.items() if key[:2] in wanted}
 
     def _space(self, value: int, dtype: torch.dtype) -> torch.Tensor:
-        """As for all, and the value's band predicted."""
+        """The room that `Run` makes, with the value's band predicted."""
         space, layout = super()._space(value, dtype), self.layout
         if self.program.contexts.get(value, (0, 0)) != (0, 0) and len(layout.band):
             if self.band is None:
@@ -138,7 +138,7 @@ class _Predicted(Run):
         return (total / (area * scale**2)).to(rows.dtype)[..., None, None]
 
     def _rest_sums(self, dtype: torch.dtype) -> torch.Tensor:
-        """For each image the sum of the features of its skipped pixels, and how many they are."""
+        """Each image's sum of the features of its skipped pixels, and their number, (B, features + 1)."""
         if self.rest_sums is None:
             features, layout = self._rest().to(dtype), self.layout
             self.rest_sums = features.new_zeros(self.batch, features.shape[1] + 1)

@@ -57,7 +57,7 @@ class _Kept(Run):
         return self.rows.view(self.batch, *self.x.shape[2:], -1).permute(0, 3, 1, 2)
 
     def _run(self, each: Fused) -> None:
-        """As for all; the unit's result is written into the map at once."""
+        """Compute a value as `Run` does, but write the unit's result into the map at once."""
         if each.value != self.program.output:
             super()._run(each)
             return

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from basicsr_amsr.infer.writing import FORMATS
+from basicsr_amsr.infer.formats import FORMATS
 from tests.infer.abuse.outcome import Place, Verdict, all_of, results, wrong
 from tests.infer.conftest import picture
 
