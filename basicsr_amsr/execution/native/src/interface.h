@@ -105,9 +105,9 @@ struct AmsrList {
   const uint8_t *near;
 };
 
-// Operators [op, op + ops) run group by group (12 patches, or fewer where all operators are of a larger scale), so that local maps and what was just written stay in the cache. Passes of
-// one stage run as a wavefront over rows of patches: pass p works on rows that pass p - 1 has left two chunks ago, so it
-// may read neighbours of what p - 1 wrote.
+// Operators [op, op + ops) run group by group (12 patches, or fewer where all operators are of a larger scale), so that
+// local maps and what was just written stay in the cache. Passes of one stage run as a wavefront over rows of patches: pass
+// p works on rows that pass p - 1 has left two chunks ago, so it may read neighbours of what p - 1 wrote.
 struct AmsrPass {
   int32_t op, ops, list, stage;
 };

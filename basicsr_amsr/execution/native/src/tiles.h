@@ -221,9 +221,11 @@ struct Run {
 
 enum { MOST_RUNS = 64, STEPS = 6 };  // of an operator; products of each tile between pauses
 
-// Sums of ROWS tiles of pixels, from the first one on, times VECTORS vectors: [row][vector][pixel][lane]. The processor goes on with what `beside` does while products wait for one another.
+// Sums of ROWS tiles of pixels, from the first one on, times VECTORS vectors: [row][vector][pixel][lane]. The processor goes
+// on with what `beside` does while products wait for one another.
 template <int ROWS, int VECTORS, class F>
 INLINE void multiply_tiles(const Run *run, const Run *end, const bf16 *w, int first, int64_t vector, float *sums, F beside) {
+  asm volatile("" ::: "memory");  // tile loads do not tell the compiler that they read
   _tile_zero(0);
   if constexpr (VECTORS * ROWS > 1) _tile_zero(1);
   if constexpr (VECTORS * ROWS > 2) _tile_zero(2);
@@ -443,7 +445,6 @@ NOINLINE void convolve_tiles(const Context &c, const AmsrOp &op, const Spot *spo
     const bf16 *w = (const bf16 *)op.weights + group * vectors * vector_weights;
     for (int v = 0; v < vectors; v += 2, w += 2 * vector_weights) {
       const int wide = least(2, vectors - v);
-      asm volatile("" ::: "memory");  // tile loads do not tell the compiler that they read
       if (some == 2 && wide == 2) multiply_tiles<2, 2>(runs, end, w, 0, vector_weights, sums[which], beside);
       else if (some == 2) multiply_tiles<2, 1>(runs, end, w, 0, vector_weights, sums[which], beside);
       else if (wide == 2) multiply_tiles<1, 2>(runs, end, w, 0, vector_weights, sums[which], beside);
