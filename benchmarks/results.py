@@ -1,6 +1,6 @@
 """docs/results.md from what `basicsr bench --json`, `basicsr profile --json` and `basicsr test` wrote.
 
-    python -m benchmarks.results            # reads docs/data/{bench,profile,test}/*.json and docs/data/amsr_curves.csv
+    python -m benchmarks.results    # reads docs/data/{bench,psnr,profile,test}/*.json and docs/data/amsr_curves.csv
 
 A figure that is not in one of these files is not on the page.
 """
@@ -26,6 +26,11 @@ SUMMARY = """Milliseconds of a warm pass, in brackets the time of the fastest ot
 calibrated form where there is a calibration, MGA's M for MGA, else AMSR uncalibrated, whose picture differs. Of 23
 photographs, *median* and *p90* are those at the median and the 90th percentile of the active share, *ten* are ten more.
 """
+EQUAL_PSNR = """The fastest of ours that loses so many dB at most on the HR images named, in milliseconds of a warm
+pass over the LR images named; in brackets its share of the time of the fastest other engine at any precision, which
+computes every pixel. PSNR on Y, of the 8-bit picture; the loss is against the plain network in fp32.
+"""
+LOSSES = (0.02, 0.05, 0.1)
 COSTS = """MACs that really run, means over the LR images of Set14, each with its own mask (*patches*: the share that is
 computed). Each line is by a command as
 
@@ -64,6 +69,9 @@ def page(data: Path) -> str:
     if benches := read(data / 'bench'):
         parts += ['## Time\n', SUMMARY, summary(benches.values()),
                   *(part for bench in benches.values() for part in times(bench))]
+    if benches := read(data / 'psnr'):
+        parts += ['## Time at equal PSNR\n', EQUAL_PSNR, equal_psnr(benches.values()),
+                  *(f'```bash\n{bench["command"]}\n```\n' for bench in benches.values())]
     if profiles := read(data / 'profile'):
         parts += ['## Parameters and MACs\n', COSTS, costs(profiles)]
     if tests := read(data / 'test'):
@@ -144,6 +152,30 @@ def contender(one: Mapping[str, Any], best: str) -> list[str]:
             f'{one["speed_up"]["median"]:.2f}', f'{one["efficiency"]:.2f}', f'{one["macs_share"]:.3f}',
             decibels(psnr), f'{one["first_picture_s"]:.1f}',
             '' if memory is None else f'{memory:.0f}']
+
+
+def equal_psnr(benches: Iterable[Mapping[str, Any]]) -> str:
+    """A line for each bench with `--hr`: what of ours is fastest at each loss."""
+    rows = []
+    for bench in benches:
+        ones = bench['comparisons']
+        both = [(each, one['dtype']) for one in ones for each in one['contenders']]
+        plain = max(each['psnr'] for each, dtype in both if dtype == 'float32' and each['kind'] == 'dense')
+        other, its_dtype = min((pair for pair in both if pair[0]['backend'] != 'native'),
+                               key=lambda pair: milliseconds(pair[0]))
+        ours = [pair for pair in both if pair[0]['backend'] == 'native']
+        cells = []
+        for loss in LOSSES:
+            own, dtype = min((pair for pair in ours if plain - pair[0]['psnr'] <= loss),
+                             key=lambda pair: milliseconds(pair[0]))
+            share = milliseconds(own) / milliseconds(other)
+            cells.append(f'{milliseconds(own):.1f} ({share:.2f}), {dtype}, {own["macs_share"]:.2f} of the MACs')
+        height, width = ones[0]['size']
+        rows.append((ones[0]['network'].removeprefix('amsr_'), ones[0]['device_name'].removeprefix('x86_64 '),
+                     f'{height}x{width}, {Path(ones[0]["source"]).name}', bench['flags']['hr'].removesuffix('/HR'),
+                     f'{other["backend"]} {milliseconds(other):.1f}, {its_dtype}', *cells))
+    return table(('network', 'CPU', 'LR images', 'PSNR on', 'fastest other engine, ms',
+                  *(f'at most {loss} dB' for loss in LOSSES)), rows)
 
 
 def costs(profiles: Mapping[str, Any]) -> str:
