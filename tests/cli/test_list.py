@@ -63,7 +63,7 @@ def test_weights_that_come_with_the_project(basicsr):
     assert Path(found['RFDN_x4']['file']).is_file()
     assert all(entry['kind'] == 'pretrained' for entry in found.values())
     _, out, _ = basicsr('list', None, 'pretrained')
-    assert 'CARN_M_x234' in out and '32.15' in out and 'RFDN_x4 (x4.4)' in out
+    assert 'CARN_M_x234' in out and '32.15' in out and 'RFDN_x4 (x4.7)' in out
     assert found['RFDN_x4']['calibrations'] == {'RFDN_x4': 4.4} and found['realesr-general-x4v3']['scale'] == 4
 
 
