@@ -66,7 +66,8 @@ def test_weights_that_come_with_the_project(basicsr):
     _, out, _ = basicsr('list', None, 'pretrained')
     card = calibration_card(Path(found['RFDN_x4']['file']).with_suffix('.amsr'))
     assert 'CARN_M_x234' in out and '32.15' in out and f'RFDN_x4 (x{card["speed_up"]})' in out
-    assert found['RFDN_x4']['calibrations'] == {'RFDN_x4': float(card['speed_up'])} and found['realesr-general-x4v3']['scale'] == 4
+    assert found['RFDN_x4']['calibrations'] == {'RFDN_x4': float(card['speed_up'])}
+    assert found['realesr-general-x4v3']['scale'] == 4
 
 
 def test_an_unknown_kind_lists_the_kinds(basicsr):
