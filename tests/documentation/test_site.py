@@ -54,6 +54,26 @@ def test_a_bench_becomes_a_table(tmp_path):
     assert '| net | cpu | 270x480 | ten | float32 | openvino 600.0 |  | 131.2 (x4.57) | 0.50 | 53.2 |' in text
 
 
+def test_the_fastest_at_each_loss_of_psnr_is_told(tmp_path):
+    (tmp_path / 'psnr').mkdir()
+
+    def contender(backend, kind, ms, psnr, macs=1.0):
+        return {'backend': backend, 'kind': kind, 'latency_ms': {'median': ms}, 'psnr': psnr, 'macs_share': macs}
+    found = {'float32': [contender('torch', 'dense', 500, 27.0), contender('native', 'dense', 300, 27.0)],
+             'bfloat16': [contender('openvino', 'dense', 200, 26.99), contender('native', 'dense', 100, 26.985),
+                          contender('native', 'sparse', 50, 26.975, .5), contender('native', 'sparse', 20, 26.91, .2),
+                          contender('native', 'sparse', 10, 26.89, .1)]}
+    bench = {'command': 'basicsr bench --hr', 'flags': {'hr': 'BSD100/HR'}, 'comparisons': [
+        {'network': 'amsr_net', 'size': [270, 480], 'device_name': 'x86_64 CPU', 'source': 'lr/median', 'dtype': dtype,
+         'contenders': contenders} for dtype, contenders in found.items()]}
+    (tmp_path / 'psnr' / 'net.json').write_text(json.dumps(bench))
+    text = page(tmp_path)
+    assert ('| net | CPU | 270x480, median | BSD100 | openvino 200.0, bfloat16 | '
+            '100.0 (0.50), bfloat16, 1.00 of the MACs | '
+            '50.0 (0.25), bfloat16, 0.50 of the MACs | 20.0 (0.10), bfloat16, 0.20 of the MACs |') in text
+    assert '```bash\nbasicsr bench --hr\n```' in text
+
+
 def test_tests_and_profiles_become_tables(tmp_path):
     for folder in ('test', 'profile'):
         (tmp_path / folder).mkdir()
