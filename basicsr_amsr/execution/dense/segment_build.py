@@ -15,7 +15,18 @@ from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.unit_steps import Constants, steps_of
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.dense.weights import enlarged, enlarged_kernel, phases_of
-from basicsr_amsr.execution.graph.ops import Concat, Conv, Graph, Mean, Op, Pool, Resize, Slice, Zero
+from basicsr_amsr.execution.graph.ops import (
+    Concat,
+    Conv,
+    Graph,
+    LayerNorm,
+    Mean,
+    Op,
+    Pool,
+    Resize,
+    Slice,
+    Zero,
+)
 from basicsr_amsr.execution.graph.run_by_torch import Weights
 from basicsr_amsr.execution.graph.sizes import at
 from basicsr_amsr.execution.native.check_program import MOST_SOURCES
@@ -23,7 +34,7 @@ from basicsr_amsr.execution.native.maps import TYPES, Map, Patches, channels_of
 from basicsr_amsr.execution.native.maps import Slice as Channels
 from basicsr_amsr.execution.native.program import Program
 from basicsr_amsr.execution.native.runner import Runner
-from basicsr_amsr.execution.native.steps import add_vector
+from basicsr_amsr.execution.native.steps import add_vector, multiply_vector
 from basicsr_amsr.execution.native.tables import Layout
 
 
@@ -314,6 +325,10 @@ class Build:
             self._conv(unit, head, sources, steps, out)
         elif isinstance(head, Mean):
             self.program.mean(sources[0], out)
+        elif isinstance(head, LayerNorm):
+            factors = [multiply_vector(self.constants.weight(head.weight))] if head.weight else []
+            summands = [add_vector(self.constants.weight(head.bias))] if head.bias else []
+            self.program.layer_norm(sources[0], out, eps=head.eps, steps=[*factors, *summands, *steps])
         elif isinstance(head, Resize):
             ratio = None if head.factors is None else (1 / head.factors[0], 1 / head.factors[1])
             self.program.resample(sources[0], out, mode=head.mode, steps=steps, ratio=ratio)

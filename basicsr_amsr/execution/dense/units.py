@@ -12,6 +12,7 @@ from basicsr_amsr.execution.graph.ops import (
     Concat,
     Conv,
     Graph,
+    LayerNorm,
     Mean,
     Op,
     Pool,
@@ -106,7 +107,7 @@ def can_be_native(graph: Graph, op: Op, fixed: set[int]) -> bool:
             op.kernel, op.stride, op.padding))
     if isinstance(op, VIEWS):
         return not isinstance(op, Slice) or (op.dim == 1 and isinstance(op.start, int))
-    return isinstance(op, Mean) or is_shuffle(op) or is_elementwise(graph, op, fixed)
+    return isinstance(op, Mean | LayerNorm) or is_shuffle(op) or is_elementwise(graph, op, fixed)
 
 
 def reader_counts(graph: Graph) -> Counter[int]:

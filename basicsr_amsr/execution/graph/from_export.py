@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from basicsr_amsr.execution.graph.forms import FORMS, IDENTITIES
+from basicsr_amsr.execution.graph.layer_norm import with_layer_norms
 from basicsr_amsr.execution.graph.ops import (
     Conv,
     Graph,
@@ -99,7 +100,7 @@ class _Reader:
         outputs = [value.number for value in found if isinstance(value, Value)]
         if not outputs or len(outputs) != len(found) or (len(outputs) > 1 and not several):
             raise Unreadable(f'{self.name} returns {len(found)} things: only one image can be read.')
-        self.ops = [self._with_padding(op) for op in self.ops]
+        self.ops = with_layer_norms([self._with_padding(op) for op in self.ops], self.weights)
         return self._pruned(outputs)
 
     def _read(self, node: fx.Node, specs: dict[str, Any]) -> None:

@@ -95,6 +95,16 @@ class BatchNorm(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerNorm(Op):
+    """Each pixel's channels less their average, over the root of their variance plus `eps`; then a factor and a summand
+    for each channel (names of weights of C numbers)."""
+
+    eps: float
+    weight: str | None = None
+    bias: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Concat(Op):
     """Channels side by side."""
 
@@ -279,7 +289,7 @@ def renumbered(op: Op, new: Mapping[int, int]) -> Op:
 
 def weights_of(op: Op) -> set[str]:
     """The names of the weights that an op reads."""
-    if isinstance(op, Conv):
+    if isinstance(op, Conv | LayerNorm):
         names = {op.weight, op.bias}
     elif isinstance(op, BatchNorm):
         names = {op.weight, op.bias, op.mean, op.variance}

@@ -1,8 +1,9 @@
 """Where each value of a graph has to be known when pixels may be skipped, and which are read beside active ones.
 
 The anchor, what the first convolution gives, is known everywhere; behind it convolutions that keep height and width,
-pointwise functions, concatenations, averages over the image, pixel shuffle and nearest-neighbour enlargement need only
-the active pixels. What they read of skipped pixels is predicted from the anchor.
+pointwise functions, norms of each pixel's channels, concatenations, averages over the image, pixel shuffle and
+nearest-neighbour enlargement need only the active pixels. What they read of skipped pixels is predicted from the
+anchor.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from basicsr_amsr.execution.graph.ops import (
     Concat,
     Conv,
     Graph,
+    LayerNorm,
     Mean,
     Op,
     Pointwise,
@@ -30,7 +32,7 @@ from basicsr_amsr.execution.graph.trace import Unreadable
 Kind = Literal['conv', 'pointwise', 'cat', 'slice', 'pool', 'shuffle', 'enlarge', 'map']
 # Where a value is known. 'rows': at active pixels; 'map': everywhere; 'image': one per image, (B, C, 1, 1).
 Form = Literal['rows', 'map', 'image']
-POINTWISE = (Pointwise, Arithmetic, BatchNorm)
+POINTWISE = (Pointwise, Arithmetic, BatchNorm, LayerNorm)
 
 
 @dataclass(frozen=True)

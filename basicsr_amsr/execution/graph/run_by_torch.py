@@ -19,6 +19,7 @@ from basicsr_amsr.execution.graph.ops import (
     Conv,
     Graph,
     Keep,
+    LayerNorm,
     Mean,
     Op,
     Pad,
@@ -141,6 +142,10 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
             return layer(source)
         return F.batch_norm(source, weights[op.mean], weights[op.variance], weights.get(op.weight),
                             weights.get(op.bias), eps=op.eps)
+    if isinstance(op, LayerNorm):
+        factors, summands = (None if name is None else weights[name].flatten() for name in (op.weight, op.bias))
+        last = source.permute(0, 2, 3, 1)
+        return F.layer_norm(last, last.shape[3:], factors, summands, op.eps).permute(0, 3, 1, 2)
     if isinstance(op, Concat):
         return torch.cat([values[i] for i in op.inputs], 1)
     if isinstance(op, Slice):

@@ -27,6 +27,7 @@ class Op:
     ratio: tuple[float, float] | None = None
     reach: int = 0
     rectified: bool = False
+    eps: float = 0.
 
     @property
     def edge(self) -> int:

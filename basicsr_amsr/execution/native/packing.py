@@ -66,6 +66,8 @@ class Tables:
         c.source, c.sources, c.step, c.steps = source, len(op.sources), step, len(op.steps)
         c.out, c.out_channel, c.out_lanes = op.out.map.index, op.out.first, op.out.lanes
         c.planar, c.reach, c.rectified = op.out.map.layout == Layout.PLANAR, op.reach, op.rectified
+        if op.kind == OpKind.LAYER_NORM:
+            c.value[0] = op.eps
         for i, one in enumerate(op.steps):
             c_step = self.c_steps[step + i]
             c_step.kind, c_step.a, c_step.b = one.kind, one.a, one.b

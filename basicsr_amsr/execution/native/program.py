@@ -235,6 +235,13 @@ class Program(Declarations):
         self._add(Op(OpKind.MAX_POOL, [given], channels_of(out), given.channels, tuple(steps), kernel=kernel,
                      stride=stride, pad=padding), patches)
 
+    def layer_norm(self, source: Channels, out: Channels, *, eps: float, steps: Sequence[Step] = (),
+                   patches: Patches | None = None) -> None:
+        """Each pixel's channels less their average, over the root of their variance plus `eps`; then `steps`, which may
+        multiply and add vectors."""
+        given = channels_of(source)
+        self._add(Op(OpKind.LAYER_NORM, [given], channels_of(out), given.channels, tuple(steps), eps=eps), patches)
+
     def predict(self, source: Channels, weight: Values, bias: Values | None, out: Channels, *, out_channels: int,
                 shuffle: int = 1, reach: int = 0, rectified: bool = False, compute: str = 'float32',
                 patches: Patches | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 8
+ABI = 9
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -53,6 +53,7 @@ class OpKind(IntEnum):
     GATHER = 9
     PREDICT = 10
     WINOGRAD6 = 11
+    LAYER_NORM = 12
 
 
 _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from basicsr_amsr.amsr import AMSRConfig, accelerate_
+from basicsr_amsr.amsr import AMSRConfig, accelerate_, restore_
 from basicsr_amsr.backbones.skipping import marked_forward
 from basicsr_amsr.execution.graph import run_by_torch
 from basicsr_amsr.execution.graph.skipped_units import PlainTraces, units_of
@@ -113,6 +113,43 @@ def test_units_of_unshuffled_pixels():
     net.units.image = lambda *args: asked.append(image_of(*args)) or asked[-1]
     assert torch.allclose(net(x), wanted, atol=1e-5)
     assert asked[0] is not None and float(net.last_keep) == pytest.approx(0.5, abs=0.1)
+
+
+class Normed(torch.nn.Module):
+    """A unit with norms of each pixel's channels: of its input, and of what skipped pixels do not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = torch.nn.ModuleList(torch.nn.Conv2d(12, 12, 3, 1, 1) for _ in range(2))
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(12) for _ in range(2))
+
+    def forward(self, x):
+        y = x
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            y = conv(norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        return x + y
+
+
+@needs_kernels
+@torch.no_grad()
+def test_units_with_norms_of_each_pixel(monkeypatch):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, 1, 1), Normed(), Normed(), torch.nn.Conv2d(12, 12, 3, 1, 1),
+                              torch.nn.PixelShuffle(2))
+    for name, parameter in net.named_parameters():
+        if 'norms' in name:
+            parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    for size in ((1, 1), (21, 30)):
+        x = image(1, 3, *size)
+        plain = restore_(net)(x)
+        accelerate_(net, AMSRConfig(selection=HALF, mode='dense_masked'))
+        wanted = net(x)
+        accelerate_(net, AMSRConfig(selection=HALF, mode='sparse'))
+        patches = HALF.patches(x)
+        by_kernels = net.units.image(net, x, lambda h, w, patches=patches: (patches, 4))
+        assert difference(by_kernels, wanted) <= 1e-5
+        monkeypatch.setattr(net.units, 'image', lambda *args: None)  # then torch runs them
+        assert difference(net(x), wanted) <= 1e-5
+    assert difference(wanted, plain) > 1e-3
 
 
 class Pooled(torch.nn.Module):

@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 8 };
+enum { AMSR_ABI = 9 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -74,7 +74,8 @@ enum AmsrOpKind {
   AMSR_COLLECT = 8,
   AMSR_GATHER = 9,
   AMSR_WINOGRAD6 = 11,  // F(6x6, 3x3), float; of lists of 6x6 patches
-  AMSR_PREDICT = 10,   // matrix product at those pixels of the listed patches that lie near active patches
+  AMSR_PREDICT = 10,  // matrix product at those pixels of the listed patches that lie near active patches
+  AMSR_LAYER_NORM = 12,  // over the channels of each pixel
 };
 
 struct AmsrOp {
@@ -88,7 +89,8 @@ struct AmsrOp {
   int32_t out, out_channel, out_lanes;  // the map to write; channels from out_channel on that may be overwritten, at least out_channels
   int32_t planar;                      // out is PLANAR
   int32_t reach, rectified;            // PREDICT: how near, in pixels of out (0: all pixels); max(x, 0) beside each x is read too
-  float value[2];                      // MEAN: 1 / number of pixels; BILINEAR, NEAREST: source pixels for each output pixel, y, x
+  float value[2];                      // MEAN: 1 / number of pixels; BILINEAR, NEAREST: source pixels for each output pixel, y, x;
+                                       // LAYER_NORM: what is added to the variance
   const void *weights;                 // packed by amsr_pack
   const float *vector;                 // bias, one value for each packed lane
 };

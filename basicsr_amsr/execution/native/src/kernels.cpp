@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "attention.h"
 #include "direct.h"
+#include "layer_norm.h"
 #include "linear.h"
 #include "predict.h"
 #include "scatter.h"
@@ -57,6 +58,7 @@ INLINE void run_spots(const Context &c, const AmsrOp &op, const Spot *spots, int
     case AMSR_WINOGRAD6: return winograd<float>(c, op, spots, n, next, next_n);
     case AMSR_DEPTHWISE: return depthwise(c, op, spots, n);
     case AMSR_POINTWISE: return pointwise(c, op, spots, n);
+    case AMSR_LAYER_NORM: return layer_norm(c, op, spots, n);
     case AMSR_MEAN: return mean(c, op, spots, n, height, width);
     case AMSR_GATHER: return gather(c, op, spots, n);
     case AMSR_PREDICT:

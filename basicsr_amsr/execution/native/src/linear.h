@@ -2,6 +2,7 @@
 #pragma once
 #include "inputs.h"
 #include "kernels.h"
+#include "layer_norm.h"
 
 namespace SET {
 
@@ -49,28 +50,8 @@ template <class T> INLINE void prepared(const AmsrLinear &l, int64_t first, int 
       in[r] = l.in + (first + least(from + r, count - 1)) * l.in_row;
       scale[r] = 1;
     }
-    if (l.normalised) {
-      Vec sum[LANES];
-      for (int r = 0; r < LANES; r++) {
-        sum[r] = splat(0);
-        for (int i = 0; i < l.inputs; i += LANES) sum[r] += load_some(in[r] + i, l.inputs - i);
-      }
-      store(mean, sums(sum) * splat(1.0f / l.inputs));
-      for (int r = 0; r < LANES; r++) {
-        const Vec middle = splat(mean[r]);
-        sum[r] = splat(0);
-        int i = 0;
-        for (; i + LANES <= l.inputs; i += LANES) {
-          const Vec d = load(in[r] + i) - middle;
-          sum[r] = fma(d, d, sum[r]);
-        }
-        float rest[LANES] = {};
-        for (int j = i; j < l.inputs; j++) rest[j - i] = in[r][j] - mean[r];
-        sum[r] = fma(load(rest), load(rest), sum[r]);
-      }
-      store(scale, sums(sum) * splat(1.0f / l.inputs) + splat(l.epsilon));
-      for (int r = 0; r < LANES; r++) scale[r] = 1.0f / __builtin_sqrtf(scale[r]);
-    }
+    if (l.normalised)
+      moments(in, l.inputs, l.epsilon, [](const float *p, int lanes) INLINE_LAMBDA { return load_some(p, lanes); }, mean, scale);
     for (int r = 0; r < LANES && from + r < count; r++) {
       T *to = out + (from + r) * wide;
       for (int i = 0; i < l.inputs; i += LANES)

@@ -73,21 +73,27 @@ INLINE Vec splat(float x) { return _mm512_set1_ps(x); }
 INLINE Vec larger(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 INLINE Vec smaller(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE Vec square_root(Vec v) { return _mm512_sqrt_ps(v); }
 #elif defined(__AVX2__)
 INLINE Vec splat(float x) { return _mm256_set1_ps(x); }
 INLINE Vec larger(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 INLINE Vec smaller(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE Vec square_root(Vec v) { return _mm256_sqrt_ps(v); }
 #elif defined(__aarch64__)
 INLINE Vec splat(float x) { return vdupq_n_f32(x); }
 INLINE Vec larger(Vec a, Vec b) { return vmaxq_f32(a, b); }
 INLINE Vec smaller(Vec a, Vec b) { return vminq_f32(a, b); }
 INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+INLINE Vec square_root(Vec v) { return vsqrtq_f32(v); }
 #else
 INLINE Vec splat(float x) { return Vec{x, x, x, x}; }
 INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
 INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+INLINE Vec square_root(Vec v) {
+  return Vec{__builtin_sqrtf(v[0]), __builtin_sqrtf(v[1]), __builtin_sqrtf(v[2]), __builtin_sqrtf(v[3])};
+}
 #endif
 
 #if defined(__AVX512BF16__)
