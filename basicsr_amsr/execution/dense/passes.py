@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from basicsr_amsr.execution.dense.operands import Kind, kind_of, other_of
 from basicsr_amsr.execution.dense.units import Half, Unit
-from basicsr_amsr.execution.graph.ops import Arithmetic, Conv, Graph, Keep, Mean, Pool, Resize, Value
+from basicsr_amsr.execution.graph.ops import AdaptiveMaxPool, Arithmetic, Conv, Graph, Keep, Mean, Pool, Resize, Value
 from basicsr_amsr.execution.native.maps import Patches
 
 MOST_PASSES = 8  # of a stage: what they write and read of each other should stay in the cache
@@ -39,7 +39,7 @@ def reads_of(graph: Graph, unit: Unit, fixed: set[int]) -> list[tuple[int, How]]
         how = How.WHOLE if not plain else How.AROUND if reach else How.PIXEL
     elif isinstance(head, Conv):
         how = How.AROUND
-    elif isinstance(head, (Resize, Pool)):
+    elif isinstance(head, Resize | Pool | AdaptiveMaxPool):
         how = How.WHOLE
     if unit.half == Half.PRODUCTS:
         return [(unit.source, How.PIXEL)]

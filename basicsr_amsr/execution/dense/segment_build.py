@@ -16,6 +16,7 @@ from basicsr_amsr.execution.dense.unit_steps import Constants, steps_of
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
 from basicsr_amsr.execution.dense.weights import enlarged, enlarged_kernel, phases_of
 from basicsr_amsr.execution.graph.ops import (
+    AdaptiveMaxPool,
     Concat,
     Conv,
     Graph,
@@ -329,6 +330,8 @@ class Build:
             factors = [multiply_vector(self.constants.weight(head.weight))] if head.weight else []
             summands = [add_vector(self.constants.weight(head.bias))] if head.bias else []
             self.program.layer_norm(sources[0], out, eps=head.eps, steps=[*factors, *summands, *steps])
+        elif isinstance(head, AdaptiveMaxPool):
+            self.program.adaptive_max_pool(sources[0], out, steps=steps)
         elif isinstance(head, Resize):
             ratio = None if head.factors is None else (1 / head.factors[0], 1 / head.factors[1])
             self.program.resample(sources[0], out, mode=head.mode, steps=steps, ratio=ratio)

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from basicsr_amsr.execution.dense.operands import Kind, is_elementwise, is_shuffle, kind_of, mains, other_of
 from basicsr_amsr.execution.graph.ops import (
+    AdaptiveMaxPool,
     Arithmetic,
     Concat,
     Conv,
@@ -100,14 +101,14 @@ def can_be_native(graph: Graph, op: Op, fixed: set[int]) -> bool:
         grouped = op.groups == 1 or op.groups < channels or depthwise
         return plain and op.padding[0] < kernel[0] <= MOST_KERNEL and grouped
     if isinstance(op, Resize):
-        whole = op.factors is not None and all(factor == int(factor) for factor in op.factors)
+        whole = op.factors is None or all(factor == int(factor) for factor in op.factors)
         return (op.mode == 'nearest' and whole) or (op.mode == 'bilinear' and not op.align_corners)
     if isinstance(op, Pool):
         return op.function == 'max' and not op.ceil and all(len({*pair}) == 1 for pair in (
             op.kernel, op.stride, op.padding))
     if isinstance(op, VIEWS):
         return not isinstance(op, Slice) or (op.dim == 1 and isinstance(op.start, int))
-    return isinstance(op, Mean | LayerNorm) or is_shuffle(op) or is_elementwise(graph, op, fixed)
+    return isinstance(op, Mean | LayerNorm | AdaptiveMaxPool) or is_shuffle(op) or is_elementwise(graph, op, fixed)
 
 
 def reader_counts(graph: Graph) -> Counter[int]:

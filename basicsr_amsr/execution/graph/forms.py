@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.execution.graph.ops import (
+    AdaptiveMaxPool,
     Arithmetic,
     BatchNorm,
     Concat,
@@ -227,6 +228,15 @@ def _pool(reader: Any, node: Any, a: dict[str, Any]) -> Op | None:
                 kernel=_pair(a['kernel_size']), stride=_pair(a['stride'] or a['kernel_size']),
                 padding=_pair(a['padding']), ceil=a['ceil_mode'], count_padding=a.get('count_include_pad', True),
                 **reader.result(node))
+
+
+@register_form('adaptive_max_pool2d', gives=lambda results: _is_map(results[0]))
+def _adaptive_max_pool(reader: Any, node: Any, a: dict[str, Any]) -> tuple[Op, ...] | None:
+    if any(user.args[1] and user.users for user in node.users):  # where the maxima lie
+        return None
+    maxima = node.meta['val'][0]
+    return (AdaptiveMaxPool(inputs=operands(a['self']), shape=tuple(map(reader.symbols.read, maxima.shape)),
+                            dtype=maxima.dtype, where=reader.result(node)['where']),)
 
 
 @register_form('enter_unit')

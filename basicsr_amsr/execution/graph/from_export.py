@@ -154,7 +154,8 @@ class _Reader:
         if node.target is operator.getitem:
             whole = self._resolve(node.args[0])
             if isinstance(whole, tuple):
-                self.values[node] = whole[node.args[1]]  # type: ignore[index]
+                if node.users:  # others need not be there
+                    self.values[node] = whole[node.args[1]]  # type: ignore[index]
                 return
             self._add(node, self._torch(node, operator.getitem, (whole, node.args[1]), {}), view=True)
             return

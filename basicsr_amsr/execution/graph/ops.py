@@ -164,6 +164,12 @@ class Pool(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptiveMaxPool(Op):
+    """The maxima over windows that divide a map into as many rows and columns as the result has; neighbouring windows
+    share pixels where that leaves a rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Enter(Op):
     """The input of a unit that a mask skips as a whole."""
 

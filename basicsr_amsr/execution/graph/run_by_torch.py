@@ -13,6 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._pytree import tree_map
 
 from basicsr_amsr.execution.graph.ops import (
+    AdaptiveMaxPool,
     Arithmetic,
     BatchNorm,
     Concat,
@@ -168,6 +169,8 @@ def call(op: Op, values: Mapping[int, Any] | Sequence[Any], weights: Weights, si
         if op.function == 'max':
             return F.max_pool2d(source, op.kernel, op.stride, op.padding, ceil_mode=op.ceil)
         return F.avg_pool2d(source, op.kernel, op.stride, op.padding, op.ceil, op.count_padding)
+    if isinstance(op, AdaptiveMaxPool):
+        return F.adaptive_max_pool2d(source, shape[2:])
     assert isinstance(op, Torch)
     args, kwargs = tree_map(operand, (op.args, op.kwargs), is_leaf=lambda leaf: isinstance(leaf, Size))
     if 'device' in kwargs:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from basicsr_amsr.execution.native.maps import Patches, Slice
 from basicsr_amsr.execution.native.operators import Declarations, Op, Pass
-from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, StepKind, Type
+from basicsr_amsr.execution.native.tables import PATCH, RESAMPLING, Layout, OpKind, StepKind, Type
 
 MOST_SOURCES = 16  # as in src/sources.h
 MOST_SCALE = 8  # as in src/kernels.cpp
@@ -91,7 +91,7 @@ def _check_blocks(program: Declarations, op: Op, patches: Patches) -> None:
 
 def _check_source(op: Op, source: Slice, scale: int, patches: Patches) -> None:
     one = source.map
-    resampling = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL)
+    resampling = op.kind in RESAMPLING
     _need(one.layout != Layout.PLANAR or op.kind == OpKind.POINTWISE, f'{one} is an image: copy it into a map first')
     if op.kind == OpKind.MEAN:
         _need(one.grid is patches.grid and one.scale <= MOST_SCALE, f'{one} is of another grid than the patches')
@@ -143,7 +143,7 @@ def check_program(program: Declarations) -> None:
         passes = [each for each in program.passes if each.stage == stage]
         written = {op.out.map.storage for each in passes for op in each.ops}
         for op in (op for each in passes for op in each.ops):
-            whole = op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL) or op.stride > 1
+            whole = op.kind in RESAMPLING or op.stride > 1
             for source in op.sources:
                 _need(not whole or source.map.storage not in written or (len(passes) == 1 and len(passes[0].ops) == 1),
                       f'{source.map} is written in the stage that resamples it')

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from basicsr_amsr.execution.native.maps import Grid, Map, Patches, Slice
 from basicsr_amsr.execution.native.steps import Step, Values
-from basicsr_amsr.execution.native.tables import PATCH, OpKind, Type
+from basicsr_amsr.execution.native.tables import PATCH, RESAMPLING, OpKind, Type
 
 
 @dataclass(eq=False)
@@ -42,7 +42,7 @@ class Op:
     @property
     def reads_around(self) -> bool:
         """Whether a pixel of the output depends on other pixels than its own."""
-        around = (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL, OpKind.MEAN, OpKind.GATHER)
+        around = (*RESAMPLING, OpKind.MEAN, OpKind.GATHER)
         return self.kernel > 1 or self.stride > 1 or self.kind in around
 
 

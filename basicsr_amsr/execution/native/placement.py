@@ -8,7 +8,16 @@ from basicsr_amsr.execution.native.maps import Map, Patches
 from basicsr_amsr.execution.native.operators import Op
 from basicsr_amsr.execution.native.packing import Tables
 from basicsr_amsr.execution.native.program import Program
-from basicsr_amsr.execution.native.tables import PATCH, CList, CMap, CProgram, Layout, OpKind, StepKind
+from basicsr_amsr.execution.native.tables import (
+    PATCH,
+    RESAMPLING,
+    CList,
+    CMap,
+    CProgram,
+    Layout,
+    OpKind,
+    StepKind,
+)
 
 GROUP = 12   # AMSR_GROUP
 LINE = 128   # alignment of maps, bytes
@@ -86,7 +95,7 @@ class Placement:
         """For each map what is read around it, in pixels: before its first one, rows below, columns to the right."""
         margins = [[0, 0, 0] for _ in self.program.maps]
         for op in (op for each in self.program.passes for op in each.ops):
-            if op.kind in (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL):
+            if op.kind in RESAMPLING:
                 reads: list[tuple[Map, Op | None]] = []
             else:
                 reads = [(source.map, op) for source in op.sources]

@@ -15,7 +15,7 @@ from basicsr_amsr.execution.native.steps import Step, Values
 from basicsr_amsr.execution.native.tables import PATCH, Layout, OpKind, Type
 
 METHODS = {'direct': OpKind.CONV, 'winograd': OpKind.WINOGRAD, 'winograd6': OpKind.WINOGRAD6}
-RESAMPLING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
+RESIZING = {'bilinear': OpKind.BILINEAR, 'nearest': OpKind.NEAREST}
 
 
 class Program(Declarations):
@@ -226,7 +226,7 @@ class Program(Declarations):
                 1 / scale_factor where interpolate was given one.)
         """
         given = channels_of(source)
-        self._add(Op(RESAMPLING[mode], [given], channels_of(out), given.channels, tuple(steps), ratio=ratio), patches)
+        self._add(Op(RESIZING[mode], [given], channels_of(out), given.channels, tuple(steps), ratio=ratio), patches)
 
     def max_pool(self, source: Channels, out: Channels, *, kernel: int, stride: int, padding: int = 0,
                  steps: Sequence[Step] = (), patches: Patches | None = None) -> None:
@@ -234,6 +234,12 @@ class Program(Declarations):
         given = channels_of(source)
         self._add(Op(OpKind.MAX_POOL, [given], channels_of(out), given.channels, tuple(steps), kernel=kernel,
                      stride=stride, pad=padding), patches)
+
+    def adaptive_max_pool(self, source: Channels, out: Channels, *, steps: Sequence[Step] = (),
+                          patches: Patches | None = None) -> None:
+        """Maximum over windows that divide the source into as many rows and columns as `out` has, as torch's."""
+        given = channels_of(source)
+        self._add(Op(OpKind.ADAPTIVE_MAX_POOL, [given], channels_of(out), given.channels, tuple(steps)), patches)
 
     def layer_norm(self, source: Channels, out: Channels, *, eps: float, steps: Sequence[Step] = (),
                    patches: Patches | None = None) -> None:

@@ -54,6 +54,10 @@ class OpKind(IntEnum):
     PREDICT = 10
     WINOGRAD6 = 11
     LAYER_NORM = 12
+    ADAPTIVE_MAX_POOL = 13
+
+
+RESAMPLING = (OpKind.BILINEAR, OpKind.NEAREST, OpKind.MAX_POOL, OpKind.ADAPTIVE_MAX_POOL)  # they read whole maps
 
 
 _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p

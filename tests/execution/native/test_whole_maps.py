@@ -88,3 +88,12 @@ def test_max_pool(native, isa, size, channels, kernel, stride, padding, dtype):
         maps[0], out, kernel=kernel, stride=stride, padding=padding, patches=listed), dtype=dtype,
         size=lambda height, width: tuple(wanted.shape[-2:]))
     assert torch.equal(found, wanted)
+
+
+@given(SIZES, SIZES, st.integers(1, 40), st.sampled_from(['float32', 'bfloat16']))
+@FAST
+def test_adaptive_max_pool(native, isa, size, to, channels, dtype):
+    x = numbers(1, channels, *size).to(getattr(torch, dtype)).float()
+    found = run_operator(native, [x], channels, lambda program, maps, out, listed: program.adaptive_max_pool(
+        maps[0], out, patches=listed), dtype=dtype, size=lambda height, width: to)
+    assert torch.equal(found, F.adaptive_max_pool2d(x[None], to)[0])

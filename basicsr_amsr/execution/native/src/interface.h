@@ -76,6 +76,7 @@ enum AmsrOpKind {
   AMSR_WINOGRAD6 = 11,  // F(6x6, 3x3), float; of lists of 6x6 patches
   AMSR_PREDICT = 10,  // matrix product at those pixels of the listed patches that lie near active patches
   AMSR_LAYER_NORM = 12,  // over the channels of each pixel
+  AMSR_ADAPTIVE_MAX_POOL = 13,  // windows divide the source into as many rows and columns as the output has
 };
 
 struct AmsrOp {

@@ -98,16 +98,25 @@ INLINE Vec bilinear_at(const AmsrMap &m, int image, float y, float x, int channe
   return fma(down - up, wy, up);
 }
 
-INLINE Vec largest_of(const AmsrOp &op, const AmsrMap &m, int image, int y, int x, int channel) {
-  const int top = y * op.stride - op.pad, left = x * op.stride - op.pad;
+struct Span {  // rows or columns of a window
+  int from, to;
+};
+
+INLINE Span span_of(const AmsrOp &op, int at, int size, int out_size) {
+  if (op.kind == AMSR_ADAPTIVE_MAX_POOL)
+    return {(int)((int64_t)at * size / out_size), (int)(((int64_t)(at + 1) * size + out_size - 1) / out_size)};
+  const int first = at * op.stride - op.pad;
+  return {most(first, 0), least(first + op.kernel, size)};
+}
+
+INLINE Vec largest_of(const AmsrMap &m, int image, Span rows, Span columns, int channel) {
   Vec v = splat(-3.4e38f);
-  for (int i = most(top, 0); i < least(top + op.kernel, m.height); i++)
-    for (int j = most(left, 0); j < least(left + op.kernel, m.width); j++)
-      v = larger(v, read_pixel(m, image, i, j, channel));
+  for (int i = rows.from; i < rows.to; i++)
+    for (int j = columns.from; j < columns.to; j++) v = larger(v, read_pixel(m, image, i, j, channel));
   return v;
 }
 
-// Bilinear and nearest resize, max-pool: pixels of the output from any pixels of a whole map.
+// Bilinear and nearest resize, max-pools: pixels of the output from any pixels of a whole map.
 NOINLINE void resample(const Context &c, const AmsrOp &op, const Spot *spots, int n) {
   const Finish f = finish_of(c, op);
   const AmsrSource &source = c.program->source_table[op.source];
@@ -127,7 +136,7 @@ NOINLINE void resample(const Context &c, const AmsrOp &op, const Spot *spots, in
           out[i][0] = read_pixel(m, image, least((int)(y * op.value[0]), m.height - 1),
                                  least((int)(x * op.value[1]), m.width - 1), channel);
         else
-          out[i][0] = largest_of(op, m, image, y, x, channel);
+          out[i][0] = largest_of(m, image, span_of(op, y, m.height, f.height), span_of(op, x, m.width, f.width), channel);
       }
       finish_patch(f, Block{spots[k], 0, v}, out);
     }
