@@ -19,7 +19,7 @@ from basicsr_amsr.execution.graph.ops import (
 )
 from basicsr_amsr.execution.graph.sizes import Size
 
-FUNCTIONS = ('relu', 'leaky_relu', 'prelu', 'gelu', 'silu', 'sigmoid', 'tanh', 'clamp')
+FUNCTIONS = ('relu', 'leaky_relu', 'prelu', 'gelu', 'silu', 'sigmoid', 'tanh', 'clamp', 'mish')
 
 
 class Kind(Enum):

@@ -42,7 +42,7 @@ IDENTITIES = frozenset({
 # The names of their arguments, after the map, in the order of Pointwise.arguments.
 POINTWISE = {'relu': (), 'leaky_relu': ('negative_slope',), 'gelu': ('approximate',), 'silu': (), 'sigmoid': (),
              'tanh': (), 'hardtanh': ('min_val', 'max_val'), 'clamp': ('min', 'max'), 'hardswish': (),
-             'hardsigmoid': ()}
+             'hardsigmoid': (), 'mish': ()}
 
 
 def register_form(*names: str, gives: Callable[[Any], bool] | None = None) -> Callable[[Form], Form]:

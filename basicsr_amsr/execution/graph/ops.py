@@ -67,7 +67,7 @@ class Conv(Op):
 @dataclass(frozen=True, kw_only=True)
 class Pointwise(Op):
     """A function of each element: 'relu', 'leaky_relu' (slope), 'prelu' (`weight`), 'gelu' (its approximation),
-    'silu', 'sigmoid', 'tanh', 'clamp' (lowest, highest, or None), 'hardswish', 'hardsigmoid'."""
+    'silu', 'sigmoid', 'tanh', 'clamp' (lowest, highest, or None), 'hardswish', 'hardsigmoid', 'mish'."""
 
     function: str
     arguments: tuple[Any, ...] = ()

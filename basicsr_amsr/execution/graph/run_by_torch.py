@@ -39,7 +39,7 @@ from basicsr_amsr.execution.graph.sizes import Size, at
 FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     'relu': F.relu, 'leaky_relu': F.leaky_relu, 'silu': F.silu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh,
     'clamp': torch.clamp, 'hardswish': F.hardswish, 'hardsigmoid': F.hardsigmoid,
-    'gelu': lambda x, approximate: F.gelu(x, approximate=approximate)}
+    'mish': F.mish, 'gelu': lambda x, approximate: F.gelu(x, approximate=approximate)}
 
 WEIGHT_HOOKS = (WeightNorm, SpectralNorm)
 

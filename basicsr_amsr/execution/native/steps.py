@@ -67,6 +67,11 @@ def tanh() -> Step:
     return Step(StepKind.TANH)
 
 
+def mish() -> Step:
+    """x * tanh(log(1 + exp(x)))."""
+    return Step(StepKind.MISH)
+
+
 def affine(factor: float, summand: float = 0.) -> Step:
     """factor * x + summand."""
     return Step(StepKind.AFFINE, a=factor, b=summand)

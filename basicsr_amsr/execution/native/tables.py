@@ -37,6 +37,7 @@ class StepKind(IntEnum):
     MUL_MAP = 11
     MUL_PIXEL = 12
     ADD_NEAREST = 13
+    MISH = 14
 
 
 class OpKind(IntEnum):

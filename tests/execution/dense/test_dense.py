@@ -21,7 +21,7 @@ from tests.kernels import needs_kernels
 pytestmark = needs_kernels
 SIZES = [(1, 1), (1, 6), (2, 9), (3, 3), (5, 8), (8, 8), (13, 16), (17, 23), (24, 24), (31, 18), (40, 33), (16, 48)]
 # nothing of them runs in torch
-WHOLE = [*(name for name in OPTIONS if name not in (*WINDOWS, 'DAT')), *OF_BASICSR, 'SPAN', 'SAFMN']
+WHOLE = [*(name for name in OPTIONS if name not in (*WINDOWS, 'DAT')), *OF_BASICSR, 'SPAN', 'SAFMN', 'MoSR']
 
 
 def plain(net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
@@ -52,7 +52,7 @@ def test_is_the_networks_picture_at_every_size(name):
     assert difference(form.run(net, x), plain(net, x)) <= 1e-4
 
 
-@pytest.mark.parametrize('name', ['RFDN', 'CARN_M', 'PAN', 'RCAN', 'SRVGGNetCompact', 'EDSR', 'SAFMN'])
+@pytest.mark.parametrize('name', ['RFDN', 'CARN_M', 'PAN', 'RCAN', 'SRVGGNetCompact', 'EDSR', 'SAFMN', 'MoSR'])
 def test_bf16_is_near(name):
     net, form, x = build(name), DenseForm(), image(1, 3, 21, 30)
     wanted = plain(net, x)

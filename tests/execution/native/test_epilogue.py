@@ -19,7 +19,8 @@ ACTIVATIONS = {
     'relu': (steps.relu(), F.relu), 'leaky_relu': (steps.leaky_relu(.2), lambda x: F.leaky_relu(x, .2)),
     'gelu': (steps.gelu(), F.gelu), 'gelu_tanh': (steps.gelu('tanh'), lambda x: F.gelu(x, approximate='tanh')),
     'silu': (steps.silu(), F.silu), 'sigmoid': (steps.sigmoid(), torch.sigmoid), 'tanh': (steps.tanh(), torch.tanh),
-    'affine': (steps.affine(.5, -2), lambda x: .5 * x - 2), 'clamp': (steps.clamp(-1, 3), lambda x: x.clamp(-1, 3)),
+    'mish': (steps.mish(), F.mish), 'affine': (steps.affine(.5, -2), lambda x: .5 * x - 2),
+    'clamp': (steps.clamp(-1, 3), lambda x: x.clamp(-1, 3)),
 }
 
 

@@ -116,6 +116,7 @@ NOINLINE void rare_step(const Finish &f, const Block &b, const AmsrStep &step, V
     case AMSR_SILU: each(x, [](Vec y, int) INLINE_LAMBDA { return y * sigmoid(y); }); break;
     case AMSR_SIGMOID: each(x, [](Vec y, int) INLINE_LAMBDA { return sigmoid(y); }); break;
     case AMSR_TANH: each(x, [](Vec y, int) INLINE_LAMBDA { return hyperbolic_tangent(y); }); break;
+    case AMSR_MISH: each(x, [](Vec y, int) INLINE_LAMBDA { return mish(y); }); break;
     case AMSR_CLAMP: each(x, [=](Vec y, int) INLINE_LAMBDA { return smaller(larger(y, a), c); }); break;
     case AMSR_ADD_NEAREST: add_nearest<COLUMNS>(f, b, step, x); break;
     case AMSR_MUL_PIXEL: {

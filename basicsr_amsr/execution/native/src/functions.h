@@ -59,6 +59,11 @@ INLINE Vec error_function(Vec x) {  // Abramowitz and Stegun 7.1.26, 1.5e-7; a s
 }
 
 INLINE Vec gelu(Vec x) { return x * splat(0.5f) * (splat(1.0f) + error_function(x * splat(0.70710678f))); }
+INLINE Vec mish(Vec x) {  // x * tanh(log(1 + e^x)), a quotient of e^x; from 20 on that is x
+  const Vec e = exponential(smaller(x, splat(20.0f)));
+  const Vec top = e * (e + splat(2.0f));
+  return x * top / (top + splat(2.0f));
+}
 INLINE Vec gelu_tanh(Vec x) {
   Vec inner = x * splat(0.79788456f) * fma(x * x, splat(0.044715f), splat(1.0f));
   return x * splat(0.5f) * (splat(1.0f) + hyperbolic_tangent(inner));

@@ -52,6 +52,7 @@ enum AmsrStepKind {
   AMSR_MUL_MAP = 11,    // x * (map + a)
   AMSR_MUL_PIXEL = 12,  // x * the one pixel of a 1x1 map, the same for the whole image (channel attention)
   AMSR_ADD_NEAREST = 13,  // shuffled output: x + a * map at the operator's own resolution, channel by channel
+  AMSR_MISH = 14,
 };
 
 struct AmsrStep {
