@@ -17,8 +17,8 @@ class Grids:
 
     Args:
         graph: whose sizes they are. program: which they are made in.
-        apart: a map as large as the image lies on the image's grid, whatever is a fraction of it. Among a few pixels a
-            fraction says nothing.
+        apart: maps as large as the image, and multiples of it, lie on the image's grid, whatever is a fraction of it.
+            Among a few pixels, or of one size alone, a fraction says nothing.
     """
 
     def __init__(self, graph: Graph, program: Program, apart: bool = False) -> None:
@@ -49,7 +49,9 @@ class Grids:
     def _known(self, sides: Sides) -> tuple[Grid, int] | None:
         if self.apart and sides in self.known:
             return self.known[sides], 1
-        for known, grid in sorted(self.known.items()):  # small ones first
+        image = self.program.image_grid
+        for known, grid in sorted(self.known.items(), key=lambda each: (self.apart and each[1] is not image, each[0])):
+            # small ones first
             scale = _scale(sides, known)
             # what lies on one grid has to lie there whole: an upsampler reads what it enlarges
             if scale == 1 or (scale and max(_scale(each, known) for each in self.sides) <= MOST_SCALE):

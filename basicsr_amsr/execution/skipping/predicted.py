@@ -11,7 +11,7 @@ from basicsr_amsr.execution.dense.scatter import scatter
 from basicsr_amsr.execution.dense.segments import Segment
 from basicsr_amsr.execution.dense.unit_steps import Constants, Read
 from basicsr_amsr.execution.dense.units import Half, Unit, units_of
-from basicsr_amsr.execution.graph.ops import Conv, Mean
+from basicsr_amsr.execution.graph.ops import Conv, Mean, Slice
 from basicsr_amsr.execution.graph.rules import Rules
 from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.native import steps as native
@@ -75,6 +75,8 @@ class CalibratedBuild(AveragesOfActive):
         Unreadable: something in it that cannot be predicted where it has to be.
     """
 
+    apart = True
+
     def __init__(self, rules: Rules, segment: Segment, constants_of: Constants, predicted: Predicted,
                  precision: str) -> None:
         self.rules, self.predicted = rules, predicted
@@ -98,6 +100,13 @@ class CalibratedBuild(AveragesOfActive):
         listed = self.rules.form(value) == 'rows' or value in self.rules.resized_for_active
         return self.active if listed else super().where(value)
 
+    def _patches(self, unit: Unit) -> Patches:
+        head = self.graph.ops[unit.ops[0]]
+        factor = head.stride[0] if isinstance(head, Conv) and head.transposed else unit.shuffle
+        if self._geometry(unit.result)[1]['scale'] % factor:
+            raise Unreadable(f'{self.graph.name}: {head.where} enlarges maps that are smaller than the image')
+        return super()._patches(unit)
+
     def _units(self) -> list[Unit]:
         apart = {self.rules.anchor, *self.rules.contexts}
         outputs = set(self.segment.outputs)
@@ -114,19 +123,29 @@ class CalibratedBuild(AveragesOfActive):
     def _find_due(self) -> dict[int, list[int]]:
         """The values that are predicted after each pass, by its number."""
         due: dict[int, list[int]] = {}
-        taken: dict[int, int] = {}  # what a value is made of, and which
+        taken: dict[tuple[int, int], int] = {}  # a value and one of its channels: what is made of it
         for value, reach in self.rules.contexts.items():
             if not any(reach) and value not in self.rules.everywhere:
                 continue
             if value in self._scattered:
                 due.setdefault(self.pass_of[self._scattered[value].value], []).append(value)
                 continue
-            for base in self.bases(value):
-                if taken.setdefault(base, value) != value:
-                    raise Unreadable(f'{self.graph.name}: values {value} and {taken[base]} share channels, and both '
+            for channel in self._channels(value):
+                if taken.setdefault(channel, value) != value:
+                    raise Unreadable(f'{self.graph.name}: values {value} and {taken[channel]} share channels, and both '
                                      'are predicted')
             due.setdefault(max(self.pass_of[base] for base in self.bases(value)), []).append(value)
         return due
+
+    def _channels(self, value: int) -> list[tuple[int, int]]:
+        """For each channel of a value which one of which value it is, where that is put together from others."""
+        op = self.graph.ops[value - 1] if value else None
+        if self.bases(value) == {value} or op is None:
+            return [(value, channel) for channel in range(self.rules.channels(value))]
+        whole = [channel for each in op.inputs for channel in self._channels(each)]
+        first = op.start if isinstance(op, Slice) else 0
+        assert isinstance(first, int)
+        return whole[first:first + self.rules.channels(value)]
 
     # predictions
 

@@ -1,11 +1,14 @@
 """A calibrated network by the native kernels makes the pictures of the torch executor, for every mask and size."""
 import pytest
 import torch
+from torch import nn
 
+from basicsr_amsr.execution.graph.trace import Unreadable
 from basicsr_amsr.execution.skipping.calibrated import CalibratedForm
 from basicsr_amsr.execution.torch_sparse.masked import run_masked
 from basicsr_amsr.execution.torch_sparse.read_network import read_network
 from tests.backbones.tiny import image
+from tests.execution.graph.networks import build
 from tests.execution.test_torch_sparse import net_of, random_prediction
 from tests.kernels import needs_kernels
 
@@ -35,7 +38,10 @@ def difference(found, wanted):
 
 
 def check(name, kinds, sizes, size=4, scale=4, batch=1, tolerance=1e-4):
-    net, channels = net_of(name, scale)
+    check_of(*net_of(name, scale), kinds, sizes, size, batch, tolerance)
+
+
+def check_of(net, channels, kinds, sizes, size=4, batch=1, tolerance=1e-4):
     program = read_network(net)
     prediction, form = random_prediction(program, channels), CalibratedForm()
     for height, width in sizes:
@@ -87,3 +93,35 @@ def test_bf16_is_near(name):
     found = CalibratedForm().run(net, x, patches, 4, prediction, 'bfloat16')
     error = [float((one - wanted).square().mean().sqrt()) for one in (found, autocast)]
     assert 0 < error[0] <= 1.5 * error[1]
+
+
+@pytest.mark.parametrize(('name', 'sizes'), [
+    ('MoSR', [(1, 1), (5, 8), (21, 30)]),
+    ('SAFMN', [(48, 40)]),  # whose pooled maps have the image's grid as a multiple; read for one size
+])
+def test_norms_of_each_pixel(name, sizes):
+    check_of(build(name), 3, ['random', 'connected', 'empty', 'full'], sizes)
+    check_of(build(name), 3, ['random'], sizes[-1:], batch=3)
+
+
+class Halved(nn.Module):
+    """Half of it runs at half of the size, in front of a pixel shuffle."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3, 1, 1), nn.Conv2d(16, 16, 3, 1, 1)
+        self.smaller, self.larger = nn.Conv2d(16, 16, 2, 2), nn.Conv2d(16, 64, 3, 1, 1)
+        self.last = nn.Conv2d(32, 3, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        shuffled = nn.functional.pixel_shuffle(self.larger(self.smaller(x)), 2)
+        return self.last(torch.cat([self.second(x), shuffled], 1))
+
+
+def test_small_maps_that_are_shuffled_to_the_image_are_refused():
+    net = Halved().eval()
+    program = read_network(net)
+    x = image(1, 3, 24, 32)
+    with pytest.raises(Unreadable, match=r'larger: conv2d.* enlarges maps that are smaller than the image'):
+        CalibratedForm().run(net, x, patches_of('random', x, 4), 4, random_prediction(program))
