@@ -38,6 +38,7 @@ from basicsr_amsr.execution.openvino import openvino_version
 from basicsr_amsr.execution.skipping.units_form import UnitsForm
 from basicsr_amsr.execution.tiles import is_large
 from basicsr_amsr.execution.torch_sparse.read_network import plain_forward
+from basicsr_amsr.host import on_host
 from basicsr_amsr.selection.keep import at_keep
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -96,10 +97,15 @@ class ConvertedNetwork(Converted):
                             'restore_(net).')
         if form == 'sparse' and self.calibrated is not None:
             patches = self.calibrated.patches(self, x.detach(), config)
-            keep = _mean(patches)
+            keep: float | torch.Tensor
+            if differentiable:
+                keep = patches.float().mean()
+            else:  # lists are made on the host
+                values = on_host(patches)
+                patches, keep = torch.from_numpy(values), np.count_nonzero(values) / max(values.size, 1)
             if chooses:
                 form = form_for(self, x, float(keep))
-            if not differentiable and (keep == 1 if isinstance(keep, float) else bool(patches.all())):
+            if not differentiable and keep == 1:
                 form = 'dense'
             if form == 'sparse':
                 self.last_keep = keep
@@ -283,13 +289,6 @@ def _convolutions(net: nn.Module, skips: Mapping[str, Skip]) -> dict[str, Skip]:
                 with suppress(Unreadable):
                     found[path] = SkipUnit.of(module)
     return found
-
-
-def _mean(patches: torch.Tensor) -> float | torch.Tensor:
-    """The share of active patches: on the CPU a number, elsewhere a tensor for which nobody waits."""
-    if patches.device.type == 'cpu' and type(patches) is torch.Tensor and not torch.compiler.is_compiling():
-        return np.count_nonzero(patches.numpy()) / max(patches.numel(), 1)
-    return patches.float().mean()
 
 
 _classes: dict[tuple[type, type], Any] = {}

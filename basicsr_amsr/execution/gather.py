@@ -6,17 +6,19 @@ from functools import cached_property
 
 import torch
 
+from basicsr_amsr.host import positions
+
 
 @dataclass(frozen=True, eq=False)
 class Gather:
     """Rows of a (B·H·W, C) map to read.
 
     Attributes:
-        places: their numbers, integers, −1 for what lies outside the image. inside: whether nothing does.
+        places: their numbers, integers, −1 for what lies outside the image. missing: how many of them are −1.
     """
 
     places: torch.Tensor
-    inside: bool = False
+    missing: int = 0
 
     @cached_property
     def index(self) -> torch.Tensor:
@@ -26,21 +28,20 @@ class Gather:
     @cached_property
     def rows(self) -> torch.Tensor:
         """The numbers, 0 for what lies outside."""
-        return self.places if self.inside else self.places.clamp(min=0)
+        return self.places.clamp(min=0) if self.missing else self.places
 
     @cached_property
     def outside(self) -> torch.Tensor | None:
         """Positions in `places` that lie outside the image; None where there are none."""
-        found = None if self.inside else (self.places < 0).nonzero()[:, 0]
-        return found if found is not None and len(found) else None
+        return positions(self.places < 0, self.missing) if self.missing else None
 
     @cached_property
     def written(self) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Positions in `places` that lie inside the image (None: all), and the places there, int64."""
-        if self.outside is None:
+        if not self.missing:
             return None, self.places.long()
-        positions = (self.places >= 0).nonzero()[:, 0]
-        return positions, self.places[positions].long()
+        inside = positions(self.places >= 0, len(self.places) - self.missing)
+        return inside, self.places[inside].long()
 
     def read(self, pixels: torch.Tensor) -> torch.Tensor:
         """The rows (len(rows), C), 0 outside the image."""
@@ -53,8 +54,8 @@ class Gather:
 
     def placed(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows inside the image, and the values that belong there, of values (len(rows), C)."""
-        positions, rows = self.written
-        return rows, values if positions is None else values[positions]
+        inside, rows = self.written
+        return rows, values if inside is None else values[inside]
 
 
 def pixel_rows(x: torch.Tensor) -> torch.Tensor:

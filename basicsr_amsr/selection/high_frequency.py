@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -21,14 +22,14 @@ def luminance(image: torch.Tensor) -> torch.Tensor:
     return sum(weight * image[:, i:i + 1] for i, weight in enumerate(LUMINANCE))  # type: ignore[return-value]
 
 
-def gaussian(sigma: float, size: int) -> torch.Tensor:
+def gaussian(sigma: float, size: int) -> np.ndarray:
     """Samples of a Gaussian at `size` (odd) pixels with sum 1, float64; as OpenCV's getGaussianKernel."""
-    x = torch.arange(size, dtype=torch.float64) - size // 2
-    weights = torch.exp(-x.square() / (2 * sigma**2))
+    x = np.arange(size, dtype=np.float64) - size // 2
+    weights: np.ndarray = np.exp(-x**2 / (2 * sigma**2))
     return weights / weights.sum()
 
 
-def blur(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def blur(image: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
     """Correlate (B, C, H, W) with `kernel` (odd length) along both axes; the border pixels are repeated outwards."""
     half = len(kernel) // 2
     padded = F.pad(image, (half, half, half, half), mode='replicate')

@@ -1,6 +1,7 @@
 """How noisy an image is, and a high-frequency map without the noise's share."""
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -31,12 +32,12 @@ def noise_level(y: torch.Tensor) -> torch.Tensor:
     return detail.flatten(1).median(dim=1).values / (NORMAL_QUARTILE * DETAIL_GAIN)
 
 
-def noise_gain(kernel: torch.Tensor) -> float:
+def noise_gain(kernel: np.ndarray) -> float:
     """How much of white noise's power is left by the high-pass filter of a blur's weights: g² of `discount_noise`."""
-    high_pass = -torch.outer(kernel, kernel)
+    high_pass = -np.outer(kernel, kernel)
     middle = len(kernel) // 2
     high_pass[middle, middle] += 1
-    return high_pass.square().sum().item()
+    return float((high_pass**2).sum())
 
 
 def discount_noise(score: torch.Tensor, level: torch.Tensor, sigma: float, size: int, strength: float) -> torch.Tensor:

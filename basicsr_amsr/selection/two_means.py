@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import torch
 
+from basicsr_amsr.host import runs_ahead
+
 SUM_BITS = 53  # integers up to 2^53 are exact in float64
 MAX_BITS = 30  # an int32 holds every key
 BIN_BITS = 10  # bins per row: few values are left to sort, and the tables stay in the first-level cache
@@ -73,8 +75,8 @@ def _best_cut(keys: torch.Tensor, bits: int, shift: int) -> torch.Tensor:
     width, bins = 1 << shift, 1 << (bits - shift)
     row = torch.arange(rows, device=keys.device, dtype=torch.int32)[:, None]
     bin_of = ((keys >> shift) + row * bins).flatten()
-    count = torch.bincount(bin_of, minlength=rows * bins).view(rows, bins)
-    total = torch.bincount(bin_of, keys.flatten(), minlength=rows * bins).view(rows, bins).long()
+    count = _sums(bin_of, torch.ones_like(keys), rows, bins)
+    total = _sums(bin_of, keys, rows, bins)
     under, below = count.cumsum(1), total.cumsum(1)  # at the upper edge of each bin
     whole = below[:, -1:]
 
@@ -85,7 +87,7 @@ def _best_cut(keys: torch.Tensor, bits: int, shift: int) -> torch.Tensor:
     candidate = (bound >= best.values * (1 - SLACK)) & (count > 0)
     candidate.scatter_(1, best.indices, True)
 
-    kept = candidate.flatten()[bin_of].nonzero()[:, 0]
+    candidate, kept = _to_sort(candidate, bin_of)
     ordered = (keys.flatten()[kept] + (kept // length << bits)).sort().values
     of_bin, of_row, key = ordered >> shift, ordered >> bits, ordered & ((1 << bits) - 1)
     # Over the kept values run sums of their own; the tables add what lies in the bins that are not kept.
@@ -99,6 +101,23 @@ def _best_cut(keys: torch.Tensor, bits: int, shift: int) -> torch.Tensor:
     winner = torch.where((gain == highest[of_row]) & (gain > 0), key, 1 << MAX_BITS)
     lower = key.new_full((rows,), 1 << MAX_BITS).scatter_reduce(0, of_row, winner, 'amin')
     return torch.where(highest > 0, lower + 1, -1)
+
+
+def _sums(bin_of: torch.Tensor, keys: torch.Tensor, rows: int, bins: int) -> torch.Tensor:
+    """The sum of the keys in each bin, int64 (rows, bins)."""
+    if not runs_ahead(bin_of.device):
+        return torch.bincount(bin_of, keys.flatten(), minlength=rows * bins).view(rows, bins).long()
+    # bincount would wait to learn the largest number of a bin.
+    sums = bin_of.new_zeros(rows * bins, dtype=torch.int64)
+    return sums.index_add_(0, bin_of, keys.flatten().long()).view(rows, bins)
+
+
+def _to_sort(candidate: torch.Tensor, bin_of: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The bins whose values are sorted, bool (rows, bins), and the flat positions of these values: the candidates; on a
+    GPU all, as it would wait to learn how many the candidates have."""
+    if not runs_ahead(bin_of.device):
+        return candidate, candidate.flatten()[bin_of].nonzero()[:, 0]
+    return torch.ones_like(candidate), torch.arange(len(bin_of), device=bin_of.device)
 
 
 def _scatter(k: torch.Tensor, s: torch.Tensor, n: int, whole: torch.Tensor) -> torch.Tensor:

@@ -243,7 +243,7 @@ def test_single_precision_is_that_of_cudnn(interpreter):
 
 
 def test_lists_of_kernels_mark_what_is_outside():
-    gather = Gather(torch.tensor([4, -1, 7, -1]))
+    gather = Gather(torch.tensor([4, -1, 7, -1]), 2)
     assert gather.rows.tolist() == [4, 0, 7, 0] and gather.outside.tolist() == [1, 3]
     assert gather.index.tolist() == [4, -1, 7, -1] and gather.index.dtype == torch.int32
     assert Gather(torch.tensor([4, 0])).index.tolist() == [4, 0] and Gather(torch.tensor([4, 0])).outside is None

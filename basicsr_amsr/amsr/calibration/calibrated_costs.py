@@ -37,8 +37,8 @@ class CalibratedCosts:
     def of(self, patches: torch.Tensor, size: int, height: int, width: int) -> int:
         """MACs of one image with these active patches, bool (rows, cols); patches at the border are computed whole."""
         layout = Layout(patches[None], size, height, width, self.halo)
-        rest = Patches(~patches[None], size, height, width).count * size**2
-        return (self.always + self.active * layout.rows(1) + self.skipped * rest + self.band * len(layout.band))
+        rest = Patches(~layout.host, size, height, width, layout.device).count * size**2
+        return (self.always + self.active * layout.rows(1) + self.skipped * rest + self.band * layout.band_pixels)
 
     def within(self, budget: float, score: torch.Tensor, size: int, height: int, width: int) -> torch.Tensor:
         """The patches of the largest scores (rows, cols) that cost at most `budget` times the dense network.

@@ -87,7 +87,7 @@ _memory = _Memory()
 def _kernel(sigma: float, size: int) -> tuple[np.ndarray, float]:
     """The blur's weights from its middle outwards, and the root of the noise's gain."""
     kernel = gaussian(sigma, size)
-    return kernel[size // 2:].float().numpy(), math.sqrt(noise_gain(kernel))
+    return kernel[size // 2:].astype(np.float32), math.sqrt(noise_gain(kernel))
 
 
 def _detail(selection: HighFrequencyMask, images: torch.Tensor, whole: bool = False) -> torch.Tensor:

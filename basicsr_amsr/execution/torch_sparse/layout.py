@@ -3,16 +3,21 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from basicsr_amsr.errors import UserError
 from basicsr_amsr.execution.gather import Gather
+from basicsr_amsr.execution.torch_sparse.neighbours import pixels_near
 from basicsr_amsr.execution.torch_sparse.patches import Patches, put_together
+from basicsr_amsr.host import on_device, on_host, positions
 
 
 class Layout:
     """The active patches of a batch at every scale of a network; made once for an image, shared by all its values.
+
+    On a GPU the mask is waited for, once; sizes of all lists are counted from it on the host.
 
     Args:
         patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), the active ones.
@@ -21,8 +26,10 @@ class Layout:
         halo: how many pixels around the patches are known too (the band); 0 where skipped pixels hold nothing.
             Then no patch is computed that is not active.
         whole: compute all of them at once; else squares of patches that are all active are computed as larger patches.
+        device: of the maps; that of `patches` by default.
 
     Attributes:
+        host: the active patches as numpy has them. patches: on the device.
         groups: the patches of each side, the largest first.
         spare: memory of rows that are done, by rows, channels and format; the last row is 0.
 
@@ -31,15 +38,17 @@ class Layout:
     """
 
     def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, halo: int,
-                 whole: bool = False) -> None:
+                 whole: bool = False, device: torch.device | None = None) -> None:
         grid = (-(-height // size), -(-width // size))
         if patches.shape[1:] != grid:
             raise UserError(f'patches of shape {tuple(patches.shape)}: a map of {height}x{width} has '
                             f'{grid[0]}x{grid[1]} patches of {size}x{size}.')
-        self.patches, self.size, self.height, self.width, self.halo = patches, size, height, width, halo
+        self.host, self.device = on_host(patches), device or patches.device
+        self.patches = patches if patches.device == self.device else on_device(self.host, self.device)
+        self.size, self.height, self.width, self.halo = size, height, width, halo
         self.groups: list[Patches] = []
-        for squares, side in [(patches, size)] if whole else put_together(patches, size):
-            self.groups.append(Patches(squares, side, height, width, self.rows(1), whole, exact=not halo))
+        for squares, side in [(self.host, size)] if whole else put_together(self.host, size):
+            self.groups.append(Patches(squares, side, height, width, self.device, self.rows(1), whole, exact=not halo))
         self._cache: dict[tuple, torch.Tensor] = {}
         self._gathers: dict[tuple, Gather] = {}
         self.spare: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
@@ -47,16 +56,28 @@ class Layout:
     @cached_property
     def skipped(self) -> torch.Tensor:
         """Positions of skipped pixels in the flat map of the anchor."""
-        return (~self.mask(1)).flatten().nonzero()[:, 0]
+        return positions((~self.mask(1)).flatten(), int(self.skipped_of_images.sum()))
+
+    @cached_property
+    def skipped_of_images(self) -> np.ndarray:
+        """How many pixels of each image are skipped, int64 (B,)."""
+        high, wide = (np.minimum(self.size, length - np.arange(0, length, self.size))
+                      for length in (self.height, self.width))
+        return self.height * self.width - self.host @ wide @ high
 
     @cached_property
     def band(self) -> torch.Tensor:
         """Positions of the pixels around the patches."""
         if not self.halo:
-            return torch.empty(0, dtype=torch.int64, device=self.patches.device)
+            return torch.empty(0, dtype=torch.int64, device=self.device)
         mask = self.mask(1)
         near = F.max_pool2d(mask.float(), 2 * self.halo + 1, 1, self.halo).bool()
-        return (near & ~mask).flatten().nonzero()[:, 0]
+        return positions((near & ~mask).flatten(), self.band_pixels)
+
+    @cached_property
+    def band_pixels(self) -> int:
+        """How many pixels the band has."""
+        return pixels_near(self.host, self.size, self.height, self.width, self.halo)
 
     @cached_property
     def active(self) -> int:
@@ -66,7 +87,7 @@ class Layout:
     @property
     def full(self) -> bool:
         """Whether all patches are active."""
-        return self.active == self.patches.numel()
+        return self.active == self.host.size
 
     @cached_property
     def pixels(self) -> torch.Tensor:
@@ -111,10 +132,10 @@ class Layout:
         key = (kept, scale, *offsets, group.size, part.start, part.stop)
         if key not in self._gathers:
             if kept:
-                self._gathers[key] = Gather(self._stored(scale, *offsets, group)[part].flatten(), inside=True)
+                self._gathers[key] = Gather(self._stored(scale, *offsets, group)[part].flatten())
             else:
                 self._gathers[key] = Gather(group.places(scale, *offsets)[part].flatten(),
-                                            inside=not group.reaches_out(scale, *offsets))
+                                            group.missing(scale, *offsets, part))
         return self._gathers[key]
 
     def own(self, group: Patches, part: slice) -> Gather:
@@ -126,12 +147,12 @@ class Layout:
         """The image that each pixel of some patches belongs to, in a map where their side is `size`."""
         key = ('images', size, group.size, part.start, part.stop)
         if key not in self._gathers:
-            self._gathers[key] = Gather(group.image[part].repeat_interleave(size**2), inside=True)
+            self._gathers[key] = Gather(group.image[part].repeat_interleave(size**2))
         return self._gathers[key]
 
     def zero(self, scale: int) -> int:
         """The number of the row of zeros."""
-        return self.rows(scale) + len(self.band) * scale**2
+        return self.rows(scale) + self.band_pixels * scale**2
 
     def _stored(self, scale: int, rows: range, cols: range, group: Patches) -> torch.Tensor:
         """Rows (patches, pixels) of a stored value with its band at these offsets; the last, of zeros, where none
@@ -149,7 +170,7 @@ class Layout:
         key = ('table', scale, border)
         if key not in self._cache:
             zero, (high, wide) = self.zero(scale), self.whole_sides(scale)
-            rows = torch.arange(zero, dtype=torch.int32 if zero < 1 << 31 else torch.int64, device=self.patches.device)
+            rows = torch.arange(zero, dtype=torch.int32 if zero < 1 << 31 else torch.int64, device=self.device)
             table = rows.new_full((len(self.patches), high + 2 * border, wide + 2 * border), zero)
             patches = table[:, border:border + high, border:border + wide]
             self.write_whole(rows[:self.rows(scale), None], scale, patches[..., None])

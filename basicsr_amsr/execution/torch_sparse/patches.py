@@ -3,8 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+
+from basicsr_amsr.host import constant, on_device, positions
 
 CHUNK_CPU, CHUNK_GPU = 3 << 19, 1 << 25  # numbers computed at a time: a cache holds them; a GPU wants to be filled
 LARGE = (16, 8, 4)  # sides of the squares that smaller patches are put together to
@@ -16,9 +18,10 @@ class Patches:
     """Square patches of a batch of maps.
 
     Args:
-        patches: bool (B, ⌈height/size⌉, ⌈width/size⌉), which; those of larger squares may be fewer.
+        patches: bool (B, ⌈height/size⌉, ⌈width/size⌉) on the host, which; those of larger squares may be fewer.
         size: their side in pixels of the anchor.
         height, width: of the anchor's map.
+        device: of the maps.
         first: how many pixels are stored before theirs.
         whole: compute all of them at once. exact: compute no others.
 
@@ -27,16 +30,17 @@ class Patches:
         image, row, col: (count,), of which image and where in the grid each is.
     """
 
-    def __init__(self, patches: torch.Tensor, size: int, height: int, width: int, first: int = 0,
+    def __init__(self, patches: np.ndarray, size: int, height: int, width: int, device: torch.device, first: int = 0,
                  whole: bool = False, exact: bool = False) -> None:
         self.batch, self.size, self.height, self.width = len(patches), size, height, width
-        self.first, self.whole, self.device = first, whole, patches.device
-        places = patches.nonzero()
+        self.first, self.whole, self.device = first, whole, device
+        places = np.argwhere(patches)
         self.active = len(places)
         if self.active and not (whole or exact):  # the last patch again, which is computed and left
-            places = torch.cat([places, places[-1:].expand(self._more(self.active), 3)])
-        self.grid = places  # image, row and column of each
-        self.image, self.row, self.col = places.unbind(1)
+            places = np.concatenate([places, places[-1:].repeat(self._more(self.active), 0)])
+        self.places_on_host = places
+        self.grid = on_device(places, device)  # image, row and column of each
+        self.image, self.row, self.col = self.grid.unbind(1)
         self.count = len(places)
         self._first: dict[tuple[int, int, int], torch.Tensor] = {}  # positions of their first pixels in maps
         self._places: dict[tuple[int, range, range], torch.Tensor] = {}
@@ -85,7 +89,9 @@ class Patches:
         place = self.own(scale)[:self.active].flatten().long()
         rows = rows[:len(place)]
         if not self.fits:
-            inside = (place >= 0).nonzero()[:, 0]
+            side = range(self.size * scale)
+            missing = self.missing(scale, side, side, slice(0, self.active))
+            inside = positions(place >= 0, len(place) - missing)
             place, rows = place[inside], rows[inside]
         target.index_copy_(0, place, rows)
 
@@ -103,10 +109,10 @@ class Patches:
         # These are the longest lists there are, so they take 32 bits and one sum.
         kind = torch.int32 if self.batch * height * width < 1 << 30 else torch.int64
         if (side, height, width) not in self._first:
-            steps = torch.tensor([height * width, side * width, side], device=self.device)
+            steps = constant((height * width, side * width, side), torch.int64, self.device)
             self._first[side, height, width] = (self.grid * steps).sum(1, keepdim=True, dtype=kind)
-        around = [(down + border) * width + right + border for down in rows for right in cols]
-        return self._first[side, height, width] + torch.tensor(around, dtype=kind, device=self.device)
+        around = tuple((down + border) * width + right + border for down in rows for right in cols)
+        return self._first[side, height, width] + constant(around, kind, self.device)
 
     def places(self, scale: int, rows: range, cols: range) -> torch.Tensor:
         """Positions (patches, pixels) of what lies at these offsets from each patch's upper left pixel in a flat map of
@@ -116,7 +122,7 @@ class Patches:
             height, width, side = self.height * scale, self.width * scale, self.size * scale
             place = self.within(scale, rows, cols, height, width)
             if self.reaches_out(scale, rows, cols):
-                down, right = (torch.tensor(each, device=self.device) for each in (rows, cols))
+                down, right = (constant(tuple(each), torch.int64, self.device) for each in (rows, cols))
                 first = self.grid[:, 1:] * side
                 y, x = first[:, :1] + down, first[:, 1:] + right
                 outside = (y != y.clamp(0, height - 1))[:, :, None] | (x != x.clamp(0, width - 1))[:, None, :]
@@ -126,12 +132,23 @@ class Patches:
             self._places[key] = place
         return self._places[key]
 
+    def missing(self, scale: int, rows: range, cols: range, part: slice) -> int:
+        """How many of the `places` of a part of the patches are −1."""
+        if not self.reaches_out(scale, rows, cols):
+            return 0
+        part = slice(*part.indices(self.count))
+        real = slice(part.start, max(part.start, min(part.stop, self.active)))
+        inside = [((where >= 0) & (where < length * scale)).sum(1) for each, length, offsets in (
+            (1, self.height, rows), (2, self.width, cols))
+            for where in [self.places_on_host[real, each, None] * (self.size * scale) + np.asarray(offsets)]]
+        return (part.stop - part.start) * len(rows) * len(cols) - int(inside[0] @ inside[1])
+
     def reaches_out(self, scale: int, rows: range, cols: range) -> bool:
         """Whether something at these offsets may lie outside a map of that scale."""
         return not self.fits or min(rows[0], cols[0]) < 0 or max(rows[-1], cols[-1]) >= self.size * scale
 
 
-def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, int]]:
+def put_together(patches: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Active patches joined to larger squares where all of a square are active and such squares are many; and the rest.
 
     A convolution reads the pixels around a patch too: around a larger one these are fewer for each that it computes.
@@ -143,15 +160,16 @@ def put_together(patches: torch.Tensor, size: int) -> Iterator[tuple[torch.Tenso
     Yields:
         Squares of a side, bool (B, ⌊rows · size / side⌋, …), and the side; the last time the patches themselves.
     """
-    for side in LARGE if patches.numel() * size**2 >= LEAST else ():
+    for side in LARGE if patches.size * size**2 >= LEAST else ():
         times = side // size
         if side % size or times < 2 or min(patches.shape[1:]) < times:
             continue
-        squares = F.max_pool2d((~patches).float(), times) == 0
-        if int(squares.sum()) * side**2 < LEAST:
+        rows, cols = (length // times for length in patches.shape[1:])
+        patches = patches.copy()
+        parts = patches[:, :rows * times, :cols * times].reshape(len(patches), rows, times, cols, times)
+        squares = np.asarray(parts.all((2, 4)))
+        if np.count_nonzero(squares) * side**2 < LEAST:
             continue
         yield squares, side
-        patches = patches.clone()
-        rows, cols = (length * times for length in squares.shape[1:])
-        patches[:, :rows, :cols] &= ~squares.repeat_interleave(times, 1).repeat_interleave(times, 2)
+        patches[:, :rows * times, :cols * times] &= ~squares.repeat(times, 1).repeat(times, 2)
     yield patches, size

@@ -177,7 +177,7 @@ class Run:
         spare = layout.spare.get((*shape, dtype))
         if spare:  # used memory need not be paged in
             return spare.pop()
-        return torch.zeros(shape, dtype=dtype, device=layout.patches.device)
+        return torch.zeros(shape, dtype=dtype, device=layout.device)
 
     def _whole(self, value: int) -> Any:
         """A value that is known everywhere, or for each image."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,6 +18,7 @@ from basicsr_amsr.execution.torch_sparse.prediction import LightTail, Prediction
 from basicsr_amsr.execution.torch_sparse.run import Run, enlarged
 from basicsr_amsr.execution.torch_sparse.sparse_program import Program
 from basicsr_amsr.execution.uncompiled import uncompiled
+from basicsr_amsr.host import on_device
 
 
 @uncompiled  # the numbers of patches are data: nothing of it can be traced
@@ -33,7 +35,7 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, patches: torch
         (B, C, scale · H, scale · W), channels-last.
     """
     engine = backend_for(backend, x.device)
-    layout = Layout(patches, size, x.shape[2], x.shape[3], program.halo, engine.whole)
+    layout = Layout(patches, size, x.shape[2], x.shape[3], program.halo, engine.whole, x.device)
     run = _Predicted(prediction, program, net, x, layout, engine)
     run.stages()
     if program.form(program.output) != 'rows':
@@ -43,18 +45,18 @@ def run_sparse(program: Program, net: nn.Module, x: torch.Tensor, patches: torch
     image = rows.new_empty(len(x), *layout.whole_sides(scale), rows.shape[1])
     layout.write_whole(rows, scale, image)
     if prediction.tail is not None:
-        write_tail(prediction.tail, x, run.values[program.anchor], ~patches, size, image)
+        write_tail(prediction.tail, x, run.values[program.anchor], ~layout.host, size, image)
     return image.permute(0, 3, 1, 2)[:, :, :x.shape[2] * scale, :x.shape[3] * scale]
 
 
-def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, patches: torch.Tensor, size: int,
+def write_tail(tail: LightTail, x: torch.Tensor, anchor: torch.Tensor, patches: np.ndarray, size: int,
                image: torch.Tensor) -> None:
     """Write the light tail's pixels of the skipped `patches` into an image of whole patches (B, height, width, C)."""
     reach, scale = tail.border, tail.scale
     padded = tail.padded(x)
     seen, features = pixel_rows(padded), pixel_rows(anchor)
-    skipped = Patches(patches, size, x.shape[2], x.shape[3])
-    wide = Patches(patches, size, padded.shape[2], padded.shape[3]) if reach else skipped
+    skipped = Patches(patches, size, x.shape[2], x.shape[3], x.device)
+    wide = Patches(patches, size, padded.shape[2], padded.shape[3], x.device) if reach else skipped
     place = skipped.own(1).clamp(min=0)
     around = _clamped(wide, size, reach)
     rows = image.new_empty(skipped.count * skipped.area(scale), image.shape[3])
@@ -102,7 +104,7 @@ class _Predicted(Run):
     def _space(self, value: int, dtype: torch.dtype) -> torch.Tensor:
         """The room that `Run` makes, with the value's band predicted."""
         space, layout = super()._space(value, dtype), self.layout
-        if self.program.contexts.get(value, (0, 0)) != (0, 0) and len(layout.band):
+        if self.program.contexts.get(value, (0, 0)) != (0, 0) and layout.band_pixels:
             if self.band is None:
                 self.band = self._features(layout.band)
             space[layout.rows(self.program.scale(value)):-1] = self.prediction.contexts[value].rows(self.band)
@@ -129,7 +131,7 @@ class _Predicted(Run):
         wide = torch.promote_types(rows.dtype, torch.float32)
         total = layout.sums(rows, scale, wide)
         area = layout.height * layout.width
-        if len(layout.skipped):
+        if layout.skipped_of_images.any():
             affine = self.prediction.contexts[value].changed(lambda tensor: tensor.to(total))
             sums = self._rest_sums(wide)
             with in_full_precision(sums.device):
@@ -144,7 +146,7 @@ class _Predicted(Run):
             self.rest_sums = features.new_zeros(self.batch, features.shape[1] + 1)
             images = layout.skipped // (layout.height * layout.width)
             self.rest_sums[:, :-1].index_add_(0, images, features)
-            self.rest_sums[:, -1] = torch.bincount(images, minlength=self.batch)
+            self.rest_sums[:, -1] = on_device(layout.skipped_of_images, features.device)
         return self.rest_sums
 
     def _rest(self) -> torch.Tensor:
@@ -160,7 +162,7 @@ class _Predicted(Run):
         channels = self.program.channels(value)
         whole = rows.new_empty(self.batch, layout.height * scale, layout.width * scale, channels)
         flat = whole.view(-1, channels)
-        if len(layout.skipped):
+        if layout.skipped_of_images.any():
             predicted = self.prediction.contexts[value].rows(self._rest())
             flat.index_copy_(0, layout.enlarged(layout.skipped, scale), predicted)
         layout.write(rows[:layout.rows(scale)], scale, flat)
