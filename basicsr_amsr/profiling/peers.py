@@ -26,7 +26,7 @@ SEES_MODULES = ('it sees modules of torch.nn only, no functions and no classes d
                 'stands in two places twice')
 REASONS = {
     'mmengine': {
-        CONVOLUTION: UNUSED,
+        CONVOLUTION: f'{UNUSED}, and traces accelerated networks as they are masked, at every pixel',
         TRANSPOSED: UNUSED,
         LINEAR: f'{UNUSED}, and names every F.linear so, ours only those inside nn.Linear',
         PRODUCT: f'{UNUSED}, names F.linear a linear layer, and has no handle for addbmm, baddbmm, mv, dot and others',
