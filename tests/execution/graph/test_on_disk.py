@@ -122,6 +122,18 @@ def test_half_networks_have_graphs_of_their_own(folder):
     assert len(TRACED) == 2
 
 
+@pytest.mark.parametrize('value', [3e38, float('nan')])
+def test_a_network_whose_numbers_overflow_is_traced_again_without_a_word(value, folder, caplog):
+    net, x = build('RFDN'), torch.rand(1, 3, 20, 20)
+    read_or_keep(net, x)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(value)
+    TRACED.clear()
+    read_or_keep(net, x)
+    assert TRACED == ['RFDN'] and 'Kept graph' not in caplog.text
+
+
 def test_changed_code_is_traced_again(written, folder):
     """Even where only a factor in the forward differs, of which no weight tells."""
     x = torch.rand(1, 3, 20, 20)
