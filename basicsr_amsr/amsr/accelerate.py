@@ -90,8 +90,8 @@ class ConvertedNetwork(Converted):
         fixed = config.budget is None and getattr(config.selection, 'keep', None) is not None
         if chooses and (self.calibrated is None or fixed):  # where everything is computed no mask is made
             form, chooses = form_for(self, x, keep_of(self, x)), False
-        differentiable = training if config.mode == 'auto' else config.mode == 'dense_masked'
-        differentiable = differentiable or torch._C._is_tracing()  # a trace holds for any mask
+        differentiable = torch.jit.is_tracing() or (  # a trace holds for any mask
+            training if config.mode == 'auto' else config.mode == 'dense_masked')
         if form == 'sparse' and torch.compiler.is_exporting():
             raise UserError(f'{self.plain_class.__name__}: where an accelerated network computes depends on the image, '
                             "which no export can follow: export the plain network, net.set_variant('D') or "

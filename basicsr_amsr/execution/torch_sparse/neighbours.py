@@ -13,10 +13,10 @@ def pixels_near(patches: np.ndarray, size: int, height: int, width: int, reach: 
         height, width: of the map.
         reach: in pixels, 0 or more.
     """
-    count = 0
+    count, across = 0, _kinds(width, size, reach)
     for (up, down), high in _kinds(height, size, reach):
         rows = _spread(patches, up, down, 1)
-        for (left, right), wide in _kinds(width, size, reach):
+        for (left, right), wide in across:
             near = _spread(rows, left, right, 2) & ~patches
             count += int((near @ wide @ high).sum())
     return count

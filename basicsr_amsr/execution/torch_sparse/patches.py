@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from basicsr_amsr.host import constant, on_device, positions
+from basicsr_amsr.execution.gather import Gather
+from basicsr_amsr.host import constant, on_device
 
 CHUNK_CPU, CHUNK_GPU = 3 << 19, 1 << 25  # numbers computed at a time: a cache holds them; a GPU wants to be filled
 LARGE = (16, 8, 4)  # sides of the squares that smaller patches are put together to
@@ -86,14 +87,9 @@ class Patches:
 
     def write(self, rows: torch.Tensor, scale: int, target: torch.Tensor) -> None:
         """Put the rows of the patches where they belong in the flat map of that scale."""
-        place = self.own(scale)[:self.active].flatten().long()
-        rows = rows[:len(place)]
-        if not self.fits:
-            side = range(self.size * scale)
-            missing = self.missing(scale, side, side, slice(0, self.active))
-            inside = positions(place >= 0, len(place) - missing)
-            place, rows = place[inside], rows[inside]
-        target.index_copy_(0, place, rows)
+        side, part = range(self.size * scale), slice(0, self.active)
+        place = self.own(scale)[part].flatten()
+        Gather(place, self.missing(scale, side, side, part)).write(rows[:len(place)], target)
 
     def sums(self, rows: torch.Tensor, scale: int, dtype: torch.dtype) -> torch.Tensor:
         """The sum of each active patch's rows (active, C), of pixels in the map alone."""
@@ -138,10 +134,10 @@ class Patches:
             return 0
         part = slice(*part.indices(self.count))
         real = slice(part.start, max(part.start, min(part.stop, self.active)))
-        inside = [((where >= 0) & (where < length * scale)).sum(1) for each, length, offsets in (
-            (1, self.height, rows), (2, self.width, cols))
-            for where in [self.places_on_host[real, each, None] * (self.size * scale) + np.asarray(offsets)]]
-        return (part.stop - part.start) * len(rows) * len(cols) - int(inside[0] @ inside[1])
+        y, x = (first[:, None] * (self.size * scale) + np.asarray(offsets)
+                for first, offsets in zip(self.places_on_host[real, 1:].T, (rows, cols), strict=True))
+        inside = ((y >= 0) & (y < self.height * scale)).sum(1) @ ((x >= 0) & (x < self.width * scale)).sum(1)
+        return (part.stop - part.start) * len(rows) * len(cols) - int(inside)
 
     def reaches_out(self, scale: int, rows: range, cols: range) -> bool:
         """Whether something at these offsets may lie outside a map of that scale."""
@@ -165,11 +161,11 @@ def put_together(patches: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, i
         if side % size or times < 2 or min(patches.shape[1:]) < times:
             continue
         rows, cols = (length // times for length in patches.shape[1:])
-        patches = patches.copy()
         parts = patches[:, :rows * times, :cols * times].reshape(len(patches), rows, times, cols, times)
         squares = np.asarray(parts.all((2, 4)))
         if np.count_nonzero(squares) * side**2 < LEAST:
             continue
         yield squares, side
+        patches = patches.copy()
         patches[:, :rows * times, :cols * times] &= ~squares.repeat(times, 1).repeat(times, 2)
     yield patches, size
