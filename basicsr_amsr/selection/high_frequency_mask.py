@@ -25,6 +25,8 @@ from basicsr_amsr.selection.neighbourhoods import (
 from basicsr_amsr.selection.noise_level import discount_noise, noise_level
 from basicsr_amsr.selection.two_means import two_means
 
+TINY = torch.finfo(torch.float32).tiny
+
 
 @SELECTION_REGISTRY.register()
 @dataclass(frozen=True)
@@ -148,11 +150,11 @@ class HighFrequencyMask:
         return means / whole**self.relative
 
     def threshold_of(self, means: np.ndarray) -> float:
-        """The threshold that `level` means for one image, given the means of its patches (rows, cols)."""
+        """The threshold that `level` means for one image, given the means of its patches (rows, cols), float32."""
         assert self.level is not None
         if not self.relative:
             return self.level
-        return self.level * max(float(means.mean()), float(np.finfo(means.dtype).tiny))**self.relative
+        return self.level * max(float(np.add.reduce(means, None)) / means.size, TINY)**self.relative
 
     def taken(self, means: torch.Tensor) -> torch.Tensor:
         """The patches or windows that `keep` or `level` selects, bool, by their means (B, rows, cols)."""

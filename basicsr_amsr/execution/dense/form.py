@@ -58,7 +58,7 @@ NOTHING = Given()
 def images_of(x: torch.Tensor) -> Sequence[torch.Tensor]:
     """The images of a batch, float32, (1, C, H, W) each."""
     x = x.detach().float()
-    return x.split(1) if len(x) != 1 else (x,)
+    return x.split(1) if x.shape[0] != 1 else (x,)
 
 
 class NotNative(UserError):
@@ -151,7 +151,7 @@ class Schedule:
         images = {build.size: values[0][0], **given.images}
         for value, image in build.images.items():
             if value in segment.outputs:
-                shape = [dim.at(*size) if not isinstance(dim, int) else dim for dim in self.graph.shape(value)]
+                shape = [at(dim, size) for dim in self.graph.shape(value)]
                 values[value] = picture_memory.empty(shape)
             images[image] = values[value][0]
         self.runners[number].run(images, given.patches, near=given.near, sound=given.sound)

@@ -38,7 +38,7 @@ Dim = int | Size
 
 def at(dim: Any, size: tuple[int, int, int]) -> Any:
     """The number for images of a size (b, h, w); a number that does not depend on the size is returned as it is."""
-    return dim.at(*size) if isinstance(dim, Size) else dim
+    return _compiled(dim.source)(*size) if isinstance(dim, Size) else dim
 
 
 @cache

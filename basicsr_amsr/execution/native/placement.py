@@ -61,6 +61,7 @@ class Placement:
         self.grids = [grid.size(height, width) for grid in program.grids]
         if any(side < 1 for grid in self.grids for side in grid):
             raise ValueError(f'an image of {height}x{width} is too small for this network: grids {self.grids}')
+        self.extents = [self._extent(each) for each in program.maps]
         self.c_maps = (CMap * len(program.maps))()
         self.program = program
         margins = self._margins()
@@ -88,6 +89,9 @@ class Placement:
 
     def extent(self, one: Map) -> tuple[int, int]:
         """Height and width of a map in pixels."""
+        return self.extents[one.index]
+
+    def _extent(self, one: Map) -> tuple[int, int]:
         height, width = self.grids[one.grid.index]
         return height * one.scale, width * one.scale
 

@@ -152,7 +152,7 @@ class Runner:
         return self._placement
 
     def _set_image(self, placement: Placement, each: Map, images: Mapping[Map, torch.Tensor]) -> None:
-        wanted = (each.channels, *placement.extent(each))
+        wanted = (each.channels, *placement.extents[each.index])
         tensor = images.get(each)
         if tensor is None:
             raise ValueError(f'{each} is not given: a tensor {wanted} is needed')

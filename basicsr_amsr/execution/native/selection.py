@@ -41,7 +41,10 @@ def patches(selection: Any, images: torch.Tensor) -> torch.Tensor:
     means = _detail(selection, images)
     if selection.keep is not None:
         return selection.taken(means)
-    return torch.from_numpy(np.stack([each > selection.threshold_of(each) for each in means.numpy()]))
+    taken = np.empty(means.shape, bool)
+    for each, over in zip(means.numpy(), taken, strict=True):
+        np.greater(each, selection.threshold_of(each), out=over)
+    return torch.from_numpy(taken)
 
 
 def patch_means(selection: Any, images: torch.Tensor) -> torch.Tensor:
