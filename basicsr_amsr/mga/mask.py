@@ -64,7 +64,7 @@ class MaskPrediction(nn.Module):
 
         Under autocast the mask is float32 from its softmax on: in bf16 many patches would be equally bad.
         """
-        logits = self.logits(self.padded(feature))
+        logits = self.conv2(self.relu(self.conv1(self.padded(feature))))
         with in_full_precision(feature.device):
             return self.from_logits(logits.to(self.kernel.weight.dtype))
 
@@ -73,9 +73,19 @@ class MaskPrediction(nn.Module):
         height, width = feature.shape[-2:]
         return F.pad(feature, (0, -width % self.patch_size, 0, -height % self.patch_size))
 
-    def logits(self, feature: torch.Tensor) -> torch.Tensor:
-        """The output of the two convolutions, (N, 2 or 1, H, W), for a feature in whole patches."""
-        return self.conv2(self.relu(self.conv1(feature)))
+    @property
+    def pools_logits(self) -> bool:
+        """Whether the softmax is behind the average over the patches."""
+        return self.conv2.out_channels == 2 and self.pooling == 'before_softmax'
+
+    def scores(self, feature: torch.Tensor) -> torch.Tensor:
+        """What is averaged over the patches, (N, 1, H, W), for a feature in whole patches: of two channels the second
+        one of the softmax, the sigmoid of their difference, or that difference where the softmax comes later."""
+        logits = self.conv2(self.relu(self.conv1(feature)))
+        if logits.shape[1] == 1:
+            return logits
+        difference = logits[:, 1:] - logits[:, :1]
+        return difference if self.pools_logits else difference.sigmoid()
 
     def from_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """The error mask of what the convolutions give, (N, 2 or 1, H, W) with H and W multiples of p."""

@@ -6,9 +6,13 @@ from typing import Any
 
 import torch
 
+from basicsr_amsr.execution import picture_memory
 from basicsr_amsr.execution.dense.form import DenseForm
-from basicsr_amsr.execution.dense.small_maps import MapsForm
+from basicsr_amsr.execution.dense.small_maps import MapsForm, squares_of
 from basicsr_amsr.execution.graph.traces import Traces
+from basicsr_amsr.mga.canvas import Canvas, empty_canvas
+from basicsr_amsr.mga.halo_patches import HALO, PatchIndex, grid_size, pad_to_grid
+from basicsr_amsr.mga.host_mask import error_mask
 
 Part = Callable[[Any, torch.Tensor], Any]  # of the network and a map
 
@@ -50,30 +54,67 @@ def whole(net: Any, feature: torch.Tensor) -> torch.Tensor:
     return net.refine(feature, halo=False)
 
 
-def logits(net: Any, feature: torch.Tensor) -> torch.Tensor:
-    """The mask's logits, from a coarse feature in whole patches."""
-    return net.mask.logits(feature)
+def scores(net: Any, feature: torch.Tensor) -> torch.Tensor:
+    """What the mask averages over the patches, from a coarse feature in whole patches."""
+    return net.mask.scores(feature)
 
 
 class NativeParts:
     """Runs each part by a dense form; what the kernels do not have, torch runs. Copies and pickles start anew."""
 
     def __init__(self) -> None:
-        self.forms: dict[Part, DenseForm | MapsForm] = {
-            part: DenseForm(Traces(part)) for part in (base, dense, feature, coarse, whole, logits)}
-        self.forms[patches] = MapsForm(Traces(patches))
+        self.forms: dict[Part, DenseForm] = {
+            part: DenseForm(Traces(part)) for part in (base, dense, feature, coarse, whole, scores)}
+        self.patches = MapsForm(Traces(patches))
         self.both = DenseForm(Traces(feature_and_coarse, several=True))
 
     def run(self, part: Part, net: Any, *maps: torch.Tensor) -> torch.Tensor | None:
         """What a part of this module gives of maps (N, ·, H, W), side by side; None where torch has to run, or
         gradients are wanted."""
-        if net.training or torch.is_grad_enabled():
+        if _is_training(net):
             return None
         return self.forms[part].image(net, torch.cat(maps, 1) if len(maps) > 1 else maps[0])
 
-    def feature_and_coarse(self, net: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        """What `feature_and_coarse` gives of images (N, C, H, W), by one call; or None, as `run`."""
-        return None if net.training or torch.is_grad_enabled() else self.both.maps(net, x)
+    def feature_and_coarse(self, net: Any, x: torch.Tensor) -> Canvas | None:
+        """What `feature_and_coarse` gives of float32 images (N, C, H, W), by one call each; or None, as `run`."""
+        if _is_training(net) or x.dtype != torch.float32 or x.dim() != 4:
+            return None
+        batch, _, height, width = x.shape
+        canvas = empty_canvas(batch, net.mask.conv1.in_channels, height, width, net.patch_size, net.scale)
+        return canvas if self.both.write(net, x, (canvas.feature, canvas.picture)) else None
+
+    def error_mask(self, net: Any, feature: torch.Tensor) -> torch.Tensor | None:
+        """The mask of a coarse feature in whole patches; or None, as `run`."""
+        found = self.run(scores, net, feature)
+        return None if found is None else error_mask(net.mask, found.float())
+
+    def refine(self, net: Any, padded: torch.Tensor, index: PatchIndex, image: torch.Tensor) -> bool:
+        """Write the refined patches into an image in whole patches, from a feature with its halo, both as in Canvas;
+        False where torch has to run, as in `run`."""
+        if _is_training(net):
+            return False
+        step, size = net.patch_size, net.scale * net.patch_size
+        source = squares_of(padded, *index, step, step + 2 * HALO)
+        return self.patches.write_where_it_can(net, source, squares_of(image, *index, size, size))
+
+    def refined(self, net: Any, feature: torch.Tensor, coarse: torch.Tensor | None,
+                index: PatchIndex) -> torch.Tensor | None:
+        """The coarse image with the refined patches in their places, None for it where these are all there are; or
+        None, as `run`."""
+        if _is_training(net) or feature.device.type != 'cpu':
+            return None
+        batch, _, height, width = feature.shape
+        rows, cols = (net.scale * net.patch_size * number for number in grid_size(height, width, net.patch_size))
+        image = picture_memory.empty((batch, 3, rows, cols))
+        picture = image[..., :net.scale * height, :net.scale * width]
+        if coarse is not None:
+            picture.copy_(coarse)
+        padded = pad_to_grid(feature.float(), net.patch_size).contiguous()
+        return picture.to(feature.dtype) if self.refine(net, padded, index, image) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NativeParts, ()
+
+
+def _is_training(net: Any) -> bool:
+    return net.training or torch.is_grad_enabled()

@@ -201,11 +201,13 @@ class MGA(nn.Module):
         if self.variant != 'M':
             self.last_keep = float(self.variant == 'D')
             return self.native.run(parts.dense if self.variant == 'D' else parts.base, self, x)
-        found = self.native.feature_and_coarse(self, x)
-        if found is None:
+        canvas = self.native.feature_and_coarse(self, x)
+        if canvas is None:
             return None
-        feature, coarse = found
-        return self.composed(feature, coarse, self.select(feature))
+        index = self.select(canvas.feature, self.native.error_mask(self, canvas.whole))
+        if not len(index.batch) or self.native.refine(self, canvas.padded, index, canvas.image):
+            return canvas.picture
+        return self.composed(canvas.feature, canvas.picture, index)
 
     def extract(self, x: torch.Tensor) -> torch.Tensor:
         """The coarse feature (N, C, H, W) of images (N, 3, H, W)."""
@@ -305,11 +307,8 @@ class MGA(nn.Module):
 
     def predicted_error(self, feature: torch.Tensor) -> torch.Tensor:
         """The mask (N, 1, ⌈H/p⌉, ⌈W/p⌉) of the feature (N, C, H, W)."""
-        if self.native is not None:
-            logits = self.native.run(parts.logits, self, self.mask.padded(feature))
-            if logits is not None:
-                return self.mask.from_logits(logits)
-        return self.mask(feature)
+        mask = None if self.native is None else self.native.error_mask(self, self.mask.padded(feature))
+        return self.mask(feature) if mask is None else mask
 
     def amount(self, height: int, width: int) -> Amount:
         """`k` for an LR image of height × width, with a budget turned into a number.
@@ -347,10 +346,12 @@ class MGA(nn.Module):
 
     def refine_patches(self, feature: torch.Tensor, coarse: torch.Tensor | None, index: PatchIndex) -> torch.Tensor:
         """The coarse image with the refined patches in the place of its own; None will do where `index` is whole."""
+        image = None if self.native is None else self.native.refined(self, feature, coarse, index)
+        if image is not None:
+            return image
         padded = pad_to_grid(feature, self.patch_size)
         runs = [index] if self.chunk is None else index.chunks(self.chunk)
-        refine = self._natively(parts.patches, self.refine)
-        refined = [refine(gather_patches(padded, run, self.patch_size)) for run in runs]
+        refined = [self.refine(gather_patches(padded, run, self.patch_size)) for run in runs]
         patches = torch.cat(refined) if len(refined) > 1 else refined[0]
         if coarse is not None:
             return replace_patches(coarse, patches, index)

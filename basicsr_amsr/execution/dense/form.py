@@ -43,13 +43,15 @@ Made = TypeVar('Made')
 
 @dataclass(frozen=True)
 class Given:
-    """Inputs of a program beside the image: other tensors, lists of patches (`Runner.run`), other weights."""
+    """Inputs of a program beside the image: other tensors, lists of patches (`Runner.run`), other weights; and where
+    outputs of the graph are wanted, by value."""
 
     images: Mapping[Map, torch.Tensor] = field(default_factory=dict)
     patches: Mapping[Patches, np.ndarray] = field(default_factory=dict)
     near: Mapping[Patches, np.ndarray] = field(default_factory=dict)
     weights: tuple[torch.Tensor, ...] = ()
     sound: bool = False
+    into: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
 NOTHING = Given()
@@ -152,7 +154,7 @@ class Schedule:
         for value, image in build.images.items():
             if value in segment.outputs:
                 shape = [at(dim, size) for dim in self.graph.shape(value)]
-                values[value] = picture_memory.empty(shape)
+                values[value] = given.into[value] if value in given.into else picture_memory.empty(shape)
             images[image] = values[value][0]
         self.runners[number].run(images, given.patches, near=given.near, sound=given.sound)
 
@@ -263,9 +265,22 @@ class DenseForm(NativeForm):
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
         return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision)[0])
 
-    def maps(self, net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        """The maps that the network returns, or None where torch has to run it, see `image`."""
-        return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision))
+    def write(self, net: nn.Module, x: torch.Tensor, into: Sequence[torch.Tensor]) -> bool:
+        """Write the maps that the network returns into float32 tensors of the same shapes, whose rows are contiguous;
+        False where torch has to run it, see `image`."""
+        return bool(self._where_it_can(net, x, lambda precision: self._write(net, x, precision, into)))
+
+    def _write(self, net: nn.Module, x: torch.Tensor, precision: str, into: Sequence[torch.Tensor]) -> bool:
+        with undisturbed():
+            modules = self.modules(net)
+            for number, image in enumerate(images_of(x)):
+                schedule = self.schedule(net, image, precision)
+                wanted = [each[number:number + 1] for each in into]
+                given = Given(into=dict(zip(schedule.graph.outputs, wanted, strict=True)))
+                for out, found in zip(wanted, schedule.outputs(net, modules, image, given), strict=True):
+                    if found is not out:
+                        out.copy_(found)
+        return True
 
     def is_whole(self, net: nn.Module, x: torch.Tensor) -> bool:
         """Whether the native kernels run all of the network for images x."""

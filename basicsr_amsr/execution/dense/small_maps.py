@@ -1,10 +1,11 @@
-"""Many small maps of one size, such as the patches that MGA refines, by the native kernels: zeros are around each,
-as in a batch of torch's."""
+"""Many squares of one size within larger maps, such as the patches that MGA refines, by the native kernels: zeros are
+around each, as in a batch of torch's."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +23,27 @@ from basicsr_amsr.execution.native.maps import Grid, Patches
 from basicsr_amsr.execution.precision import undisturbed
 
 MOST = 64  # maps of one call: what they need stays in the cache
+
+
+class Squares(NamedTuple):
+    """Squares within maps.
+
+    Attributes:
+        maps: (N, C, H, W), float32, contiguous.
+        origins: of each square the elements from the first of `maps` to its own first, (K,), int64.
+        side: in pixels.
+    """
+
+    maps: torch.Tensor
+    origins: np.ndarray
+    side: int
+
+
+def squares_of(maps: torch.Tensor, batch: torch.Tensor, row: torch.Tensor, col: torch.Tensor, step: int,
+               side: int) -> Squares:
+    """The squares at (row, col) · step of the maps with the numbers `batch`, (K,) each, int64."""
+    image, _, line, _ = maps.stride()
+    return Squares(maps, (batch * image + (row * line + col) * step).numpy(), side)
 
 
 class MapsBuild(Build):
@@ -83,27 +105,26 @@ class MapsSchedule(Schedule):
     def _build(self, segment: Segment, precision: str) -> Build:
         return MapsBuild(self.graph, segment, self.constants, precision)
 
-    def run_all(self, net: nn.Module, modules: Modules, x: torch.Tensor) -> torch.Tensor:
-        """`net(x)` for maps (N, C, H, W), float32."""
+    def write(self, net: nn.Module, modules: Modules, source: Squares, target: Squares) -> None:
+        """Write `net(x)` for each square x of the source, C × side × side, to that of the target."""
         with self.lock:
-            self._follow(net, modules, x[:1], ())
+            self._follow(net, modules, source.maps[:1], ())
             ((number, build),) = self.builds.items()
-            size = (1, x.shape[2], x.shape[3])
-            shape = [dim if isinstance(dim, int) else dim.at(*size) for dim in self.graph.shape(self.graph.output)]
-            result = torch.empty(len(x), *shape[1:])
-            for first in range(0, len(x), self.most):
-                given: dict[Any, torch.Tensor] = {build.size: x[first:first + self.most]}
-                for value, image in build.images.items():
-                    given[image] = (x if value == 0 else result)[first:first + self.most]
-                self.runners[number].run(given)
-            return result
+            for first in range(0, len(source.origins), self.most):
+                part = slice(first, first + self.most)
+                images = {build.size: source, **{
+                    image: target if value else source for value, image in build.images.items()}}
+                self.runners[number].run({each: squares.maps for each, squares in images.items()},
+                                         size=(source.side, source.side),
+                                         origins={each: squares.origins[part] for each, squares in images.items()})
 
 
 class MapsForm(NativeForm):
-    """Runs a network on a batch of small maps by the native kernels."""
+    """Runs a network on squares by the native kernels."""
 
-    def run(self, net: nn.Module, x: torch.Tensor, precision: str = 'float32') -> torch.Tensor:
-        """`net(x)` in evaluation mode, without gradients, for (N, C, H, W) on the CPU.
+    def write(self, net: nn.Module, source: Squares, target: Squares, precision: str) -> None:
+        """Write `net(x)`, in evaluation mode and without gradients, for each square x of the source, (1, C, side,
+        side), to that of the target.
 
         Args:
             precision: 'float32' or 'bfloat16', of features and products.
@@ -112,11 +133,14 @@ class MapsForm(NativeForm):
             UserError: the network cannot be read, the kernels lack something, or are not there.
         """
         with undisturbed():
-            maps = x.detach().float()
-            graph = self.traces.graph(net, maps[:1])
+            graph = self.traces.graph(net, source.maps[:1, :, :source.side, :source.side])
             schedule = self._schedules.get((id(graph), precision), lambda: MapsSchedule(graph, precision))
-            return schedule.run_all(net, self.modules(net), maps).to(x.dtype)
+            schedule.write(net, self.modules(net), source, target)
 
-    def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
-        """The same, or None where torch has to run, see `DenseForm.image`."""
-        return self._where_it_can(net, x, lambda precision: self.run(net, x, precision))
+    def write_where_it_can(self, net: nn.Module, source: Squares, target: Squares) -> bool:
+        """The same, or False where torch has to run, see `DenseForm.image`."""
+        def run(precision: str) -> bool:
+            self.write(net, source, target, precision)
+            return True
+
+        return bool(self._where_it_can(net, source.maps, run))

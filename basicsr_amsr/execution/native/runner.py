@@ -38,6 +38,14 @@ def every_patch(height: int, width: int, edge: int = PATCH) -> np.ndarray:
     return np.ascontiguousarray(np.indices((rows, columns), np.int16).reshape(2, -1).T)
 
 
+def _lie_in(origins: np.ndarray, shape: tuple[int, int, int], tensor: torch.Tensor) -> bool:
+    """Whether images of a shape (channels, height, width) that begin at `origins` lie within a tensor."""
+    if tensor.dim() < 3 or not tensor.is_contiguous() or origins.dtype != np.int64 or not origins.flags.c_contiguous:
+        return False
+    end = sum((side - 1) * stride for side, stride in zip(shape, tensor.stride()[-3:], strict=True))
+    return bool(not len(origins) or (origins.min() >= 0 and origins.max() + end < tensor.numel()))
+
+
 class Runner:
     """A program with packed weights and memory. Safe to call from several threads: they take turns.
 
@@ -76,7 +84,7 @@ class Runner:
 
     def run(self, images: Mapping[Map, torch.Tensor], patches: Mapping[Patches, np.ndarray] | None = None,
             size: tuple[int, int] | None = None, near: Mapping[Patches, np.ndarray] | None = None,
-            sound: bool = False) -> None:
+            sound: bool = False, origins: Mapping[Map, np.ndarray] | None = None) -> None:
         """Compute one image, or several of one size.
 
         Args:
@@ -88,6 +96,8 @@ class Runner:
             near: for lists that `predict` uses with a reach, which neighbours of each patch are active: (N,), uint8,
                 a bit each, those above, beside, below from left to right.
             sound: the lists are the library's own (`lists_of`), for an image of that size: they are not checked.
+            origins: where the images lie in a larger tensor, for each `image` map or none: elements from its first to
+                each image's, int64. These tensors are contiguous, (…, channels, height, width) of any height and width.
 
         Raises:
             ValueError: a tensor or list does not fit.
@@ -98,9 +108,9 @@ class Runner:
                 self.tables = Tables(self.program, self.library)
                 self._placement = None
             placement = self._place(*(size or self._image_size(images)))
-            placement.c.images = self._number(images)
+            placement.c.images = self._number(images, origins or {})
             for each in self._images:
-                self._set_image(placement, each, images)
+                self._set_image(placement, each, images, origins or {})
             lists, given = placement.c_lists, patches or {}
             for listed in self.program.all_patches:
                 c = lists[listed.index]
@@ -134,8 +144,9 @@ class Runner:
                 return height // each.scale, width // each.scale
         raise ValueError('no image of the image\'s own grid is given: its size is not known')
 
-    def _number(self, images: Mapping[Map, torch.Tensor]) -> int:
-        numbers = {len(each) if each.dim() == 4 else 1 for each in images.values()}
+    def _number(self, images: Mapping[Map, torch.Tensor], origins: Mapping[Map, np.ndarray]) -> int:
+        numbers = {len(origins[one]) if one in origins else len(each) if each.dim() == 4 else 1
+                   for one, each in images.items()}
         number = max(numbers, default=1)
         if len(numbers) > 1 or not 1 <= number <= self.most:
             raise ValueError(f'{sorted(numbers)} images: as many of each map, and {self.most} at most')
@@ -151,20 +162,24 @@ class Runner:
             self._placement, self._arena = made, made.arena
         return self._placement
 
-    def _set_image(self, placement: Placement, each: Map, images: Mapping[Map, torch.Tensor]) -> None:
+    def _set_image(self, placement: Placement, each: Map, images: Mapping[Map, torch.Tensor],
+                   origins: Mapping[Map, np.ndarray]) -> None:
         wanted = (each.channels, *placement.extents[each.index])
         tensor = images.get(each)
         if tensor is None:
             raise ValueError(f'{each} is not given: a tensor {wanted} is needed')
-        if (tuple(tensor.shape[-3:]) != wanted or tensor.dim() > 4 or tensor.dtype != torch.float32
-                or tensor.device.type != 'cpu'):
+        within = origins.get(each)
+        fits = tuple(tensor.shape[-3:]) == wanted and tensor.dim() <= 4 if within is None else _lie_in(
+            within, wanted, tensor)
+        if not fits or tensor.dtype != torch.float32 or tensor.device.type != 'cpu':
             raise ValueError(f'{each} is {tuple(tensor.shape)}, {tensor.dtype}, {tensor.device}: '
-                             f'{wanted}, torch.float32, cpu is needed')
-        image, plane, row, pixel = (tensor if tensor.dim() == 4 else tensor[None]).stride()
+                             f'{wanted}, torch.float32, cpu is needed' + (', around its origins' if origins else ''))
+        image, plane, row, pixel = (tensor if tensor.dim() >= 4 else tensor[None]).stride()[-4:]
         if each in self._written and pixel != 1 and tensor.shape[-1] > 1:
             raise ValueError(f'{each} has strides {tensor.stride()}: rows of what is written must be contiguous')
         c = placement.c_maps[each.index]
         c.base, c.image, c.plane, c.row, c.pixel = tensor.data_ptr(), image, plane, row, pixel
+        c.origins = None if within is None else address(within)
 
     def _neighbours(self, each: Patches, number: int, given: Mapping[Patches, np.ndarray]) -> int:
         marks = given.get(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-ABI = 9
+ABI = 10
 PATCH = 4  # edge of a patch in pixels
 
 
@@ -67,7 +67,7 @@ _i32, _i64, _f32, _ptr = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.
 class CMap(ctypes.Structure):
     """AmsrMap."""
     _fields_ = [('base', _i64), ('layout', _i32), ('type', _i32), ('height', _i32), ('width', _i32), ('pixel', _i64),
-                ('row', _i64), ('plane', _i64), ('image', _i64)]
+                ('row', _i64), ('plane', _i64), ('image', _i64), ('origins', _ptr)]
 
 
 class CSource(ctypes.Structure):

@@ -90,13 +90,32 @@ class Two(nn.Module):
 
 
 @torch.no_grad()
-def test_several_maps_are_returned_where_they_are_wanted():
+def test_several_maps_are_written_where_they_are_wanted():
     net = Two().eval()
     form = DenseForm(Traces(several=True))
     for shape in ((1, 3, 13, 18), (2, 3, 8, 9)):
         x = image(*shape)
-        for found, wanted in zip(form.maps(net, x), net(x), strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        wanted = net(x)
+        around = [torch.full((*each.shape[:2], each.shape[2] + 3, each.shape[3] + 2), 7.) for each in wanted]
+        assert form.write(net, x, [each[..., 1:-2, 1:-1] for each in around])
+        for found, each in zip(around, wanted, strict=True):
+            torch.testing.assert_close(found[..., 1:-2, 1:-1], each, rtol=1e-4, atol=1e-5)
+            found[..., 1:-2, 1:-1] = 7
+            assert (found == 7).all()
+
+
+@torch.no_grad()
+def test_maps_that_torch_makes_are_written_as_well():
+    net = nn.Sequential(nn.Conv2d(3, 24, 3, 1, 1), nn.Conv2d(24, 3, 3, 1, 1), nn.GroupNorm(1, 3)).eval()
+    x, found = image(1, 3, 9, 11), torch.empty(1, 3, 9, 11)
+    assert DenseForm().write(net, x, [found])
+    torch.testing.assert_close(found, net(x), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_several_maps_are_no_image():
+    x = image(1, 3, 9, 11)
+    net = Two().eval()
     with pytest.raises(UserError, match='Two returns 2 things: only one image can be read'):
         DenseForm().run(net, x)
 

@@ -1,6 +1,7 @@
 """Several maps of one size in one call: what each gives by itself, whatever the operators."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -65,6 +66,47 @@ def test_too_many_and_uneven(native):
         runner.run({image: numbers(0, 3, 3, 4, 4), result: torch.empty(3, 3, 8, 8)})
     with pytest.raises(ValueError, match='as many of each map'):
         runner.run({image: numbers(0, 2, 3, 4, 4), result: torch.empty(1, 3, 8, 8)})
+
+
+@given(st.tuples(st.integers(1, 9), st.integers(1, 9)), st.integers(1, 9), st.sampled_from([1, 3, 20]), st.data())
+@FAST
+def test_images_within_larger_ones_in_their_places(native, isa, size, number, channels, data):
+    program, image, result = declare(channels)
+    (height, width), places = size, st.tuples(st.integers(0, 1), st.integers(0, 5), st.integers(0, 6))
+    x = numbers(0, 2, channels, height + 5, width + 6)  # they may overlap in what is read
+    at = data.draw(st.lists(places, min_size=number, max_size=number))
+    room = torch.full((1, 3, 2 * height + 3, number * 2 * width + 5), 7.)
+    sources = np.array([image * x.stride(0) + row * x.stride(2) + col for image, row, col in at], np.int64)
+    targets = np.array([room.stride(2) + 3 + 2 * width * each for each in range(number)], np.int64)
+    runner = Runner(program, native, 2, most=9)
+    runner.run({image: x, result: room}, size=size, origins={image: sources, result: targets})
+    for each, (one, row, col) in enumerate(at):
+        own = x[one, :, row:row + height, col:col + width].contiguous()
+        wanted = torch.full((3, 2 * height, 2 * width), 7.)
+        Runner(program, native, 1).run({image: own, result: wanted})
+        left = 3 + 2 * width * each
+        found = room[0, :, 1:1 + 2 * height, left:left + 2 * width]
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
+        found[:] = 7
+    assert (room == 7).all()  # nothing else was written
+    runner.run({image: x[:1, :, :height, :width], result: room[..., :2 * height, :2 * width]})
+    assert not (room[..., :2 * height, :2 * width] == 7).all()  # the origins are gone
+
+
+@pytest.mark.parametrize('origins', [
+    np.array([0, 18], np.int64), np.array([-1], np.int64), np.array([0], np.int32),
+    np.array([0, 1, 2, 3], np.int64)[::2]])
+def test_origins_outside_the_tensor(native, origins):
+    p = Program()
+    image, result = p.image(3), p.image(3)
+    p.pointwise(image, result)
+    x = torch.zeros(3, 6, 7)
+    runner = Runner(p, native, 1, most=4)
+    with pytest.raises(ValueError, match='around its origins'):
+        runner.run({image: x, result: torch.zeros(len(origins), 3, 4, 5)}, size=(4, 5), origins={image: origins})
+    with pytest.raises(ValueError, match='around its origins'):
+        runner.run({image: x.transpose(1, 2), result: torch.zeros(1, 3, 4, 5)}, size=(4, 5),
+                   origins={image: np.zeros(1, np.int64)})
 
 
 def test_winograd6_wants_lists_of_its_own(native):

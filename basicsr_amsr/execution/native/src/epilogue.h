@@ -209,7 +209,7 @@ NOINLINE void store_planar(const Finish &f, const Block &b, const AmsrMap &m, Ve
   const int rows = f.height - b.spot.y - b.first, columns = least(COLUMNS, f.width - b.spot.x);
   const int from = b.vector * LANES, to = least(from + VECTORS * LANES, f.op->out_channels);
   const int run = by == 4 ? 4 : 1;
-  float *origin = (float *)m.base + b.spot.image * m.image + f.op->out_channel * m.plane +
+  float *origin = (float *)m.base + origin_of(m, b.spot.image) + f.op->out_channel * m.plane +
                   (int64_t)(b.spot.y + b.first) * by * m.row + (int64_t)b.spot.x * by;
   for (int lane = from; lane < to; lane += run) {
     const int part = lane % square;

@@ -11,7 +11,7 @@
 #define AMSR_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { AMSR_ABI = 9 };
+enum { AMSR_ABI = 10 };
 enum { AMSR_PATCH = 4 };   // edge of a patch in pixels
 enum { AMSR_GROUP = 12 };  // patches that an operator runs on together: their Winograd tiles fit an L2 of 1 MB
 
@@ -31,6 +31,7 @@ struct AmsrMap {
   int64_t pixel, row;     // elements from pixel to pixel and from row to row
   int64_t plane;          // PLANAR: elements from channel to channel; LOCAL: elements from patch to patch
   int64_t image;          // elements from the map of one image to that of the next; LOCAL: 0
+  const int64_t *origins;  // PLANAR: elements from the base to each image, in place of `image`; or null
 };
 
 struct AmsrSource {  // a range of a map's channels that an operator reads

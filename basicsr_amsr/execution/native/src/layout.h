@@ -76,6 +76,10 @@ template <class T> INLINE T *address(const Context &context, const AmsrMap &m, c
   return (T *)m.base + s.image * m.image + (s.y * by - up) * m.row + (s.x * by - up) * m.pixel;
 }
 
+INLINE int64_t origin_of(const AmsrMap &planar, int image) {
+  return planar.origins ? planar.origins[image] : image * planar.image;
+}
+
 INLINE int padded(int channels) { return (channels + LANES - 1) / LANES * LANES; }
 
 // Lanes that the products run over: bf16 products take two channels at a time.

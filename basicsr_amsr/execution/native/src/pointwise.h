@@ -24,7 +24,7 @@ INLINE void read_patch(const Context &c, const AmsrMap &m, const Spot &s, int ch
 INLINE void read_planes(const AmsrMap &m, const Spot &s, Valid valid, int pad, int channel, int channels,
                         Vec (&x)[16][1]) {
   const auto inside = [](int at, int size) INLINE_LAMBDA { return most(least(at, size - 1), 0); };
-  const float *base = (const float *)m.base + s.image * m.image + channel * m.plane;
+  const float *base = (const float *)m.base + origin_of(m, s.image) + channel * m.plane;
   const int n = least(LANES, channels);
   float values[16][LANES] = {};
   for (int i = 0; i < 16; i++) {
