@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from basicsr_amsr.execution import picture_memory
-from basicsr_amsr.execution.dense.form import DenseForm
+from basicsr_amsr.execution.dense.form import DenseForm, runs_here
 from basicsr_amsr.execution.dense.small_maps import MapsForm, squares_of
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.mga.canvas import Canvas, empty_canvas
@@ -71,13 +71,13 @@ class NativeParts:
     def run(self, part: Part, net: Any, *maps: torch.Tensor) -> torch.Tensor | None:
         """What a part of this module gives of maps (N, ·, H, W), side by side; None where torch has to run, or
         gradients are wanted."""
-        if _is_training(net):
+        if net.training or torch.is_grad_enabled():
             return None
         return self.forms[part].image(net, torch.cat(maps, 1) if len(maps) > 1 else maps[0])
 
     def feature_and_coarse(self, net: Any, x: torch.Tensor) -> Canvas | None:
         """What `feature_and_coarse` gives of float32 images (N, C, H, W), by one call each; or None, as `run`."""
-        if _is_training(net) or x.dtype != torch.float32 or x.dim() != 4:
+        if x.dtype != torch.float32 or not self._runs(net, x):
             return None
         batch, _, height, width = x.shape
         canvas = empty_canvas(batch, net.mask.conv1.in_channels, height, width, net.patch_size, net.scale)
@@ -90,9 +90,7 @@ class NativeParts:
 
     def refine(self, net: Any, padded: torch.Tensor, index: PatchIndex, image: torch.Tensor) -> bool:
         """Write the refined patches into an image in whole patches, from a feature with its halo, both as in Canvas;
-        False where torch has to run, as in `run`."""
-        if _is_training(net):
-            return False
+        False where torch has to run."""
         step, size = net.patch_size, net.scale * net.patch_size
         source = squares_of(padded, *index, step, step + 2 * HALO)
         return self.patches.write_where_it_can(net, source, squares_of(image, *index, size, size))
@@ -101,7 +99,7 @@ class NativeParts:
                 index: PatchIndex) -> torch.Tensor | None:
         """The coarse image with the refined patches in their places, None for it where these are all there are; or
         None, as `run`."""
-        if _is_training(net) or feature.device.type != 'cpu':
+        if not self._runs(net, feature):
             return None
         batch, _, height, width = feature.shape
         rows, cols = (net.scale * net.patch_size * number for number in grid_size(height, width, net.patch_size))
@@ -112,9 +110,9 @@ class NativeParts:
         padded = pad_to_grid(feature.float(), net.patch_size).contiguous()
         return picture.to(feature.dtype) if self.refine(net, padded, index, image) else None
 
+    def _runs(self, net: Any, x: torch.Tensor) -> bool:
+        """Whether the native kernels may run parts of this module for maps like x at all."""
+        return not (net.training or torch.is_grad_enabled()) and runs_here(self.both.modules(net), x)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return NativeParts, ()
-
-
-def _is_training(net: Any) -> bool:
-    return net.training or torch.is_grad_enabled()

@@ -10,11 +10,12 @@ from tests.mga.toy import registered
 
 
 @pytest.mark.parametrize('variant', 'BDAM')
-@pytest.mark.parametrize('backbone', ['Toy', 'RFDN'])
+@pytest.mark.parametrize(('backbone', 'engine'), [('Toy', 'torch'), ('RFDN', 'torch'), ('RFDN', 'native')])
 @torch.no_grad()
-def test_an_exported_network_gives_what_the_eager_one_gives(backbone, variant):
+def test_an_exported_network_gives_what_the_eager_one_gives(backbone, engine, variant):
     options = registered() if backbone == 'Toy' else {'type': 'RFDN', 'upscale': 2, 'num_feat': 8}
     net = MGA(options, variant=variant, k=5).eval()
+    net.set_engine(engine)
     x = torch.rand(2, 3, 14, 18)
     exported = torch.export.export(net, (x,)).module()
     for seed in range(2):  # which patches are chosen is no constant of the graph
