@@ -93,7 +93,7 @@ def row(name: str, net: nn.Module | str, side: int) -> str:
     x = torch.rand(1, image_channels(net), side, side, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         try:
-            wanted = net(x)
+            wanted = net(x.clone())  # some change what they are given
         except Exception as error:  # some want larger images, masks, or several inputs
             return f'| {name} | refused | does not run on {side}x{side}: {" ".join(str(error).split())[:90]} | | |'
         start = time.perf_counter()
