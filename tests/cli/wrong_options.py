@@ -204,7 +204,7 @@ CASES = [
     Wrong('absent weights of the plain network', MGA, 'pretrain_network_g: ~',
           'pretrain_network_backbone: FSRCNN_x4.pth',
           ("wrong.yml:17: path: pretrain_network_backbone: No weights 'FSRCNN_x4.pth', neither as a file nor among the"
-           " project's own. Did you mean MGA_FSRCNN_x4, RFDN_x4, MGA_RFDN_x4?",)),
+           " project's own. Did you mean MGA_FSRCNN_x4, MGA_FSRCNN_x3, RFDN_x4?",)),
     Wrong('misspelt teacher', AMSR, '  teacher_opt', '  techer_opt',
           ("wrong.yml:23: train: there is no option 'techer_opt' here. Did you mean teacher_opt, pixel_opt, "
            'perceptual_opt?',)),

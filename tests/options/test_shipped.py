@@ -23,7 +23,8 @@ TRAINING, TESTING = sorted(FOLDER.glob('*.yml')), sorted((FOLDER / 'test').glob(
 BASES = sorted((FOLDER / 'base').glob('*.yml'))
 NETWORKS = ('fsrcnn', 'pan', 'rfdn', 'srresnet', 'rcan')
 MGA = [f'mga_{network}_x{scale}' for network in NETWORKS for scale in (2, 3, 4)]
-SHIPPED = {'mga_fsrcnn_x4': 'MGA_FSRCNN_x4', 'mga_rfdn_x4': 'MGA_RFDN_x4'}  # tests with weights in pretrained/
+SHIPPED = {'mga_fsrcnn_x3': 'MGA_FSRCNN_x3', 'mga_fsrcnn_x4': 'MGA_FSRCNN_x4',
+           'mga_rfdn_x4': 'MGA_RFDN_x4'}  # tests with weights in pretrained/
 SFM = ['sfm_rcan_x4', 'sfm_rrdb_x4', 'sfm_rfdn_x4', 'sfm_dncnn_gray', 'sfm_dncnn_color']
 AMSR = [f'amsr_{network}_x{scale}' for network in ('carn', 'carn_m', 'edsr', 'srresnet', 'rcan', 'pan', 'swinir_light')
         for scale in (2, 3, 4)]
