@@ -64,7 +64,7 @@ class MaskPrediction(nn.Module):
 
         Under autocast the mask is float32 from its softmax on: in bf16 many patches would be equally bad.
         """
-        logits = self.conv2(self.relu(self.conv1(self.padded(feature))))
+        logits = self.logits(self.padded(feature))
         with in_full_precision(feature.device):
             return self.from_logits(logits.to(self.kernel.weight.dtype))
 
@@ -72,6 +72,10 @@ class MaskPrediction(nn.Module):
         """The feature in whole patches."""
         height, width = feature.shape[-2:]
         return F.pad(feature, (0, -width % self.patch_size, 0, -height % self.patch_size))
+
+    def logits(self, feature: torch.Tensor) -> torch.Tensor:
+        """The output of the two convolutions, (N, 2 or 1, H, W), for a feature in whole patches."""
+        return self.conv2(self.relu(self.conv1(feature)))
 
     @property
     def pools_logits(self) -> bool:
@@ -81,7 +85,7 @@ class MaskPrediction(nn.Module):
     def scores(self, feature: torch.Tensor) -> torch.Tensor:
         """What is averaged over the patches, (N, 1, H, W), for a feature in whole patches: of two channels the second
         one of the softmax, the sigmoid of their difference, or that difference where the softmax comes later."""
-        logits = self.conv2(self.relu(self.conv1(feature)))
+        logits = self.logits(feature)
         if logits.shape[1] == 1:
             return logits
         difference = logits[:, 1:] - logits[:, :1]

@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from basicsr_amsr.execution import picture_memory
-from basicsr_amsr.execution.dense.form import DenseForm, runs_here
+from basicsr_amsr.execution.dense.form import DenseForm
 from basicsr_amsr.execution.dense.small_maps import MapsForm, squares_of
 from basicsr_amsr.execution.graph.traces import Traces
 from basicsr_amsr.mga.canvas import Canvas, empty_canvas
-from basicsr_amsr.mga.halo_patches import HALO, PatchIndex, grid_size, pad_to_grid
+from basicsr_amsr.mga.halo_patches import HALO, PatchIndex
 from basicsr_amsr.mga.host_mask import error_mask
 
 Part = Callable[[Any, torch.Tensor], Any]  # of the network and a map
@@ -71,48 +71,62 @@ class NativeParts:
     def run(self, part: Part, net: Any, *maps: torch.Tensor) -> torch.Tensor | None:
         """What a part of this module gives of maps (N, ·, H, W), side by side; None where torch has to run, or
         gradients are wanted."""
-        if net.training or torch.is_grad_enabled():
+        if _is_training(net):
             return None
         return self.forms[part].image(net, torch.cat(maps, 1) if len(maps) > 1 else maps[0])
 
     def feature_and_coarse(self, net: Any, x: torch.Tensor) -> Canvas | None:
         """What `feature_and_coarse` gives of float32 images (N, C, H, W), by one call each; or None, as `run`."""
-        if x.dtype != torch.float32 or not self._runs(net, x):
+        if _is_training(net) or x.dtype != torch.float32:
             return None
-        batch, _, height, width = x.shape
-        canvas = empty_canvas(batch, net.mask.conv1.in_channels, height, width, net.patch_size, net.scale)
-        return canvas if self.both.write(net, x, (canvas.feature, canvas.picture)) else None
+
+        def run(precision: str) -> Canvas:
+            canvas = _canvas(net, x, net.mask.conv1.in_channels)
+            self.both.write(net, x, precision, (canvas.feature, canvas.picture))
+            return canvas
+
+        return self.both.where_it_can(net, x, run)
 
     def error_mask(self, net: Any, feature: torch.Tensor) -> torch.Tensor | None:
         """The mask of a coarse feature in whole patches; or None, as `run`."""
         found = self.run(scores, net, feature)
         return None if found is None else error_mask(net.mask, found.float())
 
-    def refine(self, net: Any, padded: torch.Tensor, index: PatchIndex, image: torch.Tensor) -> bool:
-        """Write the refined patches into an image in whole patches, from a feature with its halo, both as in Canvas;
-        False where torch has to run."""
-        step, size = net.patch_size, net.scale * net.patch_size
-        source = squares_of(padded, *index, step, step + 2 * HALO)
-        return self.patches.write_where_it_can(net, source, squares_of(image, *index, size, size))
+    def refine(self, net: Any, canvas: Canvas, index: PatchIndex) -> torch.Tensor | None:
+        """The picture of a canvas, into which the refined patches are written; or None, as `run`."""
+        return self.patches.where_it_can(net, canvas.padded, partial(self._refine, net, canvas, index))
 
     def refined(self, net: Any, feature: torch.Tensor, coarse: torch.Tensor | None,
                 index: PatchIndex) -> torch.Tensor | None:
         """The coarse image with the refined patches in their places, None for it where these are all there are; or
         None, as `run`."""
-        if not self._runs(net, feature):
+        if _is_training(net):
             return None
-        batch, _, height, width = feature.shape
-        rows, cols = (net.scale * net.patch_size * number for number in grid_size(height, width, net.patch_size))
-        image = picture_memory.empty((batch, 3, rows, cols))
-        picture = image[..., :net.scale * height, :net.scale * width]
-        if coarse is not None:
-            picture.copy_(coarse)
-        padded = pad_to_grid(feature.float(), net.patch_size).contiguous()
-        return picture.to(feature.dtype) if self.refine(net, padded, index, image) else None
 
-    def _runs(self, net: Any, x: torch.Tensor) -> bool:
-        """Whether the native kernels may run parts of this module for maps like x at all."""
-        return not (net.training or torch.is_grad_enabled()) and runs_here(self.both.modules(net), x)
+        def run(precision: str) -> torch.Tensor:
+            canvas = _canvas(net, feature, feature.shape[1])
+            canvas.feature.copy_(feature)
+            if coarse is not None:
+                canvas.picture.copy_(coarse)
+            return self._refine(net, canvas, index, precision).to(feature.dtype)
+
+        return self.patches.where_it_can(net, feature, run)
+
+    def _refine(self, net: Any, canvas: Canvas, index: PatchIndex, precision: str) -> torch.Tensor:
+        step, size = net.patch_size, net.scale * net.patch_size
+        source = squares_of(canvas.padded, *index, step, step + 2 * HALO)
+        self.patches.write(net, source, squares_of(canvas.image, *index, size, size), precision)
+        return canvas.picture
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NativeParts, ()
+
+
+def _is_training(net: Any) -> bool:
+    return net.training or torch.is_grad_enabled()
+
+
+def _canvas(net: Any, maps: torch.Tensor, channels: int) -> Canvas:
+    """A canvas for a feature of so many channels, of the size of (N, ·, H, W)."""
+    batch, _, height, width = maps.shape
+    return empty_canvas(batch, channels, height, width, net.patch_size, net.scale)

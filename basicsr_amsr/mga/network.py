@@ -205,9 +205,8 @@ class MGA(nn.Module):
         if canvas is None:
             return None
         index = self.select(canvas.feature, self.native.error_mask(self, canvas.whole))
-        if not len(index.batch) or self.native.refine(self, canvas.padded, index, canvas.image):
-            return canvas.picture
-        return self.composed(canvas.feature, canvas.picture, index)
+        image = self.native.refine(self, canvas, index) if len(index.batch) else canvas.picture
+        return self.composed(canvas.feature, canvas.picture, index) if image is None else image
 
     def extract(self, x: torch.Tensor) -> torch.Tensor:
         """The coarse feature (N, C, H, W) of images (N, 3, H, W)."""

@@ -12,7 +12,7 @@ from basicsr_amsr.mga.mask import POOLING, MaskPrediction
 def test_the_dynamic_convolution_starts_by_handing_on_the_mask(channels):
     net = MaskPrediction(6, 4, channels=channels)
     feature = torch.rand(2, 6, 24, 16)
-    logits = net.conv2(net.relu(net.conv1(feature)))
+    logits = net.logits(feature)
     pooled = F.avg_pool2d(logits if channels == 1 else logits.softmax(1)[:, 1:], 4)
     assert torch.equal(net(feature), pooled) and pooled.std() > 0
 

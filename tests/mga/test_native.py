@@ -30,14 +30,14 @@ def network(name, upscale=4, **options):
 @pytest.mark.parametrize('name', SPLIT)
 def test_every_variant(name, monkeypatch):
     net, calls = network(name), []
-    run = NativeForm._where_it_can
+    run = NativeForm.where_it_can
 
     def counted(*args):
         found = run(*args)
         calls.append(found is not None)
         return found
 
-    monkeypatch.setattr(NativeForm, '_where_it_can', counted)
+    monkeypatch.setattr(NativeForm, 'where_it_can', counted)
     for size in ((24, 28), (25, 27)):
         x = image(2, 3, *size)
         for variant in 'BDAM':

@@ -217,7 +217,7 @@ class NativeForm:
             self._modules = known = Modules(net)
         return known
 
-    def _where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], Made]) -> Made | None:
+    def where_it_can(self, net: nn.Module, x: torch.Tensor, run: Callable[[str], Made]) -> Made | None:
         """Call `run(precision)`; None where torch has to run images x instead. Each reason is logged once."""
         if not runs_here(self.modules(net), x):
             return None
@@ -263,14 +263,11 @@ class DenseForm(NativeForm):
     def image(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
         """The network's image, or None where the network itself has to run: off the CPU, while something watches its
         operators or modules (counters, tracers, hooks), and for sizes that cannot be read."""
-        return self._where_it_can(net, x, lambda precision: self.outputs(net, x, precision)[0])
+        return self.where_it_can(net, x, lambda precision: self.outputs(net, x, precision)[0])
 
-    def write(self, net: nn.Module, x: torch.Tensor, into: Sequence[torch.Tensor]) -> bool:
+    def write(self, net: nn.Module, x: torch.Tensor, precision: str, into: Sequence[torch.Tensor]) -> None:
         """Write the maps that the network returns into float32 tensors of the same shapes, whose rows are contiguous;
-        False where torch has to run it, see `image`."""
-        return bool(self._where_it_can(net, x, lambda precision: self._write(net, x, precision, into)))
-
-    def _write(self, net: nn.Module, x: torch.Tensor, precision: str, into: Sequence[torch.Tensor]) -> bool:
+        see `run`."""
         with undisturbed():
             modules = self.modules(net)
             for number, image in enumerate(images_of(x)):
@@ -280,7 +277,6 @@ class DenseForm(NativeForm):
                 for out, found in zip(wanted, schedule.outputs(net, modules, image, given), strict=True):
                     if found is not out:
                         out.copy_(found)
-        return True
 
     def is_whole(self, net: nn.Module, x: torch.Tensor) -> bool:
         """Whether the native kernels run all of the network for images x."""

@@ -136,11 +136,3 @@ class MapsForm(NativeForm):
             graph = self.traces.graph(net, source.maps[:1, :, :source.side, :source.side])
             schedule = self._schedules.get((id(graph), precision), lambda: MapsSchedule(graph, precision))
             schedule.write(net, self.modules(net), source, target)
-
-    def write_where_it_can(self, net: nn.Module, source: Squares, target: Squares) -> bool:
-        """The same, or False where torch has to run, see `DenseForm.image`."""
-        def run(precision: str) -> bool:
-            self.write(net, source, target, precision)
-            return True
-
-        return bool(self._where_it_can(net, source.maps, run))

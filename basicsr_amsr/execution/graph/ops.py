@@ -318,4 +318,4 @@ def _of_one(value: Any) -> Any:
         return value
     source = re.sub(r'\bb\b', '1', value.source)
     bound = Size(source)
-    return bound if re.search(r'\b[hw]\b', source) else bound.at(1, 1, 1)
+    return bound if re.search(r'\b[hw]\b', source) else at(bound, (1, 1, 1))

@@ -28,10 +28,6 @@ class Size:
 
     source: str
 
-    def at(self, b: int, h: int, w: int) -> Any:
-        """The number for a batch of b images of h × w pixels."""
-        return _compiled(self.source)(b, h, w)
-
 
 Dim = int | Size
 

@@ -61,7 +61,8 @@ class Placement:
         self.grids = [grid.size(height, width) for grid in program.grids]
         if any(side < 1 for grid in self.grids for side in grid):
             raise ValueError(f'an image of {height}x{width} is too small for this network: grids {self.grids}')
-        self.extents = [self._extent(each) for each in program.maps]
+        self.extents = [(self.grids[each.grid.index][0] * each.scale, self.grids[each.grid.index][1] * each.scale)
+                        for each in program.maps]
         self.c_maps = (CMap * len(program.maps))()
         self.program = program
         margins = self._margins()
@@ -90,10 +91,6 @@ class Placement:
     def extent(self, one: Map) -> tuple[int, int]:
         """Height and width of a map in pixels."""
         return self.extents[one.index]
-
-    def _extent(self, one: Map) -> tuple[int, int]:
-        height, width = self.grids[one.grid.index]
-        return height * one.scale, width * one.scale
 
     def _margins(self) -> list[list[int]]:
         """For each map what is read around it, in pixels: before its first one, rows below, columns to the right."""

@@ -92,4 +92,4 @@ class CalibratedForm(NativeForm):
               prediction: Prediction) -> torch.Tensor | None:
         """The network's image, or None where torch has to run it: off the CPU, while something watches its operators or
         modules (counters, tracers, hooks), and for what the kernels do not have."""
-        return self._where_it_can(net, x, lambda precision: self.run(net, x, patches, size, prediction, precision))
+        return self.where_it_can(net, x, lambda precision: self.run(net, x, patches, size, prediction, precision))

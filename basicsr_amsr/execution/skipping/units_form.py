@@ -111,4 +111,4 @@ class UnitsForm(NativeForm):
 
     def image(self, net: nn.Module, x: torch.Tensor, patches: Chosen) -> torch.Tensor | None:
         """The network's image, or None where torch has to run it, see `CalibratedForm.image`."""
-        return self._where_it_can(net, x, lambda precision: self.run(net, x, patches, precision))
+        return self.where_it_can(net, x, lambda precision: self.run(net, x, patches, precision))

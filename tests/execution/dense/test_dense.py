@@ -97,7 +97,7 @@ def test_several_maps_are_written_where_they_are_wanted():
         x = image(*shape)
         wanted = net(x)
         around = [torch.full((*each.shape[:2], each.shape[2] + 3, each.shape[3] + 2), 7.) for each in wanted]
-        assert form.write(net, x, [each[..., 1:-2, 1:-1] for each in around])
+        form.write(net, x, 'float32', [each[..., 1:-2, 1:-1] for each in around])
         for found, each in zip(around, wanted, strict=True):
             torch.testing.assert_close(found[..., 1:-2, 1:-1], each, rtol=1e-4, atol=1e-5)
             found[..., 1:-2, 1:-1] = 7
@@ -108,7 +108,7 @@ def test_several_maps_are_written_where_they_are_wanted():
 def test_maps_that_torch_makes_are_written_as_well():
     net = nn.Sequential(nn.Conv2d(3, 24, 3, 1, 1), nn.Conv2d(24, 3, 3, 1, 1), nn.GroupNorm(1, 3)).eval()
     x, found = image(1, 3, 9, 11), torch.empty(1, 3, 9, 11)
-    assert DenseForm().write(net, x, [found])
+    DenseForm().write(net, x, 'float32', [found])
     torch.testing.assert_close(found, net(x), rtol=1e-4, atol=1e-5)
 
 
